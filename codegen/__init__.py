@@ -1,0 +1,1 @@
+"""Turns graphs into source text. Runs nothing; imports only the IR."""

@@ -1,0 +1,164 @@
+"""Where each value of a graph lives: live ranges, reuse, donation.
+
+Values that share memory (a view and what it looks at) form a group, named by its root. A group whose
+last use is past frees its buffer. A result gets, in this order,
+
+    in place   the buffer of an operand that dies here, where the primitive reads element i only to
+               write element i; that operand may be an input the caller donates,
+    a slot     of the plan's workspace: kept between runs, so no run pays for fresh pages,
+    its own    memory, allocated by NumPy: everything that is kept after the run.
+
+    x1 = exp(x0); x2 = x1 * 2; keep x2   ->   x1: slot 0, x2: its own; the slot is free again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lazyt.ir.dtypes import bfloat16
+from lazyt.ir.graph import Graph, Value
+from lazyt.ir.types import TensorType
+
+OWN, SLOT, PLACE, DONATED = "own", "slot", "in place", "donated"
+
+
+@dataclass
+class Assignment:
+    """How one value gets its memory; `of` is the slot number, or the operand it overwrites."""
+
+    kind: str
+    of: int | Value | None = None
+
+
+@dataclass
+class MemoryPlan:
+    assignments: dict[Value, Assignment] = field(default_factory=dict)
+    slots: list[TensorType] = field(default_factory=list)
+    donated: list[int] = field(default_factory=list)
+    dies_after: dict[Value, list[Value]] = field(default_factory=dict)
+
+
+def root_of(v: Value, roots: dict[Value, Value]) -> Value:
+    return roots.get(v, v)
+
+
+def group_roots(graph: Graph) -> dict[Value, Value]:
+    """For every view, the value whose memory it shows."""
+    roots: dict[Value, Value] = {}
+    for v in graph.body:
+        if v.op.view or _is_no_op_cast(v):
+            shown = v.src[1] if v.op.name == "replaced" else v.src[0]
+            roots[v] = roots.get(shown, shown)
+    return roots
+
+
+def _is_no_op_cast(v: Value) -> bool:
+    """bfloat16 is carried in float32: widening it is the same array."""
+    return (
+        v.op.name == "cast"
+        and v.src[0].type.dtype.numpy == v.type.dtype.numpy
+        and v.type.dtype is not bfloat16
+    )
+
+
+def last_uses(graph: Graph, roots: dict[Value, Value]) -> dict[Value, int]:
+    """The position in the body after which nothing reads a group."""
+    last: dict[Value, int] = {}
+    for i, v in enumerate(graph.body):
+        last[roots.get(v, v)] = i
+        for s in v.operands():
+            last[roots.get(s, s)] = i
+    return last
+
+
+def overwrites_in_place(v: Value) -> bool:
+    """Whether NumPy's form of `v` may write its result over an operand."""
+    return v.op.has_out and (
+        (v.op.elementwise and v.op.numpy.startswith("np.")) or v.op.kind == "update"
+    )
+
+
+def plan_memory(graph: Graph, donatable: frozenset[int] = frozenset()) -> MemoryPlan:
+    """Assigns memory to every value of `graph`.
+
+    donatable: numbers of the inputs whose buffers the caller gives up if the run may have them.
+    """
+    roots = group_roots(graph)
+    last = last_uses(graph, roots)
+    escaping = {roots.get(v, v) for v in graph.outputs}
+    plan = MemoryPlan()
+    free: dict[TensorType, list[int]] = {}
+    slot_of: dict[Value, int] = {}
+    last_raise = max((i for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1)
+    owner: dict[Value, Value] = {}  # a root that took over another root's buffer
+
+    for i, v in enumerate(graph.body):
+        if v not in roots:
+            place = _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise)
+            if place is not None:
+                target = roots.get(place, place)
+                if target.op is None:
+                    plan.assignments[v] = Assignment(DONATED, place)
+                    plan.donated.append(target.index)
+                else:
+                    plan.assignments[v] = Assignment(PLACE, place)
+                    owner[target] = v
+                    if target in slot_of:
+                        slot_of[v] = slot_of.pop(target)
+            elif v in escaping or not v.op.has_out or v.type.__class__ is tuple:
+                plan.assignments[v] = Assignment(OWN)
+            else:
+                slots = free.setdefault(v.type, [])
+                if slots:
+                    slot = slots.pop()
+                else:
+                    slot = len(plan.slots)
+                    plan.slots.append(v.type)
+                slot_of[v] = slot
+                plan.assignments[v] = Assignment(SLOT, slot)
+        dead = []
+        for s in {roots.get(s, s): None for s in [v, *v.operands()]}:
+            if last.get(s) == i and s not in escaping:
+                if s in slot_of:
+                    slot = slot_of.pop(s)
+                    free.setdefault(plan.slots[slot], []).append(slot)
+                elif s.op is not None and s not in owner:
+                    dead.append(s)
+        if dead:
+            plan.dies_after[v] = dead
+    return plan
+
+
+def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise):
+    """The operand of `v` that it may overwrite, if any."""
+    if not overwrites_in_place(v) or v.type.__class__ is tuple:
+        return None
+    operands = v.operands()
+    candidates = operands[:1] if v.op.kind == "update" else operands
+    for s in candidates:
+        root = roots.get(s, s)
+        if root is not s and not (root.type is s.type and _identity(s)):
+            continue
+        if s.type is not v.type or last.get(root) != i or root in escaping:
+            continue
+        if any(roots.get(o, o) is root and o is not s for o in operands):
+            continue
+        if v.op.kind == "update" and sum(o is s for o in operands) > 1:
+            continue
+        if root.op is None:
+            # What raises after a donation would leave a buffer half written.
+            if root.index in donatable and i > last_raise:
+                return s
+            continue
+        if root.op.name == "full" and root.type.__class__ is tuple:
+            continue
+        if root in slot_of and v in escaping:
+            continue
+        if root.op.kind == "constant" and root.op.name == "arange":
+            continue
+        return s
+    return None
+
+
+def _identity(s: Value) -> bool:
+    return s.op is not None and s.op.name in ("alias", "stop")

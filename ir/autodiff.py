@@ -1,0 +1,377 @@
+"""Reverse-mode differentiation: a transformation of nodes into nodes.
+
+`differentiate` walks the history of its roots backwards and applies each primitive's vjp, which emits
+ordinary nodes; so the derivative of a derivative needs nothing more, and the backward of a program is
+optimized and compiled together with its forward.
+
+History is the graph itself: a node whose `grad` is LIVE leads, through its operands, to leaves. What a
+vjp will read of the forward values (its saved set) is found by running the rule once on placeholders;
+from it follow PyTorch's two errors: a saved value that a write replaced, and a saved value that an
+earlier backward freed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
+from .ops_elementwise import add
+from .ops_reduce import sum_
+from .ops_shape import Partial, alias, reshape, scatter_partial
+
+SECOND_BACKWARD = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they "
+    "have already been freed). Saved intermediate values of the graph are freed when you call "
+    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+    "graph a second time or if you need to access saved tensors after calling backward."
+)
+OUTPUT = -1
+
+
+class Tag:
+    """What autograd knows of a node beyond its operation.
+
+    name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the nodes
+        it was applied to, for `grad_fn.next_functions`.
+    saves: False where PyTorch's own backward of the composition saves nothing.
+    leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
+    hooks: called with the finished cotangent; a node that one returns takes its place.
+    retain: called last with the cotangent (`Tensor.retain_grad`).
+    call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function.
+    """
+
+    __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
+
+    def now(self, node: Node) -> Node:
+        """What a saved leaf reads as at this moment (leaves override it)."""
+        return node
+
+    def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool = True):
+        self.name = name
+        self.inputs = inputs
+        self.saves = saves
+        self.leaf: Any = None
+        self.hooks: dict | None = None
+        self.retain: Callable | None = None
+        self.call: Callable | None = None
+        self.grad_fn: Any = None
+        self.freed = False
+
+
+# --- saved sets -----------------------------------------------------------------------------------
+
+
+def rule_of(node: Node, i: int) -> Callable | None:
+    vjp = node.op.vjp
+    if vjp.__class__ is tuple:
+        return vjp[i] if i < len(vjp) else None
+    return lambda g, y, *src: vjp(i, g, y, *src)
+
+
+def saved(node: Node, i: int) -> tuple[int, ...]:
+    """Which operands (and OUTPUT) the cotangent of operand `i` is computed from."""
+    op = node.op
+    key: tuple
+    if op.runtime:
+        key = (i, node.arg)
+    else:
+        key = (i, node.arg, *[2 if s.__class__ is Node else s == 0 for s in node.src])
+    found = op.saved.get(key)
+    if found is None:
+        found = op.saved[key] = _derive_saved(node, i)
+    return found
+
+
+def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
+    rule = rule_of(node, i)
+    if rule is None:
+        return ()
+    stand_in = [_placeholder(s) if s.__class__ is Node else s for s in node.src]
+    y = _placeholder(node)
+    y.op, y.arg, y.src = node.op, node.arg, tuple(stand_in)
+    result_type = node.type[0] if node.op.results == 2 else node.type
+    g = _placeholder(node)
+    g.type = result_type
+    trace, limit = LOCAL.trace, LOCAL.limit
+    LOCAL.trace, LOCAL.limit = [], 1 << 60
+    try:
+        rule(g, y, *stand_in)
+        used = {id(s) for n in LOCAL.trace for s in n.src}
+    finally:
+        LOCAL.trace, LOCAL.limit = trace, limit
+    indices = [k for k, s in enumerate(stand_in) if id(s) in used and s.__class__ is Node]
+    return tuple(indices + [OUTPUT] if id(y) in used else indices)
+
+
+def _placeholder(like: Node) -> Node:
+    n = _new(Node)
+    n.op, n.src, n.arg, n.type = None, (), (), like.type
+    n.value = n.after = n.tag = None
+    n.uses = n.grad = 0
+    n.pos = -1
+    n.code, n.line = like.code, like.line
+    return n
+
+
+def needed_values(node: Node) -> list[Node]:
+    """The nodes whose values the backward of `node` will read."""
+    out = []
+    for i, s in enumerate(node.src):
+        if s.__class__ is Node and s.grad:
+            for k in saved(node, i):
+                out.append(node if k == OUTPUT else node.src[k])
+    return out
+
+
+def current(node: Node) -> Node:
+    """The node to read where `node` was saved: itself, or what a `.data` write put in its place.
+
+    Raises PyTorch's RuntimeError where a tracked write replaced it.
+    """
+    if node.tag is not None and node.tag.leaf is not None:
+        return node.tag.now(node)
+    base, path = node, []
+    while base.op is not None and base.op.view and base.src and base.after is None:
+        if base.tag is not None and base.tag.leaf is not None:
+            break
+        path.append(base)
+        base = base.src[-1] if base.op.name == "replaced" else base.src[0]
+    if base.tag is not None and base.tag.leaf is not None:
+        now = base.tag.now(base)
+        if now is base:
+            return node
+        base = now
+    elif base.after is None:
+        return node
+    while base.after is not None:
+        if base.after.__class__ is Overwritten:
+            raise RuntimeError(_overwritten_text(node, base.after))
+        base = base.after
+    for step in reversed(path):
+        base = step.op(base, *step.src[1:], arg=step.arg)
+    return base
+
+
+def _overwritten_text(node: Node, mark: Any) -> str:
+    names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
+    names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
+    shape = ", ".join(map(str, node.type.shape))
+    kind = names.get(node.type.dtype.name, node.type.dtype.name.title())
+    where = f", which is output 0 of {node.op.grad_name}," if node.grad and node.src else ""
+    expected, version = mark.versions()
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [torch.{kind}Tensor [{shape}]]{where} is at version {version}; expected version "
+        f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
+        "compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+    )
+
+
+# --- the walk -------------------------------------------------------------------------------------
+
+
+def history(roots: Iterable[Node]) -> list[Node]:
+    """Every node that gradients flow through, operands before users; without recursion."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[Any] = list(roots)
+    while stack:
+        n = stack.pop()
+        if n.__class__ is tuple:
+            order.append(n[0])
+            continue
+        if n in seen:
+            continue
+        seen.add(n)
+        stack.append((n,))
+        if n.tag is not None and n.tag.leaf is not None:
+            continue
+        for s in n.src:
+            if s.__class__ is Node and s.grad and s not in seen:
+                stack.append(s)
+    return order
+
+
+def sum_to(c: Node, shape: tuple[int, ...]) -> Node:
+    """`c` summed over the axes that broadcasting from `shape` added or stretched."""
+    have = c.type.shape
+    if have == shape:
+        return c
+    lead = len(have) - len(shape)
+    axes = tuple(
+        i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1)
+    )
+    if axes:
+        c = sum_(c, arg=(axes, False))
+    return reshape(c, shape)
+
+
+def differentiate(
+    roots: list[Node],
+    seeds: list[Node],
+    *,
+    retain: bool,
+    create: bool,
+    inputs: list[Node] | None = None,
+) -> tuple[list[tuple[Node, Node]], list[Node | None]]:
+    """Cotangents of the leaves under `roots` (in the order they are reached), and of `inputs`.
+
+    With `inputs`, only what leads to them is differentiated and no leaf is reported.
+    Errors: RuntimeError for freed or overwritten saved values.
+    """
+    order = history(roots)
+    wanted = _leading_to(order, inputs) if inputs is not None else None
+    cotangents: dict[Node, Any] = {}
+    for root, seed in zip(roots, seeds):
+        _accumulate(cotangents, root, seed)
+    asked = set(inputs or ())
+    leaves: list[tuple[Node, Node]] = []
+    found: dict[Node, Node] = {}
+    visited: list[Node] = []
+    local = LOCAL
+    before = local.grad, local.origin
+    local.grad = create
+    try:
+        for n in reversed(order):
+            g = cotangents.pop(n, None)
+            if g is None:
+                continue
+            tag = n.tag
+            if tag is not None:
+                if tag.hooks:
+                    g = _run_hooks(tag, g, before)
+                if tag.retain is not None:
+                    tag.retain(g)
+            if n in asked:
+                found[n] = g
+            if tag is not None and tag.leaf is not None:
+                if wanted is None:
+                    leaves.append((n, g))
+                continue
+            if wanted is not None and n not in wanted:
+                continue
+            local.origin = (n.code, n.line)
+            _backward_of(n, g, cotangents, wanted)
+            visited.append(n)
+    finally:
+        local.grad, local.origin = before
+    if not retain:
+        for n in visited:
+            free(n)
+    return leaves, [found.get(n) for n in inputs or ()]
+
+
+def _leading_to(order: list[Node], inputs: list[Node]) -> set[Node]:
+    leading: set[Node] = set()
+    targets = set(inputs)
+    for n in order:
+        for s in n.src:
+            if s.__class__ is Node and (s in targets or s in leading):
+                leading.add(n)
+                break
+    return leading
+
+
+def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:
+    local = LOCAL
+    inner = local.origin
+    local.origin = before[1]
+    try:
+        for hook in list(tag.hooks.values()):  # type: ignore[union-attr]
+            replacement = hook(g)
+            if replacement is not None:
+                g = replacement
+    finally:
+        local.origin = inner
+    return g
+
+
+def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
+    """Applies the vjp of one node and adds its results to the operands' cotangents."""
+    if n.grad == FREED:
+        raise RuntimeError(SECOND_BACKWARD)
+    op = n.op
+    src = n.src
+    if n.tag is not None and n.tag.call is not None:
+        for s, c in zip(src, n.tag.call(g)):
+            if c is not None and s.grad:
+                _accumulate(cotangents, s, c)
+        return
+    vjp = op.vjp
+    table = vjp.__class__ is tuple
+    for i, s in enumerate(src):
+        if s.__class__ is not Node or not s.grad:
+            continue
+        rule = (vjp[i] if i < len(vjp) else None) if table else vjp
+        if rule is None:
+            continue
+        operands, y = src, n
+        for k in saved(n, i):
+            value = n if k == OUTPUT else src[k]
+            if value.after is not None or value.op.view:
+                now = current(value)
+                if now is not value:
+                    if k == OUTPUT:
+                        y = _with_value(n, now)
+                    else:
+                        operands = operands[:k] + (now,) + operands[k + 1 :]
+        c = rule(g, y, *operands) if table else rule(i, g, y, *operands)
+        if c is None:
+            continue
+        if op.name == "get" and s.tag is not None and s.tag.call is not None:
+            _accumulate_result(cotangents, s, n.arg[0], c)
+        else:
+            _accumulate(cotangents, s, c)
+
+
+def _with_value(n: Node, now: Node) -> Node:
+    """A stand-in for the output `n` whose value is `now`'s and whose arguments are its own."""
+    y = alias(now)
+    y.arg = n.arg
+    return y
+
+
+def _accumulate(cotangents: dict, node: Node, c: Any) -> None:
+    have = cotangents.get(node)
+    if c.__class__ is Partial:
+        cotangents[node] = scatter_partial(have, c, node.type)
+        return
+    if node.type.__class__ is not tuple and c.type.shape != node.type.shape:
+        c = sum_to(c, node.type.shape)
+    cotangents[node] = c if have is None else add(have, c)
+
+
+def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> None:
+    """Several results, each with a cotangent of its own (autograd.Function)."""
+    have = cotangents.get(node)
+    if have is None:
+        have = cotangents[node] = [None] * len(node.type)
+    have[index] = c if have[index] is None else add(have[index], c)
+
+
+def free(n: Node) -> None:
+    """Forgets what the backward of `n` saved; a second backward through it is an error."""
+    if n.grad != LIVE:
+        return
+    tag = n.tag
+    if tag is not None:
+        tag.inputs = ()
+        if tag.call is not None:
+            tag.freed = True
+            return
+        if not tag.saves:
+            return
+    if _saves(n):
+        n.grad = FREED
+
+
+def _saves(n: Node) -> bool:
+    op = n.op
+    for i, s in enumerate(n.src):
+        if s.__class__ is Node:
+            if s.grad and saved(n, i):
+                return True
+        elif op.saves_numbers:
+            return True
+    return False

@@ -1,0 +1,185 @@
+"""Order: sort, selection by rank, mode, unique elements. Nan counts as larger than everything.
+
+Everything rests on stable sorts, so that equal keys keep their order and results are the same on
+every run; where PyTorch leaves the choice among equal elements open, the first one is taken. A
+stable *descending* sort is the mirrored ascending sort of the mirrored array: mirroring the result
+of an ascending sort alone would reverse equal keys.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# From this length on, and for at most an eighth of the elements, selection beats sorting.
+_LONG = 1024
+
+
+def argsort(x: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
+    """Positions (int64) that sort ``x`` along ``axis``, stable in both directions."""
+    if x.ndim == 0:
+        return np.zeros((), np.int64)
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(order, axis)
+
+
+def sort(x: np.ndarray, axis: int, descending: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted values and their former positions (int64), stable; nan last, or first descending."""
+    order = argsort(x, axis, descending)
+    if x.ndim == 0:
+        return x.copy(), order
+    return np.take_along_axis(x, order, axis), order
+
+
+def _select(row: np.ndarray, count: int, largest: bool) -> np.ndarray:
+    """Positions of the ``count`` extreme elements of a long row, sorted, first ones of equals."""
+    pivot = np.partition(row, len(row) - count if largest else count - 1)[
+        len(row) - count if largest else count - 1
+    ]
+    if pivot != pivot:
+        at_pivot = np.isnan(row)
+        beyond = np.zeros(len(row), np.bool_) if largest else ~at_pivot
+    else:
+        at_pivot = row == pivot
+        # "not <=" rather than ">": nan is beyond every number.
+        beyond = ~(row <= pivot) if largest else row < pivot
+    (chosen,) = np.nonzero(beyond)
+    (equals,) = np.nonzero(at_pivot)
+    chosen = np.sort(np.concatenate([chosen, equals[: count - len(chosen)]]))
+    return chosen[argsort(row[chosen], 0, largest)]
+
+
+def topk(
+    x: np.ndarray, count: int, axis: int, largest: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` largest (or smallest) elements along ``axis``, sorted, and their positions."""
+    if x.ndim == 0:
+        return x.copy(), np.zeros((), np.int64)
+    extent = x.shape[axis]
+    rows = x.size // max(extent, 1)
+    if 0 < 8 * count <= extent and extent >= _LONG and rows <= extent:
+        moved = np.moveaxis(x, axis, -1)
+        lines = moved.reshape(rows, extent)
+        found = np.stack([_select(line, count, largest) for line in lines])
+        order = np.moveaxis(found.reshape(*moved.shape[:-1], count), -1, axis)
+        order = np.ascontiguousarray(order)
+    else:
+        order = argsort(x, axis, largest)
+        order = np.ascontiguousarray(np.take(order, np.arange(count), axis))
+    return np.take_along_axis(x, order, axis), order
+
+
+def _pick(
+    x: np.ndarray, axis: int, order: np.ndarray, rank: np.ndarray, keepdims: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Elements at ``rank`` (extent 1 along ``axis``) of the sorted order, with positions."""
+    index = np.take_along_axis(order, rank, axis)
+    values = np.take_along_axis(x, index, axis)
+    if keepdims:
+        return values, index
+    return np.squeeze(values, axis), np.squeeze(index, axis)
+
+
+def _constant_rank(x: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    return np.full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), rank)
+
+
+def kthvalue(
+    x: np.ndarray, k: int, axis: int, keepdims: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k``-th smallest element along ``axis`` (``k`` counts from 1) and a position of it."""
+    if x.ndim == 0:
+        return x.copy(), np.zeros((), np.int64)
+    order = argsort(x, axis)
+    return _pick(x, axis, order, _constant_rank(x, axis, k - 1), keepdims)
+
+
+def median(
+    x: np.ndarray, axis: int, keepdims: bool = False, ignore_nan: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lower median along ``axis`` and a position of it.
+
+    A row with nan has median nan, at its first nan; with ``ignore_nan`` the median of the others.
+    """
+    if x.ndim == 0:
+        return x.copy(), np.zeros((), np.int64)
+    order = argsort(x, axis)
+    rank = _constant_rank(x, axis, (x.shape[axis] - 1) // 2)
+    if x.dtype.kind == "f":
+        numbers = np.sum(~np.isnan(x), axis=axis, keepdims=True)
+        if ignore_nan:
+            rank = np.maximum(numbers - 1, 0) // 2
+        else:
+            rank = np.where(numbers < x.shape[axis], numbers, rank)
+    return _pick(x, axis, order, rank, keepdims)
+
+
+def mode(x: np.ndarray, axis: int, keepdims: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The most frequent element along ``axis``, the smallest of several, and its last position."""
+    if x.ndim == 0:
+        return x.copy(), np.zeros((), np.int64)
+    values, order = sort(x, axis)
+    extent = x.shape[axis]
+    along = np.arange(extent).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+    starts = np.ones(x.shape, np.bool_)
+    after = (slice(None),) * axis + (slice(1, None),)
+    before = (slice(None),) * axis + (slice(None, -1),)
+    np.not_equal(values[after], values[before], out=starts[after])
+    run = along - np.maximum.accumulate(starts * along, axis=axis)
+    return _pick(x, axis, order, np.argmax(run, axis=axis, keepdims=True), keepdims)
+
+
+def _runs(
+    starts: np.ndarray, order: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From the marks where runs of equal elements start: first places, inverse and counts."""
+    (first,) = np.nonzero(starts)
+    number = np.cumsum(starts) - 1
+    if order is None:
+        inverse = number
+    else:
+        inverse = np.empty(len(starts), np.int64)
+        inverse[order] = number
+    counts = np.diff(first, append=len(starts))
+    return first, inverse.astype(np.int64, copy=False), counts.astype(np.int64, copy=False)
+
+
+def _changes(rows: np.ndarray) -> np.ndarray:
+    """Where ``rows (n, ...)`` differ from the row before; the first one always does."""
+    starts = np.ones(len(rows), np.bool_)
+    differ = rows[1:] != rows[:-1]
+    starts[1:] = np.logical_or.reduce(differ, axis=tuple(range(1, differ.ndim)))
+    return starts
+
+
+def unique(x: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted unique elements (or slices along ``axis``, in lexicographic order), where each element
+    went (int64, the shape of ``x``, or one number a slice) and how often each occurs.
+
+    Every nan is its own element.
+    """
+    if axis is None:
+        flat = x.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        values = flat[order]
+        first, inverse, counts = _runs(_changes(values), order)
+        return values[first], inverse.reshape(x.shape), counts
+    moved = np.moveaxis(x, axis, 0)
+    rows = moved.reshape(len(moved), -1) if moved.size else np.zeros((len(moved), 1), x.dtype)
+    order = np.lexsort(rows.T[::-1])
+    first, inverse, counts = _runs(_changes(rows[order]), order)
+    return np.ascontiguousarray(np.moveaxis(moved[order[first]], 0, axis)), inverse, counts
+
+
+def unique_consecutive(
+    x: np.ndarray, axis: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One element of every run of equal neighbours (or slices along ``axis``), where each element
+    went and how long each run is."""
+    moved = x.reshape(-1) if axis is None else np.moveaxis(x, axis, 0)
+    first, inverse, counts = _runs(_changes(moved), None)
+    values = moved[first]
+    if axis is None:
+        return values, inverse.reshape(x.shape), counts
+    return np.ascontiguousarray(np.moveaxis(values, 0, axis)), inverse, counts

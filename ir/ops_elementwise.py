@@ -1,0 +1,426 @@
+"""Elementwise primitives: every entry is the whole of its operation.
+
+Operands that are nodes have one dtype (the frontend inserts casts) and broadcast; operands that are
+plain numbers are weak and take that dtype. A rule of `vjp` gives the cotangent in the shape of the
+result: reducing it to the operand's shape is the differentiator's work (`autodiff.sum_to`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .dtypes import DType, bool_
+from .node import Node
+from .numerics import elementwise as forms
+from .numerics.cast import arange, cast_array
+from .numerics.special import erf, erfinv
+from .opdef import Op, provide
+from .types import TensorType, broadcast_shapes
+
+provide(
+    cast=cast_array,
+    floor_divide=forms.floor_divide,
+    remainder=forms.remainder,
+    fmod=forms.fmod,
+    trunc_divide=forms.trunc_divide,
+    power=forms.power,
+    erf=erf,
+    erfinv=erfinv,
+    sigmoid=forms.sigmoid,
+    sign=forms.sign,
+    shift_left=forms.shift_left,
+    shift_right=forms.shift_right,
+    arange=arange,
+)
+
+
+def common(src: tuple) -> tuple[tuple[int, ...], Node]:
+    """The broadcast shape of the node operands, and the first of them."""
+    first: Node | None = None
+    shape: tuple[int, ...] = ()
+    for s in src:
+        if s.__class__ is Node:
+            if first is None:
+                first, shape = s, s.type.shape
+            elif s.type.shape != shape:
+                shape = broadcast_shapes(shape, s.type.shape)
+    if first is None:
+        raise TypeError("an elementwise primitive needs a tensor among its operands")
+    return shape, first
+
+
+def _same(src: tuple, arg: tuple) -> TensorType:
+    shape, first = common(src)
+    return first.type.with_shape(shape)
+
+
+def _boolean(src: tuple, arg: tuple) -> TensorType:
+    shape, first = common(src)
+    return first.type.with_shape(shape).boolean
+
+
+def elementwise(name: str, numpy: str, *, vjp=None, infer=_same, **more: Any) -> Op:
+    return Op(name, numpy, kind="elementwise", vjp=vjp, infer=infer, **more)
+
+
+def comparison(name: str, numpy: str, **more: Any) -> Op:
+    return Op(name, numpy, kind="elementwise", infer=_boolean, **more)
+
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+add = elementwise(
+    "add",
+    "np.add({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: g),
+)
+sub = elementwise(
+    "sub",
+    "np.subtract({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: neg(g)),
+)
+mul = elementwise(
+    "mul",
+    "np.multiply({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: mul(g, b), lambda g, y, a, b: mul(g, a)),
+    saves_numbers=True,
+)
+div = elementwise(
+    "div",
+    "np.divide({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: div(g, b),
+        lambda g, y, a, b: mul(neg(g), div(div(a, b), b)),
+    ),
+    saves_numbers=True,
+    samples="nonzero",
+)
+neg = elementwise("neg", "np.negative({0}, out={out})", vjp=(lambda g, y, x: neg(g),))
+abs_ = elementwise(
+    "abs", "np.abs({0}, out={out})", vjp=(lambda g, y, x: mul(g, sign(x)),), samples="nonzero"
+)
+sign = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
+floor_div = elementwise("floor_div", "floor_divide({0}, {1}, out={out})", samples="nonzero", raising="integers")
+trunc_div = elementwise("trunc_div", "trunc_divide({0}, {1}, out={out})", samples="nonzero", raising="integers")
+remainder = elementwise(
+    "remainder",
+    "remainder({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: mul(neg(g), floor_div(a, b))),
+    samples="nonzero",
+    raising="integers",
+)
+fmod = elementwise(
+    "fmod",
+    "fmod({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: mul(neg(g), trunc_div(a, b))),
+    samples="nonzero",
+    raising="integers",
+)
+
+
+def _pow_base(g, y, a, b):
+    if b.__class__ is not Node:
+        return zeros_like(g) if b == 0 else mul(g, mul(pow_(a, b - 1), b))
+    if a.__class__ is not Node:
+        a = full_like(y, a)
+    return where(eq(b, 0.0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1.0)))))
+
+
+def _pow_exponent(g, y, a, b):
+    if a.__class__ is not Node:
+        if a == 0:
+            return where(ge(b, 0.0), 0.0, mul(g, mul(y, -math.inf)))
+        return mul(g, mul(y, math.log(a) if a > 0 else math.nan))
+    return where(logical_and(eq(a, 0.0), ge(b, 0.0)), 0.0, mul(g, mul(y, log(a))))
+
+
+pow_ = elementwise(
+    "pow", "power({0}, {1}, out={out})", vjp=(_pow_base, _pow_exponent), samples="positive", raising="integers"
+)
+maximum = elementwise(
+    "maximum",
+    "np.maximum({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+    ),
+)
+minimum = elementwise(
+    "minimum",
+    "np.minimum({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+    ),
+)
+fmax = elementwise(
+    "fmax",
+    "np.fmax({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(logical_or(ge(a, b), isnan(b)), g, 0.0),
+        lambda g, y, a, b: where(logical_or(ge(a, b), isnan(b)), 0.0, g),
+    ),
+)
+fmin = elementwise(
+    "fmin",
+    "np.fmin({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(logical_or(le(a, b), isnan(b)), g, 0.0),
+        lambda g, y, a, b: where(logical_or(le(a, b), isnan(b)), 0.0, g),
+    ),
+)
+# clamp differs from maximum where both are equal: PyTorch sends the whole cotangent to the input.
+clamp_min = elementwise(
+    "clamp_min",
+    "np.maximum({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(ge(a, b), g, 0.0),
+        lambda g, y, a, b: where(lt(a, b), g, 0.0),
+    ),
+    grad_name="Clamp",
+)
+clamp_max = elementwise(
+    "clamp_max",
+    "np.minimum({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: where(le(a, b), g, 0.0),
+        lambda g, y, a, b: where(gt(a, b), g, 0.0),
+    ),
+    grad_name="Clamp",
+)
+atan2 = elementwise(
+    "atan2",
+    "np.arctan2({0}, {1}, out={out})",
+    vjp=(
+        lambda g, y, a, b: div(mul(g, b), _radius(a, b)),
+        lambda g, y, a, b: div(mul(neg(g), a), _radius(a, b)),
+    ),
+    samples="nonzero",
+)
+
+
+def _radius(a, b):
+    return add(mul(a, a), mul(b, b))
+
+
+# --- functions of one operand ---------------------------------------------------------------------
+
+exp = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: mul(g, y),))
+exp2 = elementwise(
+    "exp2", "np.exp2({0}, out={out})", vjp=(lambda g, y, x: mul(g, mul(y, math.log(2))),)
+)
+expm1 = elementwise(
+    "expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),)
+)
+log = elementwise(
+    "log", "np.log({0}, out={out})", vjp=(lambda g, y, x: div(g, x),), samples="positive"
+)
+log2 = elementwise(
+    "log2",
+    "np.log2({0}, out={out})",
+    vjp=(lambda g, y, x: div(g, mul(x, math.log(2))),),
+    samples="positive",
+)
+log10 = elementwise(
+    "log10",
+    "np.log10({0}, out={out})",
+    vjp=(lambda g, y, x: div(g, mul(x, math.log(10))),),
+    samples="positive",
+)
+log1p = elementwise(
+    "log1p",
+    "np.log1p({0}, out={out})",
+    vjp=(lambda g, y, x: div(g, add(x, 1.0)),),
+    samples="positive",
+)
+sqrt = elementwise(
+    "sqrt",
+    "np.sqrt({0}, out={out})",
+    vjp=(lambda g, y, x: div(g, mul(y, 2.0)),),
+    samples="positive",
+)
+rsqrt = elementwise(
+    "rsqrt",
+    "np.reciprocal(np.sqrt({0}), out={out})",
+    vjp=(lambda g, y, x: mul(mul(g, -0.5), mul(y, mul(y, y))),),
+    samples="positive",
+)
+reciprocal = elementwise(
+    "reciprocal",
+    "np.reciprocal({0}, out={out})",
+    vjp=(lambda g, y, x: mul(neg(g), mul(y, y)),),
+    samples="nonzero",
+)
+sin = elementwise("sin", "np.sin({0}, out={out})", vjp=(lambda g, y, x: mul(g, cos(x)),))
+cos = elementwise("cos", "np.cos({0}, out={out})", vjp=(lambda g, y, x: mul(g, neg(sin(x))),))
+tan = elementwise(
+    "tan",
+    "np.tan({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, add(mul(y, y), 1.0)),),
+    samples="unit",
+)
+asin = elementwise(
+    "asin",
+    "np.arcsin({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, rsqrt(add(neg(mul(x, x)), 1.0))),),
+    samples="unit",
+)
+acos = elementwise(
+    "acos",
+    "np.arccos({0}, out={out})",
+    vjp=(lambda g, y, x: mul(neg(g), rsqrt(add(neg(mul(x, x)), 1.0))),),
+    samples="unit",
+)
+atan = elementwise(
+    "atan", "np.arctan({0}, out={out})", vjp=(lambda g, y, x: div(g, add(mul(x, x), 1.0)),)
+)
+sinh = elementwise("sinh", "np.sinh({0}, out={out})", vjp=(lambda g, y, x: mul(g, cosh(x)),))
+cosh = elementwise("cosh", "np.cosh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sinh(x)),))
+tanh = elementwise(
+    "tanh", "np.tanh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sub(1.0, mul(y, y))),)
+)
+asinh = elementwise(
+    "asinh",
+    "np.arcsinh({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, rsqrt(add(mul(x, x), 1.0))),),
+)
+acosh = elementwise(
+    "acosh",
+    "np.arccosh(np.add({0}, 0), out={out})",
+    vjp=(lambda g, y, x: mul(g, rsqrt(sub(mul(x, x), 1.0))),),
+    samples="above_one",
+)
+atanh = elementwise(
+    "atanh",
+    "np.arctanh({0}, out={out})",
+    vjp=(lambda g, y, x: div(g, sub(1.0, mul(x, x))),),
+    samples="unit",
+)
+sigmoid = elementwise(
+    "sigmoid",
+    "sigmoid({0}, out={out})",
+    vjp=(lambda g, y, x: mul(mul(g, sub(1.0, y)), y),),
+)
+relu = elementwise(
+    "relu",
+    "np.maximum({0}, 0, out={out})",
+    vjp=(lambda g, y, x: where(gt(y, 0.0), g, 0.0),),
+    samples="nonzero",
+)
+erf_ = elementwise(
+    "erf",
+    "erf({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, mul(exp(neg(mul(x, x))), 2 / math.sqrt(math.pi))),),
+)
+erfinv_ = elementwise(
+    "erfinv",
+    "erfinv({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, mul(exp(mul(y, y)), math.sqrt(math.pi) / 2)),),
+    samples="unit",
+)
+
+
+def _flat(g, y, x):
+    return zeros_like(g)
+
+
+floor = elementwise("floor", "np.floor({0}, out={out})", vjp=(_flat,))
+ceil = elementwise("ceil", "np.ceil({0}, out={out})", vjp=(_flat,))
+trunc = elementwise("trunc", "np.trunc({0}, out={out})", vjp=(_flat,))
+round_ = elementwise("round", "np.rint({0}, out={out})", vjp=(_flat,))
+
+# --- comparisons, logic, bits ---------------------------------------------------------------------
+
+eq = comparison("eq", "np.equal({0}, {1}, out={out})")
+ne = comparison("ne", "np.not_equal({0}, {1}, out={out})")
+lt = comparison("lt", "np.less({0}, {1}, out={out})")
+le = comparison("le", "np.less_equal({0}, {1}, out={out})")
+gt = comparison("gt", "np.greater({0}, {1}, out={out})")
+ge = comparison("ge", "np.greater_equal({0}, {1}, out={out})")
+logical_and = comparison("logical_and", "np.logical_and({0}, {1}, out={out})")
+logical_or = comparison("logical_or", "np.logical_or({0}, {1}, out={out})")
+logical_xor = comparison("logical_xor", "np.logical_xor({0}, {1}, out={out})")
+logical_not = comparison("logical_not", "np.logical_not({0}, out={out})")
+isnan = comparison("isnan", "np.isnan({0}, out={out})")
+isinf = comparison("isinf", "np.isinf({0}, out={out})")
+isfinite = comparison("isfinite", "np.isfinite({0}, out={out})")
+signbit = comparison("signbit", "np.signbit({0}, out={out})")
+bitwise_and = elementwise("bitwise_and", "np.bitwise_and({0}, {1}, out={out})", samples="integer")
+bitwise_or = elementwise("bitwise_or", "np.bitwise_or({0}, {1}, out={out})", samples="integer")
+bitwise_xor = elementwise("bitwise_xor", "np.bitwise_xor({0}, {1}, out={out})", samples="integer")
+bitwise_not = elementwise("bitwise_not", "np.invert({0}, out={out})", samples="integer")
+shift_left = elementwise("shift_left", "shift_left({0}, {1}, out={out})", samples="shift")
+shift_right = elementwise("shift_right", "shift_right({0}, {1}, out={out})", samples="shift")
+
+
+# --- selection, conversion, constants -------------------------------------------------------------
+
+
+def _where_type(src: tuple, arg: tuple) -> TensorType:
+    shape, _ = common(src)
+    valued = next((s for s in src[1:] if s.__class__ is Node), None)
+    if valued is None:
+        raise TypeError("where needs a tensor in one of its branches")
+    return valued.type.with_shape(shape)
+
+
+where = Op(
+    "where",
+    "np.where({0}, {1}, {2})",
+    kind="elementwise",
+    vjp=(None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
+    infer=_where_type,
+    samples="where",
+)
+cast_ = Op(
+    "cast",
+    "cast({0}, {dtype_to}, out={out})",
+    kind="elementwise",
+    fields=("dtype_to",),
+    vjp=(lambda g, y, x: cast(g, x.type.dtype) if x.type.dtype.is_floating_point else None,),
+    infer=lambda src, arg: src[0].type.with_dtype(arg[0]),
+    grad_name="ToCopy",
+    samples="cast",
+)
+full_ = Op(
+    "full",
+    "np.full({shape}, {0}, dtype={dtype})",
+    kind="constant",
+    fields=("extents", "of"),
+    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    samples="full",
+)
+arange_ = Op(
+    "arange",
+    "arange({0}, {1}, {shape}, {dtype})",
+    kind="constant",
+    fields=("extents", "of"),
+    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    runtime=True,
+    samples="arange",
+)
+
+
+def cast(x: Node, dtype: DType) -> Node:
+    """`x` in another dtype; `x` itself where it has it already."""
+    return x if x.type.dtype is dtype else cast_(x, arg=(dtype,))
+
+
+def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
+    """A constant tensor of one number."""
+    if dtype.is_floating_point:
+        number = float(number)
+    elif dtype is bool_:
+        number = bool(number)
+    else:
+        number = int(number)
+    return full_(number, arg=(shape, dtype))
+
+
+def zeros_like(x: Node) -> Node:
+    return full(x.type.shape, 0, x.type.dtype)
+
+
+def full_like(x: Node, number: Any) -> Node:
+    return full(x.type.shape, number, x.type.dtype)

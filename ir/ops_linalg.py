@@ -1,0 +1,204 @@
+"""Matrix products, convolutions and pooling.
+
+`matmul` multiplies the last two axes and broadcasts the others; the frontend lifts vectors to
+matrices. The three convolutions are each other's derivatives, so any order of differentiation stays
+within them (a transposed convolution is `conv_input`).
+"""
+
+from __future__ import annotations
+
+from .node import Node
+from .numerics import conv as convolutions
+from .numerics import pool as pooling
+from .numerics.matmul import matmul_arrays
+from .opdef import Op, provide
+from .ops_reduce import get
+from .ops_shape import permute
+from .types import TensorType, broadcast_shapes
+
+provide(
+    conv=convolutions.conv,
+    conv_input=convolutions.conv_input_grad,
+    conv_weight=convolutions.conv_weight_grad,
+    max_pool=pooling.max_pool,
+    max_pool_grad=pooling.max_pool_grad,
+    max_pool_gather=pooling.max_pool_gather,
+    avg_pool=pooling.avg_pool,
+    avg_pool_grad=pooling.avg_pool_grad,
+    matmul=matmul_arrays,
+)
+
+
+def transposed(x: Node) -> Node:
+    """The last two axes exchanged."""
+    rank = len(x.type.shape)
+    return permute(x, (*range(rank - 2), rank - 1, rank - 2))
+
+
+def _matmul_type(src: tuple, arg: tuple) -> TensorType:
+    a, b = src[0].type, src[1].type
+    lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return a.with_shape(lead + (a.shape[-2], b.shape[-1]))
+
+
+matmul = Op(
+    "matmul",
+    "matmul({0}, {1}, out={out})",
+    kind="opaque",
+    infer=_matmul_type,
+    vjp=(
+        lambda g, y, a, b: matmul(g, transposed(b)),
+        lambda g, y, a, b: matmul(transposed(a), g),
+    ),
+    grad_name="Mm",
+    samples=lambda: [(((2, 3), (3, 4)), ()), (((5, 2, 3), (3, 4)), ())],
+)
+
+# --- convolution ----------------------------------------------------------------------------------
+
+
+def _conv_type(src: tuple, arg: tuple) -> TensorType:
+    x, w = src[0].type, src[1].type
+    spatial = convolutions.conv_output_size(x.shape[2:], w.shape[2:], *arg[:3])
+    return x.with_shape((x.shape[0], w.shape[0], *spatial))
+
+
+_GEOMETRY = ("stride", "padding", "dilation", "groups")
+_ONE_CASE = ((2, 1), (1, 0), (1, 2), 2)
+
+conv = Op(
+    "conv",
+    "conv({0}, {1}, {stride}, {padding}, {dilation}, {groups})",
+    kind="opaque",
+    fields=_GEOMETRY,
+    infer=_conv_type,
+    vjp=(
+        lambda g, y, x, w: conv_input(g, w, arg=(x.type.shape[2:], *y.arg)),
+        lambda g, y, x, w: conv_weight(g, x, arg=(w.type.shape[2:], *y.arg)),
+    ),
+    grad_name="Convolution",
+    samples=lambda: [(((2, 4, 7, 8), (6, 2, 3, 2)), _ONE_CASE)],
+)
+conv_input = Op(
+    "conv_input",
+    "conv_input({0}, {1}, {spatial}, {stride}, {padding}, {dilation}, {groups})",
+    kind="opaque",
+    fields=("spatial", *_GEOMETRY),
+    infer=lambda src, arg: src[0].type.with_shape(
+        (src[0].type.shape[0], src[1].type.shape[1] * arg[4], *arg[0])
+    ),
+    vjp=(
+        lambda g, y, x, w: conv(g, w, arg=y.arg[1:]),
+        lambda g, y, x, w: conv_weight(x, g, arg=(w.type.shape[2:], *y.arg[1:])),
+    ),
+    grad_name="Convolution",
+    samples=lambda: [(((2, 6, 4, 6), (6, 2, 3, 2)), ((7, 8), *_ONE_CASE))],
+)
+conv_weight = Op(
+    "conv_weight",
+    "conv_weight({0}, {1}, {kernel}, {stride}, {padding}, {dilation}, {groups})",
+    kind="opaque",
+    fields=("kernel", *_GEOMETRY),
+    infer=lambda src, arg: src[0].type.with_shape(
+        (src[0].type.shape[1], src[1].type.shape[1] // arg[4], *arg[0])
+    ),
+    vjp=(
+        lambda g, y, x, u: conv(u, g, arg=y.arg[1:]),
+        lambda g, y, x, u: conv_input(x, g, arg=(u.type.shape[2:], *y.arg[1:])),
+    ),
+    grad_name="ConvolutionBackward",
+    samples=lambda: [(((2, 6, 4, 6), (2, 4, 7, 8)), ((3, 2), *_ONE_CASE))],
+)
+
+# --- pooling --------------------------------------------------------------------------------------
+
+
+def _pool_type(src: tuple, arg: tuple) -> TensorType:
+    x = src[0].type
+    kernel, stride, padding, dilation, ceil = arg
+    rank = len(kernel)
+    spatial = pooling.pool_output_size(x.shape[-rank:], kernel, stride, padding, dilation, ceil)
+    return x.with_shape(x.shape[:-rank] + tuple(spatial))
+
+
+def _pool_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
+    from .dtypes import int64
+
+    one = _pool_type(src, arg)
+    return (one, one.with_dtype(int64))
+
+
+def _overlaps(kernel: tuple, stride: tuple, dilation: tuple) -> bool:
+    return any((k - 1) * d + 1 > s for k, s, d in zip(kernel, stride, dilation))
+
+
+def _max_pool_vjp(g, y, x):
+    kernel, stride, _, dilation, _ = y.arg
+    spatial = x.type.shape[-len(kernel) :]
+    return max_pool_grad(g, get(y, 1), arg=(spatial, _overlaps(kernel, stride, dilation)))
+
+
+max_pool = Op(
+    "max_pool",
+    "max_pool({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
+    kind="opaque",
+    fields=("kernel", "stride", "padding", "dilation", "ceil"),
+    infer=_pool_pair,
+    vjp=(_max_pool_vjp,),
+    results=2,
+    grad_name="MaxPool2DWithIndices",
+    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
+)
+max_pool_grad = Op(
+    "max_pool_grad",
+    "max_pool_grad({0}, {1}, {spatial}, {overlapping})",
+    kind="opaque",
+    fields=("spatial", "overlapping"),
+    infer=lambda src, arg: src[0].type.with_shape(
+        src[0].type.shape[: -len(arg[0])] + tuple(arg[0])
+    ),
+    vjp=(lambda g, y, x, index: max_pool_gather(g, index, arg=(len(y.arg[0]),)), None),
+    grad_name="MaxPool2DWithIndicesBackward",
+)
+max_pool_gather = Op(
+    "max_pool_gather",
+    "max_pool_gather({0}, {1})",
+    kind="opaque",
+    fields=("rank",),
+    infer=lambda src, arg: src[1].type.with_dtype(src[0].type.dtype),
+    vjp=(
+        lambda g, y, x, index: max_pool_grad(g, index, arg=(x.type.shape[-y.arg[0] :], True)),
+        None,
+    ),
+    grad_name="MaxPool2DWithIndicesBackwardBackward",
+)
+_AVERAGE = ("kernel", "stride", "padding", "ceil", "include_pad", "divisor")
+
+
+def _avg_type(src: tuple, arg: tuple) -> TensorType:
+    kernel, stride, padding, ceil = arg[:4]
+    return _pool_type(src, (kernel, stride, padding, (1,) * len(kernel), ceil))
+
+
+avg_pool = Op(
+    "avg_pool",
+    "avg_pool({0}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, {divisor})",
+    kind="opaque",
+    fields=_AVERAGE,
+    infer=_avg_type,
+    vjp=(lambda g, y, x: avg_pool_grad(g, arg=(x.type.shape[-len(y.arg[0]) :], *y.arg)),),
+    grad_name="AvgPool2D",
+    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (2, 2), (1, 1), True, False, None))],
+)
+avg_pool_grad = Op(
+    "avg_pool_grad",
+    "avg_pool_grad({0}, {spatial}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, {divisor})",
+    kind="opaque",
+    fields=("spatial", *_AVERAGE),
+    infer=lambda src, arg: src[0].type.with_shape(
+        src[0].type.shape[: -len(arg[0])] + tuple(arg[0])
+    ),
+    vjp=(lambda g, y, x: avg_pool(g, arg=y.arg[1:]),),
+    grad_name="AvgPool2DBackward",
+)
+

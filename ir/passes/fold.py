@@ -1,0 +1,39 @@
+"""Constant folding: an elementwise primitive of constants alone is a constant.
+
+Only single numbers are folded (`full` with a literal), with the reference evaluator, so that the folded
+number is the one the program would have computed, in the type it would have had.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import evaluate
+from ..graph import Graph, Value, rewrite
+from ..opdef import REGISTRY
+from ..types import TensorType
+
+
+def fold_constants(graph: Graph) -> Graph:
+    full = REGISTRY["full"]
+
+    def rule(v: Value) -> Value:
+        if not v.op.elementwise or v.op.name == "where":
+            return v
+        numbers = [_constant(s) for s in v.src]
+        if any(n is None for n in numbers):
+            return v
+        one = TensorType.of((), v.type.dtype, v.type.device)
+        with np.errstate(all="ignore"):
+            result = evaluate.apply(v.op, one, v.arg, numbers)
+        return Value(full, (result.item(),), (v.type.shape, v.type.dtype), v.type, v.origin)
+
+    return rewrite(graph, rule)
+
+
+def _constant(s):
+    if s.__class__ is Value:
+        if s.op is not None and s.op.name == "full" and s.src[0].__class__ in (int, float, bool):
+            return np.asarray(s.src[0], s.type.dtype.numpy)
+        return None
+    return s if s.__class__ in (int, float, bool) else None

@@ -1,0 +1,406 @@
+"""backward() and grad(): from tensors to `ir.autodiff.differentiate` and back into `.grad`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from lazyt.dispatch import scalar_name, wrap
+from lazyt.ir.autodiff import Tag, differentiate
+from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.ops_elementwise import add, full
+from lazyt.ir.ops_shape import copy, stop
+from lazyt.state import node_of, write
+from lazyt.tensor import Tensor
+
+Variable = Tensor
+
+NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
+NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
+UNUSED = (
+    "One of the differentiated Tensors appears to not have been used in the graph. Set "
+    "allow_unused=True if this is the desired behavior."
+)
+
+
+# --- roots and seeds ------------------------------------------------------------------------------
+
+
+def _tuple(value: Any) -> tuple:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, Tensor) else (value,)
+
+
+def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], list[Node]]:
+    """The roots and what they are multiplied with, checked as PyTorch checks them."""
+    if not gradients:
+        gradients = (None,) * len(tensors)
+    if len(gradients) != len(tensors):
+        raise RuntimeError(
+            f"got {len(tensors)} tensors and {len(gradients)} gradients"
+        )
+    roots, seeds = [], []
+    for i, (t, g) in enumerate(zip(tensors, gradients)):
+        node = node_of(t)
+        if g is None:
+            if not node.grad:
+                raise RuntimeError(NO_HISTORY.format(i))
+            if node.type.numel != 1:
+                raise RuntimeError(NOT_SCALAR)
+            seed = full(node.type.shape, 1, node.type.dtype)
+        else:
+            seed = node_of(g)
+            if seed.type.shape != node.type.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has "
+                    f"a shape of {t.shape}."
+                )
+            if not node.grad:
+                raise RuntimeError(NO_HISTORY.format(i))
+            if not create and seed.grad:
+                seed = stop(seed)
+        roots.append(node)
+        seeds.append(seed)
+    return roots, seeds
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulates the gradients of `tensors` into `.grad` of the leaves (or of `inputs`).
+
+    grad_tensors: a gradient for every tensor that is not a scalar. Errors: RuntimeError for a root
+    without history, a non-scalar root without gradient, a second backward, an overwritten saved value.
+    """
+    if inputs is not None and len(_tuple(inputs)) == 0:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    retain = create_graph if retain_graph is None else retain_graph
+    roots, seeds = _seeds(_tuple(tensors), _tuple(grad_tensors), create_graph)
+    if inputs is not None:
+        targets = _tuple(inputs)
+        nodes = [node_of(t) for t in targets]
+        _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
+        given: set[int] = set()
+        for t, g in zip(targets, found):
+            if g is not None:
+                _accumulate(t, g, create_graph, given)
+        return
+    leaves, _ = differentiate(roots, seeds, retain=retain, create=create_graph)
+    given = {id(s) for s in seeds}
+    for node, g in leaves:
+        tensor = node.tag.leaf()
+        if tensor is not None:
+            _accumulate(tensor, g, create_graph, given)
+
+
+def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
+    """Adds `g` into t.grad: the first one becomes it, later ones are added in place."""
+    meta = t._own_meta()
+    local = LOCAL
+    before = local.grad
+    local.grad = create
+    try:
+        if meta.grad is None:
+            # Memory of its own: never a view, the user's tensor or a gradient another leaf has too.
+            if g.op.view or g.value is not None or id(g) in given:
+                g = copy(g)
+            given.add(id(g))
+            meta.grad = wrap(g)
+        elif create:
+            meta.grad = wrap(add(node_of(meta.grad), g))
+        else:
+            total = add(node_of(meta.grad), g)
+            if meta.grad._meta is not None and node_of(meta.grad).grad:
+                meta.grad = wrap(total)
+            else:
+                write(meta.grad, total)
+    finally:
+        local.grad = before
+    if meta.after_accumulate:
+        for hook in list(meta.after_accumulate.values()):
+            hook(t)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`, as a tuple; `.grad` stays as it is.
+
+    Errors: RuntimeError for an input that is not part of the graph unless `allow_unused`.
+    """
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
+    allow = bool(materialize_grads) if allow_unused is None else allow_unused
+    retain = create_graph if retain_graph is None else retain_graph
+    targets = _tuple(inputs)
+    roots, seeds = _seeds(_tuple(outputs), _tuple(grad_outputs), create_graph)
+    nodes = []
+    for t in targets:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        nodes.append(node_of(t))
+    _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
+    results: list[Tensor | None] = []
+    for i, (t, g) in enumerate(zip(targets, found)):
+        if g is None:
+            if not allow:
+                raise RuntimeError(
+                    f"The differentiated Tensor at index {i} appears to not have been used in the "
+                    "graph. Set allow_unused=True if this is the desired behavior."
+                )
+            results.append(
+                wrap(full(node_of(t).type.shape, 0, t.dtype)) if materialize_grads else None
+            )
+            continue
+        if g.op.view or g.value is not None:
+            local = LOCAL
+            before, local.grad = local.grad, create_graph
+            g = copy(g)
+            local.grad = before
+        results.append(wrap(g))
+    return tuple(results)
+
+
+# --- attributes and hooks of tensors --------------------------------------------------------------
+
+
+def tensor_backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Computes the gradients of this tensor and accumulates them into the leaves' `.grad`."""
+    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away."""
+
+    _next = 0
+
+    def __init__(self, hooks: dict, extra: Any = None):
+        self.hooks = hooks
+        self.id = RemovableHandle._next
+        RemovableHandle._next += 1
+
+    def remove(self) -> None:
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.remove()
+
+
+NO_HOOK = "cannot register a hook on a tensor that doesn't require gradient"
+
+
+def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
+    """`hook(grad)` is called with this tensor's gradient; a tensor it returns takes the place."""
+    if not self.requires_grad:
+        raise RuntimeError(NO_HOOK)
+
+    def run(g: Node) -> Node | None:
+        with_grad = wrap(g)
+        result = hook(with_grad)
+        if result is None:
+            return None
+        if not isinstance(result, Tensor):
+            raise TypeError(
+                f"expected Variable, but hook returned '{type(result).__name__}'"
+            )
+        return node_of(result)
+
+    meta = self._meta
+    if meta is not None and meta.leaf:
+        if meta.hooks is None:
+            meta.hooks = {}
+            self._node = self._seen = None  # type: ignore[assignment]
+        hooks = meta.hooks
+        node = node_of(self)
+        node.tag.hooks = hooks
+    else:
+        node = node_of(self)
+        tag = _tag(node)
+        if tag.hooks is None:
+            tag.hooks = {}
+        hooks = tag.hooks
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = run
+    return handle
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> RemovableHandle:
+    """`hook(tensor)` is called after this leaf's `.grad` was accumulated."""
+    if not self.requires_grad:
+        raise RuntimeError(NO_HOOK)
+    if not self.is_leaf:
+        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    meta = self._own_meta()
+    if meta.after_accumulate is None:
+        meta.after_accumulate = {}
+    handle = RemovableHandle(meta.after_accumulate)
+    meta.after_accumulate[handle.id] = hook
+    return handle
+
+
+def retain_grad(self: Tensor) -> None:
+    """Lets this non-leaf tensor keep its gradient in `.grad`."""
+    if not self.requires_grad:
+        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+    if self.is_leaf:
+        return
+    meta = self._own_meta()
+    if meta.retains:
+        return
+    meta.retains = True
+    import weakref
+
+    ref = weakref.ref(self)
+
+    def keep(g: Node) -> None:
+        tensor = ref()
+        if tensor is None:
+            return
+        own = tensor._own_meta()
+        if own.grad is None:
+            own.grad = wrap(copy(g))
+        else:
+            own.grad = wrap(add(node_of(own.grad), g))
+
+    if self._node is None or self._seen is not self._storage.node:
+        node_of(self)
+    _tag(self._node).retain = keep
+
+
+def _tag(node: Node) -> Tag:
+    if node.tag is None:
+        node.tag = Tag()
+    return node.tag
+
+
+def check_assigned_grad(t: Tensor, value: Any) -> None:
+    """PyTorch's checks on `t.grad = value`."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"assigned grad expected to be a Tensor or None but got grad of type "
+            f"{type(value).__name__}"
+        )
+    if value is t:
+        raise RuntimeError("can't assign Variable as its own grad")
+    if value.dtype is not t.dtype:
+        raise RuntimeError(
+            f"assigned grad has data of a different type: got '{scalar_name(value.dtype)}' for a "
+            f"tensor of '{scalar_name(t.dtype)}'"
+        )
+    if value.shape != t.shape:
+        raise RuntimeError("assigned grad has data of a different size")
+
+
+def warn_non_leaf_grad() -> None:
+    warnings.warn(
+        "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+        "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+        "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+        "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
+        "github.com/pytorch/pytorch/pull/30531 for more informations.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+# --- grad_fn --------------------------------------------------------------------------------------
+
+_CLASSES: dict[str, type] = {}
+
+
+class GradFn:
+    """How a tensor was made, as autograd sees it: a name, and what it was made from."""
+
+    def __init__(self, node: Node):
+        self._node = node
+
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple:
+        """A pair (grad_fn, 0) an operand; (None, 0) for operands without gradient."""
+        node = self._node
+        tag = node.tag
+        if tag is not None and tag.name is not None and tag.inputs:
+            sources: tuple = tag.inputs
+        else:
+            sources = tuple(s for s in node.src if s.__class__ is Node)
+        return tuple((grad_fn_of(s) if s.grad else None, 0) for s in sources)
+
+    @property
+    def variable(self) -> Any:
+        """The leaf that collects the gradient (AccumulateGrad only)."""
+        tag = self._node.tag
+        if tag is None or tag.leaf is None:
+            raise AttributeError(f"'{self.name()}' object has no attribute 'variable'")
+        return tag.leaf()
+
+    @property
+    def metadata(self) -> dict:
+        return self.__dict__.setdefault("_metadata", {})
+
+    def register_hook(self, hook: Any) -> Any:
+        raise NotImplementedError("hooks on graph nodes are missing; use Tensor.register_hook")
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {hex(id(self))}>"
+
+
+def grad_fn_name(node: Node) -> str:
+    tag = node.tag
+    if tag is not None and tag.name is not None:
+        return tag.name
+    op = node.op
+    if op.name == "get":
+        return grad_fn_name(node.src[0]) if node.src else op.grad_name
+    return op.grad_name
+
+
+def grad_fn_of(node: Node) -> Any:
+    """The one GradFn object of a node."""
+    while node.op.name == "get" and node.src:
+        node = node.src[0]
+    tag = _tag(node)
+    if tag.grad_fn is None:
+        if tag.call is not None:
+            tag.grad_fn = tag.call.ctx
+            return tag.grad_fn
+        name = grad_fn_name(node)
+        cls = _CLASSES.get(name)
+        if cls is None:
+            cls = _CLASSES[name] = type(name, (GradFn,), {})
+        tag.grad_fn = cls(node)
+    return tag.grad_fn
+
+
+for _function in (register_hook, register_post_accumulate_grad_hook, retain_grad):
+    setattr(Tensor, _function.__name__, _function)
+Tensor.backward = tensor_backward  # type: ignore[attr-defined]

@@ -1,0 +1,256 @@
+"""autograd.Function: a user's own forward and backward.
+
+The forward runs under no_grad on the real tensors. Its results pass through one `function` node whose
+operands are the inputs and the results, so that history runs through it and values do not change.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from lazyt.dispatch import wrap
+from lazyt.gradmode import no_grad
+from lazyt.ir.autodiff import SECOND_BACKWARD, Tag
+from lazyt.ir.node import LIVE, LOCAL, Node, emit
+from lazyt.ir.opdef import Op
+from lazyt.ir.ops_reduce import get
+from lazyt.state import node_of
+from lazyt.tensor import Tensor
+
+function = Op(
+    "function",
+    "tuple({rest}[{inputs}:])",
+    kind="view",
+    fields=("inputs",),
+    infer=lambda src, arg: tuple(s.type for s in src[arg[0] :]),
+    vjp=(),
+    results=2,
+)
+
+
+class FunctionCtx:
+    """What forward hands to backward: saved tensors, flags and whatever the user puts on it."""
+
+    def __init__(self) -> None:
+        self._saved: tuple = ()
+        self._tag: Tag | None = None
+        self._dirty: tuple = ()
+        self._non_differentiable: tuple = ()
+        self._materialize = True
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keeps tensors for backward, where `saved_tensors` gives them back."""
+        self._saved = tuple((t, t._storage.version if t is not None else 0) for t in tensors)
+
+    save_for_forward = save_for_backward
+
+    @property
+    def saved_tensors(self) -> tuple:
+        if self._tag is not None and self._tag.freed and self._saved:
+            raise RuntimeError(SECOND_BACKWARD)
+        for t, version in self._saved:
+            if t is not None and t._storage.version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: [{t.type().replace('torch.', 'torch.')} "
+                    f"{list(t.shape)}] is at version {t._storage.version}; expected version "
+                    f"{version} instead."
+                )
+        return tuple(t for t, _ in self._saved)
+
+    saved_variables = saved_tensors
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        self._materialize = value
+
+
+class BackwardCFunction(FunctionCtx):
+    """The context as `grad_fn`: it has the name and the edges of a graph node."""
+
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple:
+        from .engine import grad_fn_of
+
+        return tuple((grad_fn_of(s) if s.grad else None, 0) for s in self._inputs)
+
+
+class _Call:
+    """Runs the user's backward on cotangent nodes."""
+
+    def __init__(self, cls: Any, ctx: FunctionCtx, types: list, positions: list, count: int):
+        self.cls = cls
+        self.ctx = ctx
+        self.types = types
+        self.positions = positions
+        self.count = count
+
+    def __call__(self, cotangents: Any) -> list[Node | None]:
+        ctx = self.ctx
+        given: list[Any] = []
+        for c, t in zip(cotangents, self.types):
+            if c is None and ctx._materialize:
+                from lazyt.ir.ops_elementwise import full
+
+                c = full(t.shape, 0, t.dtype)
+            given.append(wrap(c) if c is not None else None)
+        results = self.cls.backward(ctx, *given)
+        if not isinstance(results, tuple):
+            results = (results,)
+        if len(results) > self.count and all(r is None for r in results[self.count :]):
+            results = results[: self.count]
+        if len(results) != self.count:
+            name = type(ctx).__name__
+            raise RuntimeError(
+                f"function {name} returned an incorrect number of gradients (expected "
+                f"{self.count}, got {len(results)})"
+            )
+        found: list[Node | None] = []
+        for k, position in enumerate(self.positions):
+            result = results[position]
+            if result is None:
+                found.append(None)
+                continue
+            if not isinstance(result, Tensor):
+                raise TypeError(
+                    f"expected Variable or None (got {type(result).__name__})"
+                )
+            node = node_of(result)
+            want = ctx._inputs[k].type  # type: ignore[attr-defined]
+            if node.type.shape != want.shape:
+                from lazyt.ir.types import broadcast_shapes
+
+                try:
+                    fits = broadcast_shapes(want.shape, node.type.shape) == node.type.shape
+                except RuntimeError:
+                    fits = False
+                if not fits:
+                    raise RuntimeError(
+                        f"Function {type(ctx).__name__} returned an invalid gradient at index "
+                        f"{position} - got {list(node.type.shape)} but expected shape compatible with "
+                        f"{list(want.shape)}"
+                    )
+            if node.type.dtype is not want.dtype:
+                from lazyt.ir.ops_elementwise import cast
+
+                node = cast(node, want.dtype)
+            found.append(node)
+        return found + [None] * len(self.types)
+
+
+class Function:
+    """Base class of custom functions: static `forward(ctx, ...)` and `backward(ctx, *grads)`."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style "
+            "autograd function with static forward method. (Example: "
+            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+        )
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to "
+            "use it with backward mode AD."
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Overridden by functions whose forward takes no ctx."""
+
+    @classmethod
+    def _context(cls) -> Any:
+        made = cls.__dict__.get("_context_class")
+        if made is None:
+            made = type(cls.__name__ + "Backward", (BackwardCFunction,), {})
+            cls._context_class = made  # type: ignore[attr-defined]
+        return made()
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Runs forward and records the function in the graph."""
+        ctx = cls._context()
+        recording = LOCAL.grad
+        tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor)]
+        nodes = [node_of(t) for _, t in tensors]
+        ctx.needs_input_grad = tuple(
+            isinstance(a, Tensor) and a.requires_grad for a in args
+        )
+        versions = [t._storage.version for _, t in tensors]
+        separate = cls.setup_context is not Function.setup_context
+        with no_grad():
+            if separate:
+                outputs = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, outputs)
+            else:
+                outputs = cls.forward(ctx, *args, **kwargs)
+        single = not isinstance(outputs, tuple)
+        results = (outputs,) if single else outputs
+        if not (recording and any(n.grad for n in nodes)):
+            return outputs
+        returned = [r for r in results if isinstance(r, Tensor)]
+        dirty = {id(t) for t in ctx._dirty}
+        types = [node_of(r).type for r in returned]
+        node = emit(
+            function,
+            (*nodes, *(node_of(r) for r in returned)),
+            (len(nodes),),
+            tuple(types),  # type: ignore[arg-type]
+        )
+        node.grad = LIVE
+        node.tag = tag = Tag(type(ctx).__name__)
+        ctx._tag, ctx._inputs, ctx._versions = tag, nodes, versions
+        tag.call = _Call(cls, ctx, types, [i for i, _ in tensors], len(args))
+        skipped = {id(t) for t in ctx._non_differentiable}
+        wrapped: dict[int, Any] = {}
+        for k, r in enumerate(returned):
+            piece = get(node, k)
+            if id(r) in skipped or not r.dtype.is_floating_point:
+                piece.grad = 0
+                wrapped[id(r)] = r
+                continue
+            if id(r) in dirty:
+                from lazyt.state import write
+
+                write(r, piece)
+                wrapped[id(r)] = r
+                continue
+            from lazyt.ir.ops_shape import copy
+
+            wrapped[id(r)] = wrap(_named(copy(piece), tag, piece))
+        made = tuple(wrapped[id(r)] if isinstance(r, Tensor) else r for r in results)
+        return made[0] if single else made
+
+
+def _named(node: Node, tag: Tag, piece: Node) -> Node:
+    """The copy that gives a result its own memory goes by the function's own grad_fn."""
+    own = Tag(tag.name, (piece,))
+    own.grad_fn = tag.call.ctx  # type: ignore[union-attr]
+    node.tag = own
+    return node
+
+
+def once_differentiable(method: Any) -> Any:
+    """Declares that a backward cannot be differentiated again."""
+
+    @functools.wraps(method)
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        with no_grad():
+            return method(ctx, *grads)
+
+    return wrapped

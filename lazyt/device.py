@@ -1,0 +1,69 @@
+"""torch.device: where a tensor lives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_FORM = re.compile(r"^(cpu|cuda|meta|mps|xpu)(?::(\d+))?$")
+
+
+class Device:
+    """A device: `type` and `index` (None for the current one)."""
+
+    __slots__ = ("type", "index")
+
+    def __init__(self, type: Any = "cpu", index: int | None = None):
+        if isinstance(type, Device):
+            self.type, self.index = type.type, type.index
+            return
+        if isinstance(type, int):
+            self.type, self.index = "cuda", type
+            return
+        match = _FORM.match(type)
+        if match is None:
+            known = "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, "
+            known += "lazy, vulkan, mps, meta, hpu, mtia, privateuseone"
+            raise RuntimeError(
+                f"Expected one of {known} device type at start of device string: {type}"
+            )
+        if match.group(2) is not None and index is not None:
+            raise RuntimeError(
+                f"type (string) must not include an index because index was passed explicitly: {type}"
+            )
+        self.type = match.group(1)
+        self.index = int(match.group(2)) if match.group(2) is not None else index
+
+    def __repr__(self) -> str:
+        if self.index is None:
+            return f"device(type='{self.type}')"
+        return f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Device) and self.type == other.type and self.index == other.index
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self) -> tuple:
+        return (Device, (self.type, self.index))
+
+
+def resolve(device: Any) -> str:
+    """The device name a tensor's type carries; RuntimeError for one that is not there."""
+    if device is None:
+        return "cpu"
+    found = Device(device)
+    if found.type == "cpu":
+        return "cpu"
+    if found.type == "cuda":
+        raise RuntimeError(
+            "Found no NVIDIA driver on your system: the CUDA tier is not available here. Use "
+            "device='cpu'."
+        )
+    raise RuntimeError(f"device type {found.type!r} is not available")

@@ -1,0 +1,270 @@
+"""From a user's arguments to nodes and back: promotion, result types, `out=`, in-place.
+
+Everything the frontend defines goes through the few functions here:
+
+    node_of(t)              the node of a tensor (state.py)
+    wrap(node)              a new tensor of a new storage
+    promoted(a, b, ...)     operands of one dtype, by PyTorch's rules, numbers kept as numbers
+    deliver(node, out)      what a function with `out=` returns
+    update(t, node)         the result of an in-place function
+    tagged(node, name, *)   names a composition for `grad_fn`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.autodiff import Tag
+from lazyt.ir.dtypes import DType
+from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.ops_elementwise import cast, full
+from lazyt.ir.ops_shape import expand
+from lazyt.ir.types import TensorType, broadcast_shapes
+
+from .state import Meta, Storage, check_writable, data, node_of, shape_of, write
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_new = object.__new__
+NUMBERS = (int, float, bool)
+
+
+class Settings:
+    """The few settings of the frontend."""
+
+    default_dtype: DType = dtypes.float32
+
+
+SETTINGS = Settings()
+TENSOR: list[Any] = []  # the Tensor class, set by tensor.py
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a tensor."""
+    return isinstance(x, TENSOR[0])
+
+
+def wrap(node: Node) -> Tensor:
+    """A new tensor, alone on a new storage, whose value is `node`."""
+    storage = _new(Storage)
+    storage.node = node
+    storage.version = 0
+    storage.export = None
+    t = _new(TENSOR[0])
+    t._storage = storage
+    t._node = node
+    t._seen = node
+    t._meta = None
+    return t
+
+
+def from_array(array: np.ndarray, dtype: DType) -> Tensor:
+    """A tensor that owns `array` (already in the dtype's carrier, row-major, nobody else's)."""
+    return wrap(leaf(data, array, TensorType.of(array.shape, dtype)))
+
+
+def number_of(x: Any) -> Any:
+    """A Python number for a number or a NumPy scalar; None for anything else."""
+    kind = x.__class__
+    if kind is float or kind is int or kind is bool:
+        return x
+    if isinstance(x, (np.generic, float, int)) and not isinstance(x, (str, bytes, np.str_)):
+        plain = x.item() if isinstance(x, np.generic) else (float(x) if isinstance(x, float) else int(x))
+        return plain if plain.__class__ in NUMBERS else None
+    return None
+
+
+def number_dtype(number: Any) -> DType:
+    """The dtype a Python number stands for when it decides."""
+    if number.__class__ is bool:
+        return dtypes.bool_
+    if number.__class__ is int:
+        return dtypes.int64
+    return SETTINGS.default_dtype
+
+
+def result_dtype(*operands: Any) -> DType:
+    """torch.result_type over nodes and numbers: dimensioned tensors, then 0-d ones, then numbers."""
+    ranked: list[DType | None] = [None, None, None]
+    for x in operands:
+        if x.__class__ is Node:
+            level, dtype = (0 if x.type.shape else 1), x.type.dtype
+        else:
+            level, dtype = 2, number_dtype(x)
+        have = ranked[level]
+        ranked[level] = dtype if have is None else dtypes.promote(have, dtype)
+    result = ranked[0]
+    for other in ranked[1:]:
+        if other is not None and (result is None or other.category > result.category):
+            result = other
+    assert result is not None
+    return result
+
+
+def coerce(number: Any, dtype: DType) -> Any:
+    """A number as an operand of `dtype`: wrapped into an integer range, a float for float types."""
+    if dtype.category == dtypes.FLOATING:
+        return float(number)
+    if dtype.category == dtypes.INTEGRAL:
+        return dtypes.wrap(int(number), dtype)
+    return bool(number)
+
+
+def operand(x: Any, name: str, position: int = 1) -> Any:
+    """The node or number for an argument; TypeError in PyTorch's manner for anything else."""
+    if is_tensor(x):
+        return node_of(x)
+    number = number_of(x)
+    if number is None:
+        raise TypeError(
+            f"{name}(): argument '{_ARGUMENT[position]}' (position {position + 1}) must be Tensor, "
+            f"not {type(x).__name__}"
+        )
+    return number
+
+
+_ARGUMENT = ("input", "other", "third")
+
+
+def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
+    """Operands cast to one dtype (given, or by promotion); numbers stay numbers of that dtype."""
+    if dtype is None:
+        dtype = result_dtype(*operands)
+    out = []
+    for x in operands:
+        if x.__class__ is Node:
+            out.append(cast(x, dtype))
+        else:
+            out.append(coerce(x, dtype))
+    return tuple(out), dtype
+
+
+def as_tensor_operand(number: Any, dtype: DType) -> Node:
+    """A 0-d constant, for primitives that want a node where the user gave a number."""
+    return full((), number, dtype)
+
+
+def check_device(*tensors: Tensor) -> None:
+    """Every tensor on one device, else PyTorch's RuntimeError."""
+    first = None
+    for t in tensors:
+        device = node_of(t).type.device
+        if first is None:
+            first = device
+        elif device != first:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{first} and {device}!"
+            )
+
+
+def tagged(node: Node, name: str, *inputs: Node, saves: bool = True) -> Node:
+    """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows."""
+    if node.grad:
+        if node.tag is None:
+            node.tag = Tag()
+        node.tag.name = name + "Backward0"
+        node.tag.inputs = tuple(i for i in inputs if i.grad)
+        node.tag.saves = saves
+    return node
+
+
+def update(t: Tensor, node: Node) -> Tensor:
+    """Writes the result of an in-place operation into `t` and returns `t`.
+
+    Errors: RuntimeError where the result's shape or dtype does not fit.
+    """
+    shape = shape_of(t)
+    if node.type.shape != shape:
+        fit_shape(shape, node.type.shape)
+        node = expand(node, shape)
+    fit_dtype(node.type.dtype, t._storage.node.type.dtype)
+    write(t, node)
+    return t
+
+
+def fit_shape(target: tuple[int, ...], result: tuple[int, ...]) -> None:
+    if broadcast_shapes(target, result) != target:
+        raise RuntimeError(
+            f"output with shape {list(target)} doesn't match the broadcast shape {list(result)}"
+        )
+
+
+def fit_dtype(result: DType, target: DType) -> None:
+    if not can_cast(result, target):
+        raise RuntimeError(
+            f"result type {scalar_name(result)} can't be cast to the desired output type "
+            f"{scalar_name(target)}"
+        )
+
+
+def can_cast(source: DType, target: DType) -> bool:
+    """torch.can_cast: never from a higher category to a lower one, nor from signed numbers to bool."""
+    return source.category <= target.category
+
+
+_SCALAR_NAMES = {
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "int64": "Long",
+    "int32": "Int",
+    "int16": "Short",
+    "int8": "Char",
+    "uint8": "Byte",
+    "bool": "Bool",
+}
+
+
+def scalar_name(dtype: DType) -> str:
+    """PyTorch's C++ name of a dtype, as its errors print it."""
+    return _SCALAR_NAMES[dtype.name]
+
+
+def deliver(node: Node, out: Tensor | None) -> Tensor:
+    """The tensor a function returns: a new one, or `out` with the result written into it."""
+    if out is None:
+        return wrap(node)
+    if LOCAL.grad and (node.grad or node_of(out).grad):
+        raise RuntimeError(
+            "out=... arguments don't support automatic differentiation, but one of the arguments "
+            "requires grad."
+        )
+    fit_dtype(node.type.dtype, out.dtype)
+    if shape_of(out) != node.type.shape:
+        resize_out(out, node.type.shape)
+    check_writable(out)
+    write(out, cast(node, out.dtype))
+    return out
+
+
+def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
+    """Gives `out` another shape, with PyTorch's warning where it had elements."""
+    if out.numel():
+        import warnings
+
+        warnings.warn(
+            "An output with one or more elements was resized since it had shape "
+            f"{list(shape_of(out))}, which does not match the required output shape {list(shape)}. "
+            "This behavior is deprecated, and in a future PyTorch release outputs will not be resized "
+            "unless they have zero elements.",
+            stacklevel=4,
+        )
+    fresh = wrap(full(shape, 0, out.dtype))
+    out._storage, out._node, out._seen = fresh._storage, fresh._node, fresh._seen
+    if out._meta is not None:
+        kept = Meta()
+        kept.leaf, kept.grad = out._meta.leaf, out._meta.grad
+        out._meta = kept
+
+
+def data_node(array: np.ndarray, dtype: DType) -> Node:
+    """A realised node over an array that nobody else holds."""
+    return leaf(data, array, TensorType.of(array.shape, dtype))
+
+

@@ -1,0 +1,59 @@
+"""torch.finfo and torch.iinfo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+
+from .dispatch import SETTINGS
+
+
+class finfo:  # noqa: N801 (PyTorch's name)
+    """Limits of a floating point dtype."""
+
+    def __init__(self, dtype: DType | None = None):
+        dtype = dtype or SETTINGS.default_dtype
+        if not dtype.is_floating_point:
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                f"'torch.finfo'"
+            )
+        self.dtype = dtype.name
+        self.bits = dtype.itemsize * 8
+        if dtype is dtypes.bfloat16:
+            self.max, self.eps = 3.3895313892515355e38, 0.0078125
+            self.tiny, self.resolution = 1.1754943508222875e-38, 0.01
+            self.smallest_normal = self.tiny
+        else:
+            limits = np.finfo(dtype.numpy)
+            self.max, self.eps = float(limits.max), float(limits.eps)
+            self.tiny, self.resolution = float(limits.tiny), float(limits.resolution)
+            self.smallest_normal = self.tiny
+        self.min = -self.max
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
+        )
+
+
+class iinfo:  # noqa: N801
+    """Limits of an integer dtype."""
+
+    def __init__(self, dtype: Any):
+        if dtype.limits is None:
+            raise TypeError(
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"
+            )
+        self.dtype = dtype.name
+        self.bits = dtype.itemsize * 8
+        self.min, self.max = dtype.limits
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

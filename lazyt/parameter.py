@@ -1,0 +1,42 @@
+"""nn.Parameter: a leaf tensor that modules and optimizers recognise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .creation import empty
+from .tensor import SUBCLASSES, Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that requires a gradient; assigned to a Module it becomes one of its parameters."""
+
+    __slots__ = ()
+    _is_parameter = True
+
+    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Any:
+        source = empty(0) if data is None else data
+        made = source.detach()._as(cls)
+        made._own_meta().leaf = bool(requires_grad)
+        if requires_grad and not made.dtype.is_floating_point:
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        return Tensor.__reduce_ex__(self, protocol)
+
+
+class Buffer(Tensor):
+    """A tensor that a Module keeps as a buffer when it is assigned to an attribute."""
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
+        made = (empty(0) if data is None else data).detach()._as(cls)
+        made.persistent = persistent
+        return made
+
+
+SUBCLASSES.update((Parameter, Buffer))

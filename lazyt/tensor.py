@@ -1,0 +1,755 @@
+"""The tensor a user holds: a handle on a storage. Its operations live in the functional modules.
+
+This file has what makes a tensor a tensor (identity, shape, autograd attributes, reading values, NumPy and
+pickle protocols) and the inlined fast path of binary arithmetic. Everything else is attached to the class
+by the module that defines the function: `pointwise`, `reductions`, `shaping`, `indexing`, `linalg`,
+`creation`, `random`.
+"""
+
+from __future__ import annotations
+
+import copy as copying
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
+from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_shape import copy
+from lazyt.ir.types import TensorType
+from lazyt.runtime.drain import value_of
+
+from . import printing
+from .device import Device
+from .dispatch import SETTINGS, TENSOR, update, wrap
+from .size import Size
+from .state import (
+    Meta,
+    Storage,
+    adopt,
+    array_of,
+    export,
+    geometry,
+    node_of,
+    shape_of,
+    sync,
+    write,
+)
+
+_new = object.__new__
+_getframe = sys._getframe
+NUMPY_REQUIRES_GRAD = (
+    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+)
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype, with PyTorch's semantics.
+
+    Operations are traced, not run; reading a value (`item`, `print`, `numpy`, `bool`, …) computes what
+    is pending.
+    """
+
+    __slots__ = ("_storage", "_node", "_seen", "_meta", "__dict__", "__weakref__")
+    __array_priority__ = 1000
+
+    _storage: Storage
+    _node: Node
+    _seen: Node | None
+    _meta: Meta | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        from .creation import legacy_tensor
+
+        made = legacy_tensor(dtypes.float32, *args, **kwargs)
+        return made if cls is Tensor else made._as(cls)
+
+    def _as(self, cls: type) -> Any:
+        """A handle of class `cls` on the same storage, without this one's autograd record."""
+        other = _new(cls)
+        other._storage, other._node, other._seen = self._storage, None, None
+        other._meta = self._meta.child() if self._meta is not None else None
+        return other
+
+    # --- shape and type ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(shape_of(self))
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the extent of one dimension."""
+        shape = shape_of(self)
+        if dim is None:
+            return Size(shape)
+        return shape[wrap_dim(dim, len(shape))]
+
+    @property
+    def dtype(self) -> DType:
+        return self._storage.node.type.dtype
+
+    @property
+    def device(self) -> Device:
+        return Device(self._storage.node.type.device)
+
+    @property
+    def ndim(self) -> int:
+        return len(shape_of(self))
+
+    def dim(self) -> int:
+        return len(shape_of(self))
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        node = self._node
+        return (node if node is not None else sync(self)).type.numel
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes an element, as PyTorch counts them."""
+        return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self.dtype.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements."""
+        exported = self._storage.export
+        meta = self._meta
+        if exported is not None and exported.strides is not None:
+            if meta is None or meta.strides is None:
+                strides = exported.strides
+            else:
+                array = array_of(self)
+                strides = tuple(s // array.itemsize for s in array.strides)
+        else:
+            strides = geometry(self)[2]
+        return strides if dim is None else strides[wrap_dim(dim, len(strides))]
+
+    def storage_offset(self) -> int:
+        return geometry(self)[0]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie row-major without gaps."""
+        type = node_of(self).type
+        if type.numel == 0:
+            return True
+        return all(
+            n == 1 or have == want for n, have, want in zip(type.shape, self.stride(), type.strides)
+        )
+
+    def data_ptr(self) -> int:
+        """The address of the first element; equal for two tensors exactly when they start together."""
+        offset, _, _ = geometry(self)
+        if self._storage.export is not None:
+            array = self._storage.export.array
+        else:
+            array = value_of(self._storage.node)
+        if not array.size:
+            return 0
+        return array.ctypes.data + offset * array.itemsize
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.category == dtypes.FLOATING
+
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    is_cuda = property(lambda self: self._storage.node.type.device.startswith("cuda"))
+    is_sparse = property(lambda self: False)
+    is_quantized = property(lambda self: False)
+    is_meta = property(lambda self: False)
+    is_cpu = property(lambda self: self._storage.node.type.device == "cpu")
+    layout = property(lambda self: "torch.strided")
+    names = property(lambda self: (None,) * self.ndim)
+
+    def get_device(self) -> int:
+        return -1 if self.is_cpu else 0
+
+    # --- autograd attributes ----------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        meta = self._meta
+        return (meta is not None and meta.leaf) or node_of(self).grad != 0
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        self.requires_grad_(flag)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Asks for gradients of this leaf (or no longer). RuntimeError for anything but a float leaf."""
+        meta = self._meta
+        leaf = meta is not None and meta.leaf
+        if not leaf and node_of(self).grad:
+            if requires_grad:
+                return self
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use "
+                "var_no_grad = var.detach()."
+            )
+        if requires_grad and not self.dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if requires_grad == leaf:
+            return self
+        if requires_grad and meta is not None and meta.inference and not LOCAL.inference:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+            )
+        own = self._own_meta()
+        own.leaf = bool(requires_grad)
+        self._node = self._seen = None  # type: ignore[assignment]
+        return self
+
+    def _own_meta(self) -> Meta:
+        if self._meta is None:
+            self._meta = Meta()
+        return self._meta
+
+    @property
+    def is_leaf(self) -> bool:
+        meta = self._meta
+        return (meta is not None and meta.leaf) or node_of(self).grad == 0
+
+    @property
+    def grad(self) -> Tensor | None:
+        meta = self._meta
+        if meta is None or meta.grad is None:
+            if not self.is_leaf and not (meta is not None and meta.retains):
+                from .autograd import warn_non_leaf_grad
+
+                warn_non_leaf_grad()
+            return None
+        return meta.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is None:
+            if self._meta is not None:
+                self._meta.grad = None
+            return
+        from .autograd import check_assigned_grad
+
+        check_assigned_grad(self, value)
+        self._own_meta().grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        if self._meta is not None:
+            self._meta.grad = None
+
+    @property
+    def grad_fn(self) -> Any:
+        meta = self._meta
+        if meta is not None and meta.leaf:
+            return None
+        node = node_of(self)
+        if not node.grad:
+            return None
+        from .autograd import grad_fn_of
+
+        return grad_fn_of(node)
+
+    @property
+    def data(self) -> Tensor:
+        """An alias without history whose writes autograd does not see."""
+        other = self.detach()
+        other._meta.silent = True  # type: ignore[union-attr]
+        return other
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        old = self._meta
+        meta = value._meta.child() if value._meta is not None else None
+        if old is not None:
+            meta = meta if meta is not None else Meta()
+            meta.leaf, meta.grad, meta.hooks = old.leaf, old.grad, old.hooks
+            meta.after_accumulate, meta.retains = old.after_accumulate, old.retains
+        if node_of(value).grad:
+            meta = meta if meta is not None else Meta()
+            meta.stopped = True
+        self._meta = meta
+        self._storage = value._storage
+        self._node = self._seen = None  # type: ignore[assignment]
+
+    def detach(self) -> Tensor:
+        """An alias of the same memory that carries no history."""
+        other = _new(Tensor)
+        other._storage = self._storage
+        other._node = other._seen = None  # type: ignore[assignment]
+        meta = self._meta.child() if self._meta is not None else Meta()
+        if meta.base is not None:
+            # Freed from its base: the recipe must start at the storage itself.
+            meta.recipe = _full_recipe(self)
+            meta.base = None
+        meta.stopped = True
+        other._meta = meta
+        return other
+
+    def detach_(self) -> Tensor:
+        """Cuts this tensor's history, in place."""
+        if self._meta is not None and self._meta.base is not None:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using "
+                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
+                "function in torch/optim/optimizer.py as a solution."
+            )
+        own = self._own_meta()
+        own.leaf = False
+        own.stopped = True
+        self._node = self._seen = None  # type: ignore[assignment]
+        return self
+
+    @property
+    def _base(self) -> Tensor | None:
+        return self._meta.base if self._meta is not None else None
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    def is_inference(self) -> bool:
+        return self._meta is not None and self._meta.inference
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._meta is not None and self._meta.retains
+
+    @property
+    def output_nr(self) -> int:
+        return 0
+
+    # --- reading values ---------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The one element as a Python number; RuntimeError where there is not exactly one."""
+        array = array_of(self)
+        if array.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {array.size} elements cannot be converted to Scalar"
+            )
+        return array.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers (a number for 0-d)."""
+        return array_of(self).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The memory as a NumPy array, shared both ways. RuntimeError where a gradient is required."""
+        if self.requires_grad:
+            if not force:
+                raise RuntimeError(NUMPY_REQUIRES_GRAD)
+            return self.detach().numpy()
+        if self.dtype is dtypes.bfloat16:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return export(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, scalar: bool = False) -> Tensor:
+        if array.dtype == np.bool_ and array.ndim == 0 and context is None:
+            return from_numpy(np.array(array))
+        return from_numpy(np.array(array))
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError(
+                "Can't export tensors that require gradient, use tensor.detach()"
+            )
+        return export(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __bool__(self) -> bool:
+        array = array_of(self)
+        if array.size != 1:
+            if array.size == 0:
+                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        return bool(array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        shape = shape_of(self)
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not shape_of(self):
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        from .dispatch import number_of
+
+        if isinstance(element, Tensor) or number_of(element) is not None:
+            return bool((self == element).any())
+        raise RuntimeError(
+            "Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+            f"{type(element)}."
+        )
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __format__(self, spec: str) -> str:
+        if type(self) is Tensor and not shape_of(self):
+            return printing.format_scalar(array_of(self), spec)
+        return object.__format__(self, spec)
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        meta = self._meta
+        leaf = meta is not None and meta.leaf
+        name = None
+        if not leaf and node_of(self).grad:
+            name = self.grad_fn.name()
+        kind = type(self)
+        parameter = getattr(kind, "_is_parameter", False)
+        return printing.tensor_text(
+            array_of(self),
+            self.dtype.name,
+            requires_grad=leaf,
+            grad_fn=name,
+            default_dtype=SETTINGS.default_dtype.name,
+            class_name="tensor" if kind is Tensor or parameter else kind.__name__,
+            parameter=parameter,
+        )
+
+    __str__ = __repr__
+
+    # --- copies and pickles -----------------------------------------------------------------------
+
+    def clone(self, *, memory_format: Any = None) -> Tensor:
+        """A copy with memory of its own; differentiable."""
+        return wrap(copy(node_of(self)))
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        found = memo.get(id(self))
+        if found is not None:
+            return found
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                "because of a torch.nn.utils.weight_norm usage, see "
+                "https://github.com/pytorch/pytorch/pull/103001"
+            )
+        meta = self._meta
+        storage = memo.get(id(self._storage))
+        if storage is None:
+            node = self._storage.node
+            value = value_of(node)
+            storage = wrap(_realised(np.array(value, order="C", copy=True), node.type))._storage
+            memo[id(self._storage)] = storage
+        other = _new(type(self))
+        other._storage, other._node, other._seen = storage, None, None
+        other._meta = None
+        if meta is not None:
+            other._meta = meta.child()
+            if meta.base is not None:
+                other._meta.recipe = _full_recipe(self)
+                other._meta.base = None
+            other._meta.leaf = meta.leaf
+            if meta.grad is not None:
+                other._meta.grad = copying.deepcopy(meta.grad, memo)
+        memo[id(self)] = other
+        if self.__dict__:
+            other.__dict__.update(copying.deepcopy(self.__dict__, memo))
+        return other
+
+    def __copy__(self) -> Tensor:
+        other = _new(type(self))
+        other._storage, other._node, other._seen = self._storage, None, None
+        other._meta = self._meta.child() if self._meta is not None else None
+        if self._meta is not None:
+            other._meta.leaf = self._meta.leaf
+            other._meta.grad = self._meta.grad
+            other._meta.stopped = self._meta.stopped
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Cannot serialize a non-leaf Tensor that requires grad; detach() it first"
+            )
+        offset, shape, strides = geometry(self)
+        whole = self._storage_tensor()
+        extra = dict(self.__dict__) or None
+        return (
+            _rebuild,
+            (type(self), whole, offset, shape, strides, self.requires_grad, extra),
+        )
+
+    def _storage_tensor(self) -> Any:
+        return _PickledStorage.of(self._storage)
+
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if shape_of(self) else self  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state or {})
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """This tensor if it lies row-major, else a row-major copy."""
+        return self if self.is_contiguous() else self.clone()
+
+    def cpu(self) -> Tensor:
+        return self.to("cpu")  # type: ignore[attr-defined]
+
+    def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
+        """Overwrites the elements with those of `src`, which broadcasts and converts."""
+        from .dispatch import check_writable, fit_shape
+        from .dispatch import wrap as _wrap  # noqa: F401
+
+        if not isinstance(src, Tensor):
+            raise TypeError(
+                f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}"
+            )
+        check_writable(self)
+        node = node_of(src)
+        target = shape_of(self)
+        if node.type.shape != target:
+            try:
+                fit_shape(target, node.type.shape)
+            except RuntimeError as error:
+                raise RuntimeError(
+                    f"The expanded size of the tensor doesn't allow copying: {error}"
+                ) from None
+        node = cast(node, self.dtype)
+        if node.type.shape != target:
+            from lazyt.ir.ops_shape import expand
+
+            node = expand(node, target)
+        return update(self, copy(node))
+
+    def set_(self, source: Tensor) -> Tensor:
+        """Makes this tensor a handle on the storage of `source`."""
+        self.data = source
+        return self
+
+
+def wrap_dim(dim: int, rank: int) -> int:
+    """A dimension counted from either end; IndexError in PyTorch's words where there is none."""
+    span = max(rank, 1)
+    if not -span <= dim < span:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {dim})"
+        )
+    return dim + span if dim < 0 else dim
+
+
+def _realised(array: np.ndarray, type: TensorType) -> Node:
+    from .dispatch import data_node
+
+    return data_node(array, type.dtype)
+
+
+def _full_recipe(t: Tensor) -> tuple:
+    """The steps from the storage's value to this view."""
+    meta = t._meta
+    if meta is None:
+        return ()
+    if meta.base is None:
+        return meta.recipe
+    return _full_recipe(meta.base) + meta.recipe
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor over the array's memory, without a copy. TypeError for dtypes PyTorch lacks."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    dtype = dtypes.from_numpy(array.dtype)
+    if dtype is None:
+        kind = "numpy.object_" if array.dtype == object else f"numpy.{array.dtype.name}"
+        if array.dtype.kind in "US":
+            kind = "numpy.str_" if array.dtype.kind == "U" else "numpy.bytes_"
+        raise TypeError(
+            f"can't convert np.ndarray of type {kind}. The only supported types are: float64, "
+            "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, "
+            "uint16, uint8, and bool."
+        )
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a copy "
+            "of your array  with array.copy().) "
+        )
+    if array.dtype.byteorder == ">":
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion "
+            "between byte orders is currently not supported."
+        )
+    t = _new(Tensor)
+    t._storage = adopt(array, TensorType.of(array.shape, dtype))
+    t._node = t._seen = None
+    t._meta = None
+    return t
+
+
+class _PickledStorage:
+    """A storage on its way through pickle, so that views of one come out as views of one."""
+
+    _made: dict[int, tuple[Any, Any]] = {}
+
+    def __init__(self, array: np.ndarray, dtype: str):
+        self.array = array
+        self.dtype = dtype
+        self.storage: Storage | None = None
+
+    @staticmethod
+    def of(storage: Storage) -> _PickledStorage:
+        import weakref
+
+        known = _PickledStorage._made.get(id(storage))
+        if known is not None and known[0]() is storage:
+            made = known[1]()
+            if made is not None and made.version == (storage.version, storage.node):
+                return made
+        value = value_of(storage.node)
+        made = _PickledStorage(np.array(value, order="C"), storage.node.type.dtype.name)
+        made.version = (storage.version, storage.node)
+        _PickledStorage._made[id(storage)] = (weakref.ref(storage), weakref.ref(made))
+        return made
+
+    def __getstate__(self) -> tuple:
+        return (self.array, self.dtype)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.array, self.dtype = state
+        self.storage = None
+
+    def rebuild(self) -> Storage:
+        if self.storage is None:
+            type = TensorType.of(self.array.shape, dtypes.dtype_named(self.dtype))
+            self.storage = wrap(_realised(self.array, type))._storage
+        return self.storage
+
+
+def _rebuild(cls, whole, offset, shape, strides, requires_grad, extra):
+    t = _new(cls)
+    t._storage = whole.rebuild()
+    t._node = t._seen = None
+    t._meta = None
+    type = t._storage.node.type
+    if (offset, shape, strides) != (0, type.shape, type.strides):
+        from lazyt.ir.ops_shape import as_strided_
+
+        t._meta = Meta()
+        t._meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
+        t._meta.offset, t._meta.strides = offset, strides
+    if requires_grad:
+        t._own_meta().leaf = True
+    if extra:
+        t.__dict__.update(extra)
+    return t
+
+
+# --- the fast path of binary arithmetic -----------------------------------------------------------
+
+SUBCLASSES: set[type] = set()
+
+
+def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) -> Callable:
+    """A method for `op` that traces two tensors of one type, or a float tensor and a number, inline.
+
+    Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
+    """
+
+    def method(self: Any, other: Any) -> Any:
+        kind = other.__class__
+        a = self._node if self._seen is self._storage.node else sync(self)
+        type = a.type
+        if kind is Tensor or kind in SUBCLASSES:
+            b = other._node if other._seen is other._storage.node else sync(other)
+            if b.type is not type or floats_only and type.dtype.category != 2:
+                return slow(self, other)
+            grad = a.grad or b.grad
+        elif (kind is float or kind is int) and type.dtype.category == 2:
+            b = other if kind is float else float(other)
+            grad = a.grad
+        else:
+            return slow(self, other)
+        local = LOCAL
+        n = _new(Node)
+        n.op = op
+        n.src = (a, b)
+        n.arg = ()
+        n.type = type.boolean if boolean else type
+        n.value = None
+        n.after = None
+        n.tag = None
+        n.uses = 0
+        n.pos = -1
+        n.grad = 1 if grad and local.grad and not boolean else 0
+        frame = _getframe(1)
+        code = frame.f_code
+        if _INTERNAL.get(code.co_filename, True):
+            n.code, n.line = caller(2)
+        else:
+            n.code = code
+            n.line = frame.f_lasti
+        trace = local.trace
+        trace.append(n)
+        if len(trace) > local.limit:
+            FLUSH[0](n)
+        storage = _new(Storage)
+        storage.node = n
+        storage.version = 0
+        storage.export = None
+        t = _new(Tensor)
+        t._storage = storage
+        t._node = n
+        t._seen = n
+        t._meta = None
+        return t
+
+    return method
+
+
+TENSOR.append(Tensor)
+__all__ = ["Tensor", "from_numpy", "wrap_dim", "write"]

@@ -1,0 +1,1 @@
+"""Runs what codegen wrote: drains, plans, their cache. Knows no Tensor."""

@@ -1,0 +1,476 @@
+"""Draining the trace: everything still wanted is computed, in one plan, and nothing stays pending.
+
+Three scans of the trace and a call:
+
+1. liveness, backwards: a node that only the trace holds is dead. CPython's reference counts say which;
+   a node held from outside is kept, and so is what unfreed history will read in its backward;
+2. the key, forwards: operations, structural arguments, operand positions, types of the inputs;
+3. the plan is looked up, its inputs and numbers are bound, it runs, and the values are put into their
+   nodes.
+
+A program seen for the first time is evaluated operation by operation; from the second time on it is
+compiled. Plans are found by the exact key, never by a hash alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import evaluate
+from lazyt.ir.autodiff import needed_values
+from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
+
+from .plan import Plan, compile_plan
+from .stats import COUNTERS
+
+LOCK = threading.RLock()
+PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
+PROGRAMS = 4096
+RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
+
+
+class Program:
+    """What is known of one key: when it was last seen, its numbers, its plan once it has one."""
+
+    __slots__ = ("numbers", "varying", "plan", "last", "size", "keep")
+
+    def __init__(self, numbers: tuple, keep: tuple[int, ...], size: int):
+        self.numbers = numbers
+        self.varying: set[int] = set()
+        self.plan: Plan | None = None
+        self.keep = keep
+        self.size = size
+        self.last = 0
+
+
+class Cache:
+    """Programs by key, bounded in bytes and in number; the longest unused go first."""
+
+    def __init__(self) -> None:
+        self.programs: dict[tuple, Program] = {}
+        self.clock = 0
+        self.nbytes = 0
+        self.compiled = 0
+
+    def trim(self) -> None:
+        programs = self.programs
+        if len(programs) <= PROGRAMS and self.nbytes <= PLAN_BYTES:
+            return
+        oldest = sorted(programs.items(), key=lambda item: item[1].last)
+        for key, program in oldest[:-1]:
+            if len(programs) <= PROGRAMS * 3 // 4 and self.nbytes <= PLAN_BYTES * 3 // 4:
+                break
+            del programs[key]
+            self.nbytes -= program.size
+
+    def clear(self) -> None:
+        self.programs.clear()
+        self.nbytes = 0
+
+
+CACHE = Cache()
+
+
+def _counts_are_exact() -> bool:
+    """Whether a reference count says how many hold an object, as liveness needs it to."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)() is False:
+        return False
+
+    def probe() -> tuple[int, int]:
+        held = [object()]
+        n = held.pop()
+        alone = getrefcount(n)
+        other = n
+        return alone, getrefcount(other)
+
+    return probe() == (2, 3)
+
+
+EXACT_COUNTS = _counts_are_exact()
+
+
+def drain() -> None:
+    """Computes everything this thread traced and still wants."""
+    trace = LOCAL.trace
+    if trace:
+        with LOCK:
+            _drain(trace, None)
+
+
+def flush_before(node: Node) -> None:
+    """Called by the gate when the trace is long: cuts where the trace's first line comes round again."""
+    local = LOCAL
+    trace = local.trace
+    if local.urgent:
+        # An operand is memory that somebody outside may change: it is read now.
+        if not node.op.view:
+            local.urgent = False
+            local.limit = FLUSH_NODES
+            drain()
+        return
+    first = trace[0]
+    if first is node:
+        return
+    same = first.code is node.code and first.line == node.line and first.op is node.op
+    if same or len(trace) > 2 * local.limit:
+        trace.pop()
+        try:
+            with LOCK:
+                _drain(trace, None)
+        finally:
+            trace.append(node)
+
+
+FLUSH[0] = flush_before
+
+
+def value_of(node: Node) -> np.ndarray:
+    """The value of a node, computing it if need be."""
+    value = node.value
+    if value is None:
+        drain()
+        value = node.value
+        if value is None:
+            with LOCK:
+                revive(node)
+            value = node.value
+    return value
+
+
+def revive(node: Node) -> None:
+    """Computes a node that no trace holds: one of another thread, or one that was elided."""
+    if node.value is not None:
+        return
+    for _, trace in list(TRACERS):
+        if trace is not LOCAL.trace and trace:
+            _drain(trace, None)
+    if node.value is not None:
+        return
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[Any] = [node]
+    while stack:
+        n = stack.pop()
+        if n.__class__ is tuple:
+            order.append(n[0])
+        elif n.value is None and n not in seen:
+            seen.add(n)
+            stack.append((n,))
+            stack.extend(s for s in n.src if s.__class__ is Node)
+    with np.errstate(all="ignore"):
+        for n in order:
+            try:
+                n.value = _apply(n)
+            except Exception as error:
+                raise _located(error, n) from None
+
+
+def _apply(n: Node) -> Any:
+    return evaluate.apply(
+        n.op, n.type, n.arg, [s.value if s.__class__ is Node else s for s in n.src]
+    )
+
+
+def _drain(trace: list[Node], extra: Any) -> None:
+    batch = trace[:]
+    del trace[: len(batch)]
+    total = len(batch)
+    wanted: list[Node] = []
+    held: list[int] = []
+    # Identities, not nodes: a set of nodes would itself count as a holder.
+    read: set[int] | None = None  # values that a later backward reads
+    live: set[int] | None = None  # nodes with unfreed history above them
+    exact = EXACT_COUNTS
+    count = getrefcount
+    pop = batch.pop
+    while batch:
+        n = pop()
+        refs = count(n) - 2
+        if refs == 0 and exact:
+            continue
+        if n.value is not None:
+            continue
+        uses = n.uses
+        outside = refs > uses or not exact
+        if outside:
+            held.append(len(wanted))
+        wanted.append(n)
+        if n.grad == LIVE and (outside or (live is not None and id(n) in live)):
+            if live is None:
+                live, read = set(), set()
+            read.update(map(id, needed_values(n)))  # type: ignore[union-attr]
+            for s in n.src:
+                if s.__class__ is Node:
+                    s.uses += 1
+                    if s.grad:
+                        live.add(id(s))
+        else:
+            for s in n.src:
+                if s.__class__ is Node:
+                    s.uses += 1
+        tag = n.tag
+        if tag is not None and tag.inputs:
+            for s in tag.inputs:
+                s.uses += 1
+    n = None  # type: ignore[assignment]
+    if not wanted:
+        COUNTERS.dead += total
+        return
+    _run(wanted, held, read, total)
+
+
+def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> None:
+    """Finds or makes the plan of a wanted trace (newest node first) and runs it."""
+    last = len(wanted) - 1
+    wanted.reverse()
+    held.reverse()
+    keep = [last - i for i in held]
+    if read:
+        also = {i for i, n in enumerate(wanted) if id(n) in read}
+        if also:
+            keep = sorted(also.union(keep))
+    key: list[Any] = []
+    add = key.append
+    numbers: list[Any] = []
+    leaves: list[Any] = []
+    index: dict[int, int] = {}
+    position = 0
+    for n in wanted:
+        add(n.op)
+        add(n.arg)
+        for s in n.src:
+            if s.__class__ is Node:
+                value = s.value
+                if value is None:
+                    p = s.pos
+                    if p < 0:
+                        revive(s)
+                        value = s.value
+                    else:
+                        add(p)
+                        continue
+                k = index.get(id(value))
+                if k is None:
+                    index[id(value)] = k = len(leaves)
+                    leaves.append(value)
+                    add(~k)
+                    add(s.type)
+                else:
+                    add(~k)
+            else:
+                kind = s.__class__
+                add(kind)
+                if kind is float and s == 0.0:
+                    add(str(s))
+                numbers.append(s)
+        n.pos = position
+        position += 1
+    counters = COUNTERS
+    counters.drains += 1
+    counters.nodes += len(wanted)
+    counters.dead += total - len(wanted)
+    cache = CACHE
+    cache.clock += 1
+    fixed_key = tuple(key)
+    kept = tuple(keep)
+    values = tuple(numbers)
+    program = cache.programs.get(fixed_key)
+    ok = False
+    try:
+        if program is None:
+            program = Program(values, kept, 8 * len(key) + 200)
+            program.last = cache.clock
+            cache.programs[fixed_key] = program
+            cache.nbytes += program.size
+            counters.evaluated += 1
+            _evaluate(wanted, kept)
+            cache.trim()
+        else:
+            program.last = cache.clock
+            plan = program.plan
+            if plan is None or not _serves(plan, kept, values):
+                plan = _compile(program, wanted, kept, index, values)
+            else:
+                counters.hits += 1
+            _execute(plan, wanted, leaves, values)
+        ok = True
+    finally:
+        _settle(wanted, ok)
+
+
+def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
+    """Whether a plan computes all that is wanted with the numbers it has compiled in."""
+    if kept != plan.keep and not plan.kept.issuperset(kept):
+        return False
+    if values == plan.numbers:
+        return True
+    own = plan.numbers
+    return all(values[i] == own[i] for i in plan.fixed)
+
+
+def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: tuple) -> Plan:
+    known = program.plan.numbers if program.plan is not None else program.numbers
+    program.varying.update(
+        i for i, (a, b) in enumerate(zip(known, values)) if a != b or a.__class__ is not b.__class__
+    )
+    union = tuple(sorted({*program.keep, *kept}))
+    program.keep = union
+    COUNTERS.misses += 1
+    plan, passes = compile_plan(
+        wanted, union, index, values, program.varying, _donatable(wanted), RECORD[0]
+    )
+    COUNTERS.passes += passes
+    cache = CACHE
+    cache.compiled += 1
+    plan.number = cache.compiled
+    if program.plan is not None:
+        program.size -= program.plan.nbytes
+        cache.nbytes -= program.plan.nbytes
+    program.plan = plan
+    program.size += plan.nbytes
+    cache.nbytes += plan.nbytes
+    cache.trim()
+    return plan
+
+
+def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple) -> None:
+    donors = plan.donors
+    flags = [_gives_up(wanted, leaves, k, refs) for k, refs in donors] if donors else None
+    arguments = leaves
+    if plan.scalars:
+        arguments = arguments + [values[i] for i in plan.scalars]
+    if flags:
+        arguments = arguments + flags
+    try:
+        with np.errstate(all="ignore"):
+            results = plan.run(*arguments)
+    except Exception as error:
+        # Nothing was donated before the last operation that may raise: the inputs are whole.
+        _evaluate(wanted, plan.keep)
+        raise error  # the evaluator, which names the user's line, has not met it
+    COUNTERS.count_plan(plan)
+    for i, value in zip(plan.keep, results):
+        wanted[i].value = value
+
+
+def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
+    """Whether nobody but this run holds input `k`: neither its array nor the nodes that carry it."""
+    array = leaves[k]
+    holders: dict[Node, int] = {}
+    for p, i in refs:
+        s = wanted[p].src[i]
+        holders[s] = holders.get(s, 0) + 1
+    s = None
+    # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.
+    if getrefcount(array) - 3 != len(holders):
+        return False
+    if array.base is not None or not array.flags.writeable:
+        return False
+    # Beside the operand tuples: the dict's key, the loop variable and getrefcount's argument.
+    return all(getrefcount(holder) - 3 == uses for holder, uses in holders.items())
+
+
+def _donatable(wanted: list[Node]) -> frozenset[int]:
+    """Inputs that nobody outside this trace holds, judged on the run that is being compiled."""
+    order: dict[int, int] = {}
+    holders: dict[int, dict[Node, int]] = {}
+    arrays: list[Any] = []
+    for n in wanted:
+        for s in n.src:
+            if s.__class__ is Node and s.value is not None:
+                array = s.value
+                k = order.get(id(array))
+                if k is None:
+                    k = order[id(array)] = len(order)
+                    arrays.append(array)
+                    holders[k] = {}
+                holders[k][s] = holders[k].get(s, 0) + 1
+    n = s = array = None
+    found = []
+    for k in range(len(arrays)):
+        if arrays[k].base is not None or not arrays[k].flags.c_contiguous:
+            continue
+        # Holders, `arrays`, the caller's `leaves` and getrefcount's argument.
+        if getrefcount(arrays[k]) - 3 != len(holders[k]):
+            continue
+        if all(getrefcount(h) - 3 == uses for h, uses in holders[k].items()):
+            found.append(k)
+    return frozenset(found)
+
+
+def _evaluate(wanted: list[Node], kept: tuple[int, ...]) -> None:
+    """Runs a trace operation by operation, dropping what no later one needs."""
+    keep = set(kept)
+    remaining: dict[Node, int] = {}
+    for n in wanted:
+        for s in n.src:
+            if s.__class__ is Node and s.value is None:
+                remaining[s] = remaining.get(s, 0) + 1
+    kept_nodes = {wanted[i] for i in keep}
+    failed: dict[Node, Exception] = {}
+    first: tuple[Exception, Node] | None = None
+    counters = COUNTERS
+    by_op = counters.by_op
+    apply = evaluate.apply
+    with np.errstate(all="ignore"):
+        for n in wanted:
+            src = n.src
+            if failed and any(s in failed for s in src if s.__class__ is Node):
+                failed[n] = failed[next(s for s in src if s.__class__ is Node and s in failed)]
+                continue
+            try:
+                n.value = apply(
+                    n.op, n.type, n.arg, [s.value if s.__class__ is Node else s for s in src]
+                )
+            except Exception as error:
+                failed[n] = error
+                if first is None:
+                    first = (error, n)
+                continue
+            if not n.op.view:
+                counters.kernels += 1
+                by_op[n.op.name] = by_op.get(n.op.name, 0) + 1
+            for s in src:
+                if s.__class__ is Node and s in remaining:
+                    left = remaining[s] - 1
+                    remaining[s] = left
+                    if left == 0 and s not in kept_nodes:
+                        s.value = None
+    if first is not None:
+        raise _located(*first)
+
+
+def _located(error: Exception, node: Node) -> Exception:
+    """The error with the user's line, of the same type where it takes one message."""
+    file, line, function = location(node)
+    text = f"{error}\n  computed for {node.op.name} in {file}:{line}, in {function}"
+    try:
+        return type(error)(text)
+    except Exception:
+        return RuntimeError(text)
+
+
+def _settle(wanted: list[Node], ok: bool) -> None:
+    """Resets what the drain wrote, and lets realised nodes without live history drop their operands."""
+    for n in wanted:
+        n.uses = 0
+        n.pos = -1
+        if n.grad != LIVE and (ok or n.value is not None):
+            n.src = ()
+
+
+def clear_plans() -> None:
+    """Forgets every program and plan."""
+    with LOCK:
+        CACHE.clear()
+
+
+def plan_bytes() -> int:
+    """Bytes held by plans: workspaces, sources and keys."""
+    return CACHE.nbytes

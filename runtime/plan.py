@@ -1,0 +1,165 @@
+"""A plan: the compiled form of one program, and how a drained trace becomes one.
+
+A plan knows which positions of the trace it keeps, which of the trace's numbers are run-time scalars and
+which inputs may be donated. Running it binds arrays and numbers and calls one function; it rewrites
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.ir.graph import Graph, Scalar, Value
+from lazyt.ir.node import Node
+from lazyt.ir.opdef import NAMESPACE
+from lazyt.ir.passes.pipeline import Stage, optimize
+
+CHECK_PASSES = [False]
+ON_COMPILE: list[Callable[[Plan], None]] = []
+
+
+class Plan:
+    """One compiled program.
+
+    keep: positions in the wanted trace whose values it returns, ascending.
+    literals: position in the list of numbers -> the number compiled in.
+    scalars: positions in the list of numbers that are passed at run time.
+    donors: input number -> the (position, operand) pairs through which the trace holds it.
+    """
+
+    __slots__ = (
+        "keep",
+        "kept",
+        "numbers",
+        "scalars",
+        "donors",
+        "run",
+        "code",
+        "graph",
+        "traced",
+        "stages",
+        "nbytes",
+        "kernels_by_op",
+        "number",
+        "last",
+        "fixed",
+    )
+
+    keep: tuple[int, ...]
+    kept: frozenset[int]
+    numbers: tuple
+    fixed: tuple[int, ...]
+    scalars: tuple[int, ...]
+    donors: list[tuple[int, tuple]]
+    run: Callable
+    code: NumpyCode
+    graph: Graph
+    traced: Graph
+    stages: list[Stage] | None
+    nbytes: int
+    kernels_by_op: dict[str, int]
+    number: int
+    last: int
+
+
+def build_graph(
+    wanted: list[Node], keep: tuple[int, ...], leaves: dict[int, int], varying: set[int]
+) -> tuple[Graph, list[int]]:
+    """The graph of a wanted trace; `leaves` maps id(array) to the input number.
+
+    Also returns the positions of the numbers that became scalars, in the order of `Graph.scalars`.
+    """
+    inputs: list[Value | None] = [None] * len(leaves)
+    scalars: list[Scalar] = []
+    positions: list[int] = []
+    made: dict[Node, Value] = {}
+    counter = 0
+    for n in wanted:
+        src: list[Any] = []
+        for s in n.src:
+            if s.__class__ is Node:
+                if s.value is None:
+                    src.append(made[s])
+                    continue
+                index = leaves[id(s.value)]
+                if inputs[index] is None:
+                    inputs[index] = Value(None, (), (), s.type, (s.code, s.line), index)
+                src.append(inputs[index])
+            else:
+                if counter in varying or (n.op.runtime and s.__class__ is int):
+                    scalar = Scalar(len(scalars), s.__class__)
+                    scalars.append(scalar)
+                    positions.append(counter)
+                    src.append(scalar)
+                else:
+                    src.append(s)
+                counter += 1
+        made[n] = Value(n.op, tuple(src), n.arg, n.type, (n.code, n.line))
+    body = list(made.values())
+    outputs = [made[wanted[p]] for p in keep]
+    return Graph(inputs, scalars, body, outputs), positions  # type: ignore[arg-type]
+
+
+def compile_plan(
+    wanted: list[Node],
+    keep: tuple[int, ...],
+    leaves: dict[int, int],
+    numbers: tuple,
+    varying: set[int],
+    donatable: frozenset[int],
+    record: bool,
+) -> tuple[Plan, int]:
+    """Optimizes and generates code for a trace. Also returns how many passes ran."""
+    graph, positions = build_graph(wanted, keep, leaves, varying)
+    plan = Plan()
+    stages: list[Stage] | None = [] if record else None
+    optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
+    code = generate(optimized, donatable)
+    plan.keep = keep
+    plan.kept = frozenset(keep)
+    plan.numbers = numbers
+    plan.scalars = tuple(positions)
+    runtime = set(positions)
+    plan.fixed = tuple(i for i in range(len(numbers)) if i not in runtime)
+    plan.donors = _donors(wanted, code.memory.donated, leaves)
+    plan.code, plan.graph, plan.traced, plan.stages = code, optimized, graph, stages
+    plan.run = load(code)
+    plan.nbytes = sum(t.numel * t.dtype.numpy.itemsize for t in code.memory.slots)
+    plan.nbytes += 2 * len(code.source) + 400 * len(graph.body)
+    plan.kernels_by_op = count_kernels(optimized)
+    for listener in ON_COMPILE:
+        listener(plan)
+    return plan, passes
+
+
+def _donors(wanted: list[Node], donated: list[int], leaves: dict[int, int]) -> list:
+    refs: dict[int, list[tuple[int, int]]] = {index: [] for index in donated}
+    for p, n in enumerate(wanted):
+        for k, s in enumerate(n.src):
+            if s.__class__ is Node and s.value is not None:
+                index = leaves[id(s.value)]
+                if index in refs:
+                    refs[index].append((p, k))
+    return [(index, tuple(refs[index])) for index in sorted(donated)]
+
+
+def load(code: NumpyCode) -> Callable:
+    """Compiles the source with its workspace; the slots live as long as the function."""
+    scope = dict(NAMESPACE)
+    for i, t in enumerate(code.memory.slots):
+        scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
+    exec(compile(code.source, "<lazyt plan>", "exec"), scope)
+    return scope["run"]
+
+
+def count_kernels(graph: Graph) -> dict[str, int]:
+    """How many NumPy calls of each primitive one run makes; views cost none."""
+    counts: dict[str, int] = {}
+    for v in graph.body:
+        if not v.op.view:
+            counts[v.op.name] = counts.get(v.op.name, 0) + 1
+    return counts
