@@ -15,6 +15,7 @@ _mark_internal(_here)
 from lazyt import autograd as autograd  # noqa: E402
 from lazyt.creation import PUBLIC as _CREATION  # noqa: E402
 from lazyt.pointwise import FUNCTIONS as _POINTWISE  # noqa: E402
+from lazyt import views as _views  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 
 globals().update(_CREATION)
