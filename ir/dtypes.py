@@ -105,3 +105,7 @@ def wrap(number: int, dtype: DType) -> int:
     if low <= number <= high:
         return number
     return (number - low) % (high - low + 1) + low
+
+
+INF = float("inf")
+NAN = float("nan")

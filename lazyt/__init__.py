@@ -1,22 +1,66 @@
 """lazyt: a static-graph tensor compiler with a lazy frontend that speaks PyTorch.
 
     import lazyt as torch
+
+Operations are traced into a graph; reading a value compiles what is pending and runs it.
 """
 
 from __future__ import annotations
 
 import os as _os
 
+from lazyt.ir import dtypes as _dtypes
 from lazyt.ir.node import mark_internal as _mark_internal
 
-_here = _os.path.dirname(_os.path.abspath(__file__))
-_mark_internal(_here)
+for _folder in ("", "codegen", "runtime"):
+    _path = _os.path.join(_os.path.dirname(_os.path.abspath(__file__)), _folder)
+    _mark_internal(_path)
+import lazyt.codegen as _codegen  # noqa: E402
+import lazyt.runtime as _runtime  # noqa: E402
+
+for _module in (_codegen, _runtime):
+    _mark_internal(_os.path.dirname(_os.path.abspath(_module.__file__ or "")))
 
 from lazyt import autograd as autograd  # noqa: E402
-from lazyt.creation import PUBLIC as _CREATION  # noqa: E402
-from lazyt.pointwise import FUNCTIONS as _POINTWISE  # noqa: E402
 from lazyt import views as _views  # noqa: E402, F401
+from lazyt.creation import LEGACY as _LEGACY  # noqa: E402
+from lazyt.creation import PUBLIC as _CREATION  # noqa: E402
+from lazyt.device import Device as device  # noqa: E402, N813
+from lazyt.gradmode import enable_grad as enable_grad  # noqa: E402
+from lazyt.gradmode import inference_mode as inference_mode  # noqa: E402
+from lazyt.gradmode import is_grad_enabled as is_grad_enabled  # noqa: E402
+from lazyt.gradmode import is_inference_mode_enabled as is_inference_mode_enabled  # noqa: E402
+from lazyt.gradmode import no_grad as no_grad  # noqa: E402
+from lazyt.gradmode import set_grad_enabled as set_grad_enabled  # noqa: E402
+from lazyt.info import finfo as finfo  # noqa: E402
+from lazyt.info import iinfo as iinfo  # noqa: E402
+from lazyt.ir.dtypes import DType as dtype  # noqa: E402, N813
+from lazyt.pointwise import FUNCTIONS as _FUNCTIONS  # noqa: E402
+from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
+from lazyt.settings import *  # noqa: E402, F403
+from lazyt.size import Size as Size  # noqa: E402
+from lazyt import random as _random  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 
+globals().update(_LEGACY)
 globals().update(_CREATION)
-globals().update(_POINTWISE)
+globals().update(_FUNCTIONS)
+
+float64 = double = _dtypes.float64
+float32 = float = _dtypes.float32
+float16 = half = _dtypes.float16
+bfloat16 = _dtypes.bfloat16
+int64 = long = _dtypes.int64
+int32 = int = _dtypes.int32
+int16 = short = _dtypes.int16
+int8 = _dtypes.int8
+uint8 = _dtypes.uint8
+bool = _dtypes.bool_
+
+inf, nan, pi, e = _dtypes.INF, _dtypes.NAN, 3.141592653589793, 2.718281828459045
+newaxis = None
+strided = "torch.strided"
+contiguous_format = "torch.contiguous_format"
+preserve_format = "torch.preserve_format"
+channels_last = "torch.channels_last"
+__version__ = "0.1.0"

@@ -20,6 +20,8 @@ from itertools import chain
 from typing import Any
 
 from lazyt.gradmode import enable_grad, is_grad_enabled, set_grad_enabled
+from lazyt.ir.node import LOCAL, caller
+from lazyt.runtime.drain import drain
 from lazyt.tensor import Tensor
 from lazyt.utils import typename
 from lazyt.utils.hooks import RemovableHandle
@@ -75,6 +77,13 @@ def register_optimizer_step_post_hook(hook: _Hook) -> RemovableHandle:
     return _register(_global_post_hooks, hook)
 
 
+def _cut_long_trace() -> None:
+    """Compute what a loop that never reads a value has piled up. Here the cut falls at the same
+    place of every step, so the pieces are alike and share plans."""
+    if len(LOCAL.trace) > LOCAL.limit:
+        drain()
+
+
 def _with_hooks(step: _Hook) -> _Hook:
     """`step` with the step hooks around it."""
 
@@ -86,7 +95,9 @@ def _with_hooks(step: _Hook) -> _Hook:
             or _global_pre_hooks
             or _global_post_hooks
         ):
-            return step(self, *args, **kwargs)
+            result = step(self, *args, **kwargs)
+            _cut_long_trace()
+            return result
         arguments: tuple[Any, ...] = (self, *args)
         for hook in (*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
             changed = hook(self, arguments, kwargs)
@@ -101,6 +112,7 @@ def _with_hooks(step: _Hook) -> _Hook:
         result = step(*arguments, **kwargs)
         for hook in (*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()):
             hook(self, arguments, kwargs)
+        _cut_long_trace()
         return result
 
     hooked.hooked = True  # type: ignore[attr-defined]
@@ -117,12 +129,14 @@ def without_grad(step: _Hook) -> _Hook:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        before = is_grad_enabled()
+        grad, origin = is_grad_enabled(), LOCAL.origin
         set_grad_enabled(self.defaults["differentiable"])
+        LOCAL.origin = caller()  # looked up once: all operations of a step are the same user line
         try:
             step(self)
         finally:
-            set_grad_enabled(before)
+            LOCAL.origin = origin
+            set_grad_enabled(grad)
         return loss
 
     return untracked

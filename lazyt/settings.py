@@ -1,0 +1,98 @@
+"""The settings a user can change, and small questions about types: all of them functions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+
+from .dispatch import SETTINGS, can_cast as _can_cast, is_tensor, operand, result_dtype
+from .tensor import Tensor
+
+__all__ = [
+    "are_deterministic_algorithms_enabled",
+    "can_cast",
+    "get_default_device",
+    "get_default_dtype",
+    "get_num_threads",
+    "is_floating_point",
+    "is_tensor",
+    "promote_types",
+    "result_type",
+    "set_default_device",
+    "set_default_dtype",
+    "set_num_threads",
+    "use_deterministic_algorithms",
+]
+
+_STATE: dict[str, Any] = {"deterministic": False, "threads": os.cpu_count() or 1}
+
+
+def set_default_dtype(d: DType) -> None:
+    """The float dtype that Python floats stand for."""
+    if not isinstance(d, DType) or not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {d}")
+    SETTINGS.default_dtype = d
+
+
+def get_default_dtype() -> DType:
+    """The float dtype that Python floats stand for."""
+    return SETTINGS.default_dtype
+
+
+def set_default_device(device: Any) -> None:
+    """The device of new tensors; RuntimeError for one that is not there."""
+    from .device import resolve
+
+    resolve(device)
+
+
+def get_default_device() -> Any:
+    """The device of new tensors."""
+    from .device import Device
+
+    return Device("cpu")
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a float one."""
+    return input.is_floating_point()
+
+
+def result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype an operation on both would give."""
+    return result_dtype(operand(tensor1, "result_type", 0), operand(tensor2, "result_type", 1))
+
+
+def promote_types(type1: DType, type2: DType) -> DType:
+    """The smallest dtype that both fit into, by PyTorch's lattice."""
+    return dtypes.promote(type1, type2)
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether a value of one dtype may be converted to another in place."""
+    return _can_cast(from_, to)
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads generated code may use. NumPy's BLAS keeps its own setting."""
+    if n < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _STATE["threads"] = int(n)
+
+
+def get_num_threads() -> int:
+    """How many threads generated code may use."""
+    return _STATE["threads"]
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Every kernel of the CPU tiers is deterministic: this is remembered and changes nothing there."""
+    _STATE["deterministic"] = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What `use_deterministic_algorithms` was last told."""
+    return _STATE["deterministic"]
