@@ -14,17 +14,21 @@ last use is past frees its buffer. A result gets, in this order,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from lazyt.ir.dtypes import bfloat16
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.types import TensorType
 
-OWN, SLOT, PLACE, DONATED = "own", "slot", "in place", "donated"
+OWN, SLOT, PLACE, DONATED, BLOCK = "own", "slot", "in place", "donated", "block"
 
 
 @dataclass
 class Assignment:
-    """How one value gets its memory; `of` is the slot number, or the operand it overwrites."""
+    """How one value gets its memory; `of` is the slot number, or the operand it overwrites.
+
+    A value inside a blocked group (kind "block") exists only a block of rows at a time.
+    """
 
     kind: str
     of: int | Value | None = None
@@ -34,6 +38,7 @@ class Assignment:
 class MemoryPlan:
     assignments: dict[Value, Assignment] = field(default_factory=dict)
     slots: list[TensorType] = field(default_factory=list)
+    blocks: list[TensorType] = field(default_factory=list)
     donated: list[int] = field(default_factory=list)
     dies_after: dict[Value, list[Value]] = field(default_factory=dict)
 
@@ -78,23 +83,34 @@ def overwrites_in_place(v: Value) -> bool:
     )
 
 
-def plan_memory(graph: Graph, donatable: frozenset[int] = frozenset()) -> MemoryPlan:
+def plan_memory(
+    graph: Graph,
+    donatable: frozenset[int] = frozenset(),
+    inner: dict[Value, TensorType] | None = None,
+) -> MemoryPlan:
     """Assigns memory to every value of `graph`.
 
     donatable: numbers of the inputs whose buffers the caller gives up if the run may have them.
+    inner: values that only their own blocked group reads, with the type of one block of them.
     """
+    inner = inner or {}
     roots = group_roots(graph)
     last = last_uses(graph, roots)
     escaping = {roots.get(v, v) for v in graph.outputs}
     plan = MemoryPlan()
-    free: dict[TensorType, list[int]] = {}
+    free: dict[Any, list[int]] = {}
     slot_of: dict[Value, int] = {}
     last_raise = max((i for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1)
     owner: dict[Value, Value] = {}  # a root that took over another root's buffer
 
     for i, v in enumerate(graph.body):
-        if v not in roots:
-            place = _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise)
+        if v in inner:
+            slot = _block_slot(v, i, inner, last, slot_of, free, plan)
+            plan.assignments[v] = Assignment(BLOCK, slot)
+        elif v not in roots:
+            place = _in_place(
+                v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
+            )
             if place is not None:
                 target = roots.get(place, place)
                 if target.op is None:
@@ -119,7 +135,11 @@ def plan_memory(graph: Graph, donatable: frozenset[int] = frozenset()) -> Memory
         dead = []
         for s in {roots.get(s, s): None for s in [v, *v.operands()]}:
             if last.get(s) == i and s not in escaping:
-                if s in slot_of:
+                if s in inner:
+                    if s in slot_of:
+                        slot = slot_of.pop(s)
+                        free.setdefault((inner[s], BLOCK), []).append(slot)
+                elif s in slot_of:
                     slot = slot_of.pop(s)
                     free.setdefault(plan.slots[slot], []).append(slot)
                 elif s.op is not None and s not in owner:
@@ -129,7 +149,26 @@ def plan_memory(graph: Graph, donatable: frozenset[int] = frozenset()) -> Memory
     return plan
 
 
-def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise):
+def _block_slot(v, i, inner, last, slot_of, free, plan) -> int | None:
+    """A block-sized buffer for an inner value; None where NumPy's form takes no buffer."""
+    if not v.op.has_out:
+        return None
+    if overwrites_in_place(v):
+        for s in v.operands():
+            if s in slot_of and inner.get(s) is inner[v] and last[s] == i:
+                slot_of[v] = slot_of.pop(s)
+                return slot_of[v]
+    slots = free.setdefault((inner[v], BLOCK), [])
+    if slots:
+        slot = slots.pop()
+    else:
+        slot = len(plan.blocks)
+        plan.blocks.append(inner[v])
+    slot_of[v] = slot
+    return slot
+
+
+def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner):
     """The operand of `v` that it may overwrite, if any."""
     if not overwrites_in_place(v) or v.type.__class__ is tuple:
         return None
@@ -153,6 +192,8 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise):
         if root.op.name == "full" and root.type.__class__ is tuple:
             continue
         if root in slot_of and v in escaping:
+            continue
+        if root in inner:
             continue
         if root.op.kind == "constant" and root.op.name == "arange":
             continue

@@ -1,13 +1,15 @@
 """NumPy source for a graph: one call a line, in order, with the memory plan written out.
 
     def run(x0, s0, d0):
-        o3 = x0 if d0 else np.empty_like(x0)
-        x2 = np.multiply(x1, s0, out=w0)
-        x3 = np.subtract(x0, x2, out=o3)
-        return (x3,)
+        x1 = np.multiply(x0, s0, out=w0)
+        o2 = x0 if d0 else np.empty_like(x0)
+        x2 = np.subtract(x0, x1, out=o2)
+        return (x2,)
 
 `x` are values, `s` run-time numbers, `w` slots of the workspace and `d` says whether the caller donates an
-input. The canonical text holds no user names, lines or addresses; `dressed` adds them as comments.
+input. A fused group over a large array runs in blocks of rows, so that what it computes in between stays
+in the cache (`t` are block-sized buffers). The canonical text holds no user names, lines or addresses;
+`dressed` adds them as comments.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from dataclasses import dataclass
 
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.opdef import literal
+from lazyt.ir.passes.fuse import Group, Grouping
 from lazyt.ir.types import TensorType
 
-from .memory import DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
+from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
+
+# A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's share.
+BLOCKED_FROM = 1 << 16
+BLOCK_ELEMENTS = 1 << 15
 
 
 @dataclass
@@ -42,50 +49,145 @@ class NumpyCode:
         return "\n".join(lines) + "\n"
 
 
-def generate(graph: Graph, donatable: frozenset[int] = frozenset()) -> NumpyCode:
-    """NumPy code for an optimized graph. `donatable`: inputs that the caller may give up."""
-    memory = plan_memory(graph, donatable)
-    number = graph.numbered()
-    lines: list[str] = []
-    values: dict[int, Value] = {}
+def blocked(group: Group) -> int:
+    """Rows in a block of the group, or 0 where it runs whole."""
+    if len(group.values) < 2 or not group.shape:
+        return 0
+    numel = 1
+    for extent in group.shape:
+        numel *= extent
+    if numel < BLOCKED_FROM or group.shape[0] < 2:
+        return 0
+    rows = max(1, BLOCK_ELEMENTS // (numel // group.shape[0]))
+    return rows if rows < group.shape[0] else 0
 
-    def operand(s) -> str:
+
+def generate(grouping: Grouping, donatable: frozenset[int] = frozenset()) -> NumpyCode:
+    """NumPy code for a grouped graph. `donatable`: inputs that the caller may give up."""
+    graph = grouping.graph
+    assert graph is not None
+    inner: dict[Value, TensorType] = {}
+    block_of: dict[Value, tuple[Group, int]] = {}
+    for group in grouping.groups:
+        rows = blocked(group)
+        if rows:
+            outputs = set(group.outputs)
+            for v in group.values:
+                block_of[v] = (group, rows)
+                if v not in outputs:
+                    inner[v] = v.type.with_shape((rows, *group.shape[1:]))
+    memory = plan_memory(graph, donatable, inner)
+    return _Writer(graph, memory, block_of).write()
+
+
+class _Writer:
+    """Writes the function line by line."""
+
+    def __init__(self, graph: Graph, memory: MemoryPlan, block_of: dict):
+        self.graph = graph
+        self.memory = memory
+        self.block_of = block_of
+        self.number = graph.numbered()
+        self.lines: list[str] = []
+        self.values: dict[int, Value] = {}
+
+    def name(self, s) -> str:
         if s.__class__ is Value:
-            return f"x{number[s]}"
+            return f"x{self.number[s]}"
         if s.__class__ is Scalar:
             return f"s{s.index}"
         return literal(s)
 
-    params = [f"x{number[v]}" for v in graph.inputs] + [f"s{s.index}" for s in graph.scalars]
-    params += [f"d{k}" for k in sorted(memory.donated)]
-    lines.append(f"def run({', '.join(params)}):")
-    for v in graph.body:
-        assigned = memory.assignments.get(v)
-        out: str | None = None
-        if assigned is not None:
-            if assigned.kind == SLOT:
-                out = f"w{assigned.of}"
-            elif assigned.kind == PLACE:
-                out = operand(assigned.of)
-            elif assigned.kind == DONATED:
-                taken = operand(assigned.of)
-                root = assigned.of
-                while root.op is not None:  # type: ignore[union-attr]
-                    root = root.src[0]  # type: ignore[union-attr]
-                out = f"o{number[v]}"
-                lines.append(f"    {out} = {taken} if d{root.index} else np.empty_like({taken})")
-        text = v.op.text([operand(s) for s in v.src], v.arg, v.type, out)
-        if assigned is not None and assigned.kind == OWN and v.type.__class__ is TensorType:
-            if not v.type.shape:
-                text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
-        lines.append(f"    x{number[v]} = {text}")
-        values[len(lines)] = v
-        dead = [f"x{number[s]}" for s in memory.dies_after.get(v, ())]
-        if dead:
-            lines.append(f"    del {', '.join(dead)}")
-    results = ", ".join(f"x{number[v]}" for v in graph.outputs)
-    lines.append(f"    return ({results}{',' if len(graph.outputs) == 1 else ''})")
-    return NumpyCode("\n".join(lines) + "\n", values, memory, graph)
+    def line(self, text: str, value: Value | None = None) -> None:
+        self.lines.append(text)
+        if value is not None:
+            self.values[len(self.lines)] = value
+
+    def write(self) -> NumpyCode:
+        graph, memory = self.graph, self.memory
+        params = [self.name(v) for v in graph.inputs] + [f"s{s.index}" for s in graph.scalars]
+        params += [f"d{k}" for k in sorted(memory.donated)]
+        self.line(f"def run({', '.join(params)}):")
+        done: set[int] = set()
+        for v in graph.body:
+            found = self.block_of.get(v)
+            if found is None:
+                self.whole(v)
+            elif id(found[0]) not in done:
+                done.add(id(found[0]))
+                self.in_blocks(*found)
+            dead = [self.name(s) for s in memory.dies_after.get(v, ()) if s not in self.block_of]
+            if dead and found is None:
+                self.line(f"    del {', '.join(dead)}")
+        results = ", ".join(self.name(v) for v in graph.outputs)
+        self.line(f"    return ({results}{',' if len(graph.outputs) == 1 else ''})")
+        return NumpyCode("\n".join(self.lines) + "\n", self.values, memory, graph)
+
+    def buffer(self, v: Value) -> str | None:
+        """The text of the buffer a result goes into; writes the line that chooses a donated one."""
+        assigned = self.memory.assignments.get(v)
+        if assigned is None or assigned.kind == OWN:
+            return None
+        if assigned.kind == SLOT:
+            return f"w{assigned.of}"
+        if assigned.kind == PLACE:
+            return self.name(assigned.of)
+        assert assigned.kind == DONATED
+        taken = self.name(assigned.of)
+        root = assigned.of
+        while root.op is not None:  # type: ignore[union-attr]
+            root = root.src[0]  # type: ignore[union-attr]
+        out = f"o{self.number[v]}"
+        self.line(f"    {out} = {taken} if d{root.index} else np.empty_like({taken})")  # type: ignore[union-attr]
+        return out
+
+    def whole(self, v: Value) -> None:
+        """One value by one call."""
+        out = self.buffer(v)
+        text = v.op.text([self.name(s) for s in v.src], v.arg, v.type, out)
+        if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
+            text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
+        self.line(f"    {self.name(v)} = {text}", v)
+
+    def in_blocks(self, group: Group, rows: int) -> None:
+        """A fused group, a block of rows at a time."""
+        outputs = set(group.outputs)
+        for v in group.values:
+            if v in outputs:
+                out = self.buffer(v)
+                if out is None:
+                    out = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+                self.line(f"    {self.name(v)} = {out}")
+        extent = group.shape[0]
+        self.line(f"    for i in range(0, {extent}, {rows}):")
+        self.line(f"        r = slice(i, i + {rows})")
+        whole_blocks = extent % rows == 0
+        if not whole_blocks:
+            self.line(f"        n = min({rows}, {extent} - i)")
+        inside = {v for v in group.values if v not in outputs}
+        for v in group.values:
+            operands = [self.block_operand(s, group, inside) for s in v.src]
+            if v in outputs:
+                target = f"{self.name(v)}[r]"
+                if v.op.has_out:
+                    self.line("        " + v.op.text(operands, v.arg, v.type, target), v)
+                else:
+                    self.line(f"        {target} = {v.op.text(operands, v.arg, v.type)}", v)
+                continue
+            assigned = self.memory.assignments[v]
+            assert assigned.kind == BLOCK
+            buffer = None
+            if assigned.of is not None:
+                buffer = f"t{assigned.of}" if whole_blocks else f"t{assigned.of}[:n]"
+            self.line(f"        {self.name(v)} = {v.op.text(operands, v.arg, v.type, buffer)}", v)
+
+    def block_operand(self, s, group: Group, inside: set) -> str:
+        if s.__class__ is not Value or s in inside:
+            return self.name(s)
+        shape = s.type.shape
+        if len(shape) == len(group.shape) and shape[0] == group.shape[0]:
+            return f"{self.name(s)}[r]"
+        return self.name(s)
 
 
 def where_from(origin) -> str:

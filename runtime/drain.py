@@ -218,6 +218,7 @@ def _drain(trace: list[Node], extra: Any) -> None:
         if tag is not None and tag.inputs:
             for s in tag.inputs:
                 s.uses += 1
+        s = None  # the loop variable must not count as a holder of the next node
     n = None  # type: ignore[assignment]
     if not wanted:
         COUNTERS.dead += total
@@ -271,6 +272,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> N
                 numbers.append(s)
         n.pos = position
         position += 1
+    n = s = value = None  # no variable of ours may count as a holder
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
@@ -372,8 +374,16 @@ def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
         return False
     if array.base is not None or not array.flags.writeable:
         return False
-    # Beside the operand tuples: the dict's key, the loop variable and getrefcount's argument.
-    return all(getrefcount(holder) - 3 == uses for holder, uses in holders.items())
+    return _only(holders)
+
+
+def _only(holders: dict[Node, int]) -> bool:
+    """Whether every node is held exactly as often as counted, and by nobody else."""
+    for holder in holders:
+        # The dict's key, the loop variable and getrefcount's argument.
+        if getrefcount(holder) - 3 != holders[holder]:
+            return False
+    return True
 
 
 def _donatable(wanted: list[Node]) -> frozenset[int]:
@@ -399,7 +409,7 @@ def _donatable(wanted: list[Node]) -> frozenset[int]:
         # Holders, `arrays`, the caller's `leaves` and getrefcount's argument.
         if getrefcount(arrays[k]) - 3 != len(holders[k]):
             continue
-        if all(getrefcount(h) - 3 == uses for h, uses in holders[k].items()):
+        if _only(holders[k]):
             found.append(k)
     return frozenset(found)
 

@@ -16,7 +16,9 @@ from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import NAMESPACE
+from lazyt.ir.passes.fuse import Grouping, fuse
 from lazyt.ir.passes.pipeline import Stage, optimize
+from lazyt.ir.verify import verify
 
 CHECK_PASSES = [False]
 ON_COMPILE: list[Callable[[Plan], None]] = []
@@ -42,6 +44,7 @@ class Plan:
         "graph",
         "traced",
         "stages",
+        "grouping",
         "nbytes",
         "kernels_by_op",
         "number",
@@ -60,6 +63,7 @@ class Plan:
     graph: Graph
     traced: Graph
     stages: list[Stage] | None
+    grouping: Grouping | None
     nbytes: int
     kernels_by_op: dict[str, int]
     number: int
@@ -118,7 +122,11 @@ def compile_plan(
     plan = Plan()
     stages: list[Stage] | None = [] if record else None
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
-    code = generate(optimized, donatable)
+    grouping = fuse(optimized)
+    optimized = grouping.graph  # type: ignore[assignment]
+    if CHECK_PASSES[0]:
+        verify(optimized)
+    code = generate(grouping, donatable)
     plan.keep = keep
     plan.kept = frozenset(keep)
     plan.numbers = numbers
@@ -127,13 +135,15 @@ def compile_plan(
     plan.fixed = tuple(i for i in range(len(numbers)) if i not in runtime)
     plan.donors = _donors(wanted, code.memory.donated, leaves)
     plan.code, plan.graph, plan.traced, plan.stages = code, optimized, graph, stages
+    plan.grouping = grouping if record else None
     plan.run = load(code)
-    plan.nbytes = sum(t.numel * t.dtype.numpy.itemsize for t in code.memory.slots)
+    buffers = [*code.memory.slots, *code.memory.blocks]
+    plan.nbytes = sum(t.numel * t.dtype.numpy.itemsize for t in buffers)
     plan.nbytes += 2 * len(code.source) + 400 * len(graph.body)
     plan.kernels_by_op = count_kernels(optimized)
     for listener in ON_COMPILE:
         listener(plan)
-    return plan, passes
+    return plan, passes + 1
 
 
 def _donors(wanted: list[Node], donated: list[int], leaves: dict[int, int]) -> list:
@@ -152,6 +162,8 @@ def load(code: NumpyCode) -> Callable:
     scope = dict(NAMESPACE)
     for i, t in enumerate(code.memory.slots):
         scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
+    for i, t in enumerate(code.memory.blocks):
+        scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)
     return scope["run"]
 
