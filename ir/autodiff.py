@@ -90,7 +90,7 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     stand_in = [_placeholder(s) if s.__class__ is Node else s for s in node.src]
     y = _placeholder(node)
     y.op, y.arg, y.src = node.op, node.arg, tuple(stand_in)
-    result_type = node.type[0] if node.op.results == 2 else node.type
+    result_type = node.type[0] if node.op.results > 1 else node.type
     g = _placeholder(node)
     g.type = result_type
     trace, limit = LOCAL.trace, LOCAL.limit

@@ -6,6 +6,7 @@ Sums accumulate pairwise or in wider arithmetic (numerics.reduce), variance runs
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .dtypes import bool_, int64
@@ -14,14 +15,33 @@ from .numerics import reduce as forms
 from .numerics import softmax as soft
 from .numerics import sort as ordering
 from .opdef import Op, provide
-from .ops_elementwise import cast, eq, exp, full, mul, sub, where, zeros_like
-from .ops_shape import expand, narrow, reshape
+from .ops_elementwise import (
+    abs_,
+    add,
+    cast,
+    eq,
+    exp,
+    full,
+    gt,
+    log,
+    lt,
+    mul,
+    pow_,
+    sign,
+    sub,
+    where,
+    zeros_like,
+)
+from .ops_shape import expand, flip_, narrow, reshape
 from .types import TensorType
 
 provide(
     sum_=forms.sum,
     prod=forms.prod,
     var=forms.var,
+    std=forms.std,
+    norm_p=forms.norm_p,
+    logcumsumexp=forms.logcumsumexp,
     amax=forms.amax,
     amin=forms.amin,
     argmax=forms.argmax,
@@ -158,9 +178,17 @@ argmin = reduction("argmin", "argmin({0}, {axes}[0], {keep})", infer=_infer_inde
 def _var_vjp(g, y, x):
     axes, keep, correction = y.arg
     count = _count(x.type.shape, axes)
-    mean = mul(sum_(x, arg=(axes, True)), 1.0 / count if count else float("nan"))
-    scale = 2.0 / (count - correction) if count != correction else float("inf")
-    return mul(mul(widened(g, y, x), scale), sub(x, mean))
+    mean = expand(_div(sum_(x, arg=(axes, True)), float(count)), x.type.shape)
+    spread = widened(g, y, x)
+    if count <= correction:
+        # Nothing to divide by: as in PyTorch nan at the mean itself and infinite elsewhere.
+        return mul(spread, where(eq(x, mean), float("nan"), full(x.type.shape, math.inf, x.type.dtype)))
+    return mul(mul(spread, 2.0 / (count - correction)), sub(x, mean))
+
+
+def _std_vjp(g, y, x):
+    halved = where(eq(y, 0.0), 0.0, _div(g, mul(y, 2.0)))
+    return _var_vjp(halved, y, x)
 
 
 var = reduction(
@@ -168,6 +196,13 @@ var = reduction(
     "var({0}, {axes}, {correction}, {keep})",
     fields=("axes", "keep", "correction"),
     vjp=(_var_vjp,),
+    samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
+)
+std = reduction(
+    "std",
+    "std({0}, {axes}, {correction}, {keep})",
+    fields=("axes", "keep", "correction"),
+    vjp=(_std_vjp,),
     samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
 )
 
@@ -183,6 +218,29 @@ norm2 = reduction(
     "norm2({0}, {axes}, {keep})",
     vjp=(_norm_vjp,),
     grad_name="LinalgVectorNorm",
+)
+
+
+def _norm_p_vjp(g, y, x):
+    p = y.arg[2]
+    size = abs_(x)
+    if p < 1:
+        scale = mul(g, pow_(y, 1.0 - p))
+        slope = where(eq(x, 0.0), 0.0, mul(sign(x), pow_(size, p - 1.0)))
+    else:
+        scale = where(eq(y, 0.0), 0.0, _div(g, pow_(y, p - 1.0)))
+        slope = mul(sign(x), pow_(size, p - 1.0)) if p < 2 else mul(x, pow_(size, p - 2.0))
+    return mul(slope, widened(scale, y, x))
+
+
+# The p-norm for a finite p other than 0, 1 and 2, which have simpler forms.
+norm_p = reduction(
+    "norm_p",
+    "norm_p({0}, {axes}, {p}, {keep})",
+    fields=("axes", "keep", "p"),
+    vjp=(_norm_p_vjp,),
+    grad_name="LinalgVectorNorm",
+    samples=lambda: [(((3, 4),), ((1,), False, 3.0)), (((3, 4),), ((0, 1), True, 1.5))],
 )
 
 # --- several results ------------------------------------------------------------------------------
@@ -354,6 +412,29 @@ cumprod = Op(
     fields=("axis",),
     infer=_along,
     vjp=(_cumprod_vjp,),
+    samples=lambda: [(((3, 4),), (1,))],
+)
+
+
+def _logcumsumexp_vjp(g, y, x):
+    """exp(x_i) * sum of g_j exp(-y_j) over j >= i, the two signs of g each in logarithms."""
+    axes = (y.arg[0],)
+    size = log(where(eq(g, 0.0), 1.0, abs_(g)))
+    parts = []
+    for signed in (gt(g, 0.0), lt(g, 0.0)):
+        weights = where(signed, sub(size, y), -math.inf)
+        summed = flip_(logcumsumexp(flip_(weights, arg=(axes,)), arg=y.arg), arg=(axes,))
+        parts.append(exp(add(summed, x)))
+    return sub(*parts)
+
+
+logcumsumexp = Op(
+    "logcumsumexp",
+    "logcumsumexp({0}, {axis})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(_logcumsumexp_vjp,),
     samples=lambda: [(((3, 4),), (1,))],
 )
 cummax = Op(

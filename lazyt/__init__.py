@@ -40,6 +40,8 @@ from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
 from lazyt.settings import *  # noqa: E402, F403
 from lazyt.size import Size as Size  # noqa: E402
 from lazyt import random as _random  # noqa: E402, F401
+from lazyt import reductions as _reductions  # noqa: E402, F401
+from lazyt import indexing as _indexing  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 
 globals().update(_LEGACY)

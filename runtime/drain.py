@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
 
@@ -33,6 +34,8 @@ LOCK = threading.RLock()
 PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
 PROGRAMS = 4096
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
+# Called with every program before it runs: key, wanted nodes, kept positions, inputs by id, numbers.
+OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
 
 
 class Program:
@@ -285,6 +288,8 @@ def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> N
     program = cache.programs.get(fixed_key)
     ok = False
     try:
+        for observe in OBSERVERS:
+            observe(fixed_key, wanted, kept, index, values)
         if program is None:
             program = Program(values, kept, 8 * len(key) + 200)
             program.last = cache.clock

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+FOLD_AT = 1024
+
 
 class Counters:
     """Plain integers, incremented under the drain lock.
@@ -31,23 +35,36 @@ class Counters:
         self.nodes = self.dead = self.drains = self.evaluated = 0
         self.hits = self.misses = self.passes = self.kernels = self.compiler_calls = 0
         self.by_op: dict[str, int] = {}
-        self.runs: dict = {}
+        # A plan's table of kernels, by its identity, and how often it ran. The plan itself is not held:
+        # one that left the cache must free its workspace.
+        self.runs: dict[int, list] = {}
 
-    def count_plan(self, plan) -> None:
+    def count_plan(self, plan: Any) -> None:
         """A run of a plan: only the run is noted here, its kernels are added up on demand."""
-        self.runs[plan] = self.runs.get(plan, 0) + 1
+        table = plan.kernels_by_op
+        entry = self.runs.get(id(table))
+        if entry is None:
+            if len(self.runs) >= FOLD_AT:
+                self._fold()
+            self.runs[id(table)] = [table, 1]
+        else:
+            entry[1] += 1
 
-    def snapshot(self) -> dict[str, int]:
-        """The counters as a dict, kernels a primitive under `by_op`."""
-        by_op = dict(self.by_op)
-        kernels = self.kernels
-        for plan, runs in self.runs.items():
-            for name, count in plan.kernels_by_op.items():
+    def _fold(self) -> None:
+        """Adds the noted runs to `kernels` and `by_op` and forgets them."""
+        by_op = self.by_op
+        for table, runs in self.runs.values():
+            for name, count in table.items():
                 by_op[name] = by_op.get(name, 0) + count * runs
-                kernels += count * runs
-        found: dict = {name: getattr(self, name) for name in self.FIELDS}
-        found["kernels"] = kernels
-        found["by_op"] = dict(sorted(by_op.items()))
+                self.kernels += count * runs
+        self.runs.clear()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The counters as a dict, kernels a primitive under `by_op`; `traced` is `nodes` and `dead`."""
+        self._fold()
+        found: dict[str, Any] = {"traced": self.nodes + self.dead}
+        found.update({name: getattr(self, name) for name in self.FIELDS})
+        found["by_op"] = dict(sorted(self.by_op.items()))
         return found
 
 

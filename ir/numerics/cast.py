@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .elementwise import cast_float16, cast_float_to_int, round_bfloat16
 
 
-def cast_array(x: np.ndarray, to: str, out: np.ndarray | None = None) -> np.ndarray:
-    """`x` in the dtype called `to`; "bfloat16" gives float32 values rounded to bfloat16.
+def cast_array(x: np.ndarray, to: Any, out: np.ndarray | None = None) -> np.ndarray:
+    """`x` in the dtype `to`, or called `to`; "bfloat16" gives float32 values rounded to bfloat16.
 
     A float outside an integer type's range converts as PyTorch does on x86; NaN gives the lowest int64.
     """
+    if to.__class__ is not str:
+        to = to.name  # the evaluator passes the dtype itself, generated code its name
     if to == "bfloat16":
         return round_bfloat16(np.asarray(x, np.float32), out=out)
     target = np.dtype(to)

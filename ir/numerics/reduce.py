@@ -220,6 +220,13 @@ def norm2(
     return result.astype(x.dtype, copy=False) if out is None else _deliver(result, out)
 
 
+def norm_p(x: np.ndarray, axes: Axes, p: float, keepdims: bool = False) -> np.ndarray:
+    """``sum(abs(x) ** p) ** (1 / p)`` over ``axes``, in float64 within."""
+    powers = np.power(np.abs(x.astype(np.float64, copy=False)), p)
+    result = np.power(sum(np.asarray(powers), axes, keepdims), 1.0 / p)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
 def prod(
     x: np.ndarray,
     axes: Axes,
@@ -334,6 +341,13 @@ def cumprod(
 ) -> np.ndarray:
     """Running products along ``axis`` in ``dtype`` (default that of ``x``)."""
     return _accumulate(np.multiply, x, axis, dtype, out)
+
+
+def logcumsumexp(x: np.ndarray, axis: int) -> np.ndarray:
+    """``log(cumsum(exp(x)))`` along ``axis``, without overflow."""
+    if x.ndim == 0:
+        return x.copy()
+    return np.logaddexp.accumulate(x, axis=axis, dtype=np.float64).astype(x.dtype, copy=False)
 
 
 def _running_extreme(ufunc: np.ufunc, x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

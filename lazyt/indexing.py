@@ -1,0 +1,536 @@
+"""Subscripts: `x[key]` and `x[key] = value` in all of PyTorch's forms.
+
+A key is read from left to right, one dimension after another. Integers, slices, None and Ellipsis make a
+window, which is a view; tensors, masks and sequences then index the window and make a copy:
+
+    x[0, 1:]         window: start (0, 1), extents (1, n - 1), shown as (n - 1,)
+    x[:, [0, 2]]     window: all of x; index tensor [0, 2] at its dimension 1
+    x[mask] = 0      where(mask, 0, x): nothing has to be read
+    x[mask]          its shape depends on values: reads the mask
+
+Errors are PyTorch's. An index that is out of range is an error at once where its value is known, else
+when it is computed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.ops_elementwise import cast, full
+from lazyt.ir.ops_elementwise import where as where_op
+from lazyt.ir.ops_index import index as index_op
+from lazyt.ir.ops_index import index_put as index_put_op
+from lazyt.ir.ops_index import wrapped
+from lazyt.ir.ops_shape import alias, expand, reshape, reshape_, slice_
+from lazyt.ir.types import broadcast_shapes
+
+from .creation import array_from
+from .dispatch import data_node, number_of, scalar_name, tagged, wrap
+from .state import (
+    PARTIAL_OVERLAP,
+    Meta,
+    array_of,
+    check_overlap,
+    check_writable,
+    geometry,
+    node_of,
+    shape_of,
+    span,
+    write,
+)
+from .tensor import Tensor
+from .views import expand as expand_view
+from .views import make_view
+
+_new = object.__new__
+INVALID = (
+    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+    "(got {})"
+)
+NOT_AN_INDEX = "tensors used as indices must be long, int, byte or bool tensors"
+INDEX_OF_SCALAR = (
+    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+    "convert a 0-dim tensor to a number"
+)
+SEQUENCE_AS_TUPLE = (
+    "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in "
+    "pytorch 2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as "
+    "tensor index, x[torch.tensor(seq)], which will result either in an error or a different result"
+)
+BYTE_MASK = "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead."
+
+
+# --- reading a key --------------------------------------------------------------------------------
+
+
+class Window:
+    """The basic part of a key: a strided window of a tensor, and how it is shown.
+
+    starts, sizes, steps: the slice of the tensor's own dimensions, or starts None for all of it.
+    shape, offset, strides: the shape it is shown in, and its place in the storage.
+    name: PyTorch's name of the last view taken. advanced: (dimension of the window, index tensor or
+    Python bool) of what has still to be applied.
+    """
+
+    __slots__ = ("starts", "sizes", "steps", "shape", "offset", "strides", "name", "advanced")
+
+    def is_all(self, t: Tensor) -> bool:
+        """Whether the window is the whole tensor as it is."""
+        return self.starts is None and self.shape == shape_of(t)
+
+    def recipe(self, t: Tensor) -> tuple:
+        """The steps from the tensor's value to the window's."""
+        steps: tuple = ()
+        shape = shape_of(t)
+        if self.starts is not None:
+            shape = self.sizes
+            steps = ((slice_, (shape, self.steps), self.starts),)
+        if self.shape != shape:
+            steps += ((reshape_, (self.shape,), ()),)
+        return steps
+
+
+def read_key(t: Tensor, key: Any) -> Window:
+    """Applies what is basic in a key; raises what PyTorch raises for keys that do not fit."""
+    offset, shape, strides = geometry(t)
+    rank = len(shape)
+    items = _items(key)
+    named = 0
+    for item in items:
+        if item is not None and item is not Ellipsis and item.__class__ is not bool:
+            named += _dimensions(item)
+    if named > rank:
+        if not rank and len(items) == 1 and items[0].__class__ is int and key.__class__ is not Tensor:
+            raise IndexError(INDEX_OF_SCALAR)
+        if not rank and len(items) == 1 and items[0].__class__ is slice:
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        raise IndexError(f"too many indices for tensor of dimension {rank}")
+    starts, sizes, steps = [0] * rank, list(shape), [1] * rank
+    shown: list[int] = []
+    moved: list[int] = []
+    advanced: list[tuple[int, Any]] = []
+    name, dim, cut = "Alias", 0, False
+    for item in items:
+        kind = item.__class__
+        if kind is int:
+            extent = shape[dim]
+            if not -extent <= item < extent:
+                # As PyTorch counts: of the dimensions that are left by then.
+                raise IndexError(
+                    f"index {item} is out of bounds for dimension {_position(items, item, dim)} with "
+                    f"size {extent}"
+                )
+            start = item + extent if item < 0 else item
+            starts[dim], sizes[dim] = start, 1
+            offset += start * strides[dim]
+            cut = cut or extent != 1
+            name = "Select"
+            dim += 1
+        elif kind is slice:
+            start, size, step = read_slice(item, shape[dim])
+            if (start, size, step) != (0, shape[dim], 1):
+                starts[dim], sizes[dim], steps[dim] = start, size, step
+                offset += start * strides[dim]
+                cut, name = True, "Slice"
+            elif len(items) == 1:
+                name = "Slice"
+            shown.append(size)
+            moved.append(strides[dim] * step)
+            dim += 1
+        elif item is None or kind is bool:
+            moved.append(shape[dim] * strides[dim] if dim < rank else 1)
+            if kind is bool:
+                advanced.append((len(shown), item))
+            shown.append(1)
+            name = "Unsqueeze"
+        elif item is Ellipsis:
+            end = dim + max(rank - named, 0)
+            named = rank  # a second Ellipsis stands for nothing
+            shown += shape[dim:end]
+            moved += strides[dim:end]
+            dim = end
+        else:
+            end = dim + _dimensions(item)
+            advanced.append((len(shown), item))
+            shown += shape[dim:end]
+            moved += strides[dim:end]
+            dim = end
+    window = _new(Window)
+    window.starts = tuple(starts) if cut else None
+    window.sizes, window.steps = tuple(sizes), tuple(steps)
+    window.shape = tuple(shown) + shape[dim:]
+    window.offset = offset
+    window.strides = tuple(moved) + strides[dim:]
+    window.name = name
+    window.advanced = advanced
+    return window
+
+
+def _position(items: list, item: int, dim: int) -> int:
+    return dim
+
+
+def read_slice(item: slice, extent: int) -> tuple[int, int, int]:
+    """Start, size and step of a slice of `extent` elements; ValueError for a step below 1."""
+    start, stop, step = item.indices(extent)
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    return start, max(0, -(-(stop - start) // step)), step
+
+
+def _dimensions(item: Any) -> int:
+    """How many dimensions of the tensor an item of a key speaks of."""
+    if isinstance(item, Tensor):
+        node = node_of(item)
+        if node.type.dtype is dtypes.bool_ or node.type.dtype is dtypes.uint8:
+            return len(node.type.shape)
+    return 1
+
+
+def _items(key: Any) -> list:
+    """A key as a list of int, slice, None, Ellipsis, bool and index tensors of one dimension or more."""
+    if key.__class__ is not tuple and not isinstance(key, tuple):
+        if not _stands_for_tuple(key):
+            return [_item(key)]
+        warnings.warn(SEQUENCE_AS_TUPLE, UserWarning, stacklevel=4)
+    return [_item(item) for item in key]
+
+
+def _stands_for_tuple(key: Any) -> bool:
+    """Whether a short sequence is taken for a tuple, as old NumPy did: it holds more than numbers."""
+    if not isinstance(key, Sequence) or isinstance(key, (str, bytes, range)) or len(key) >= 32:
+        return False
+    return any(
+        x is None or x is Ellipsis or isinstance(x, (Tensor, slice, Sequence, np.ndarray)) for x in key
+    )
+
+
+def _item(item: Any) -> Any:
+    kind = item.__class__
+    if kind is int or kind is slice or item is None or item is Ellipsis or kind is bool:
+        if kind is int and not -(2**63) <= item < 2**63:
+            raise ValueError("Overflow when unpacking long long")
+        return item
+    if not isinstance(item, Tensor):
+        if isinstance(item, np.ndarray) or isinstance(item, Sequence):
+            item = _index_tensor(item)
+        elif hasattr(item, "__index__") and not isinstance(item, np.bool_):
+            return int(item.__index__())
+        else:
+            module = "numpy." if kind.__module__ == "numpy" else ""
+            raise IndexError(INVALID.format(module + kind.__name__))
+    type = node_of(item).type
+    dtype = type.dtype
+    if dtype is dtypes.bool_ or dtype is dtypes.uint8:
+        return item if type.shape else bool(item.item())
+    if not type.shape and dtype.category == dtypes.INTEGRAL:
+        return int(item.item())
+    if dtype is not dtypes.int64 and dtype is not dtypes.int32:
+        raise IndexError(NOT_AN_INDEX)
+    return item
+
+
+def _index_tensor(data: Any) -> Tensor:
+    """A sequence or array in a key: a mask if it holds bools or bytes, else int64."""
+    array, dtype = array_from(data, None)
+    if dtype is not dtypes.bool_ and dtype is not dtypes.uint8 and dtype is not dtypes.int64:
+        array, dtype = array.astype(np.int64), dtypes.int64
+    return wrap(data_node(array, dtype))
+
+
+# --- the index tensors ----------------------------------------------------------------------------
+
+
+def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tuple[tuple, tuple]:
+    """The indexed dimensions of a tensor of `shape`, and an int64 node for each.
+
+    Masks become the positions of their true elements, which reads them. Raises IndexError where a mask
+    does not fit, indices do not broadcast together, or a known value is out of range.
+    """
+    axes: list[int] = []
+    nodes: list[Node] = []
+    for axis, item in advanced:
+        if item.__class__ is bool:
+            axes.append(axis)
+            nodes.append(data_node(np.zeros(1 if item else 0, np.int64), dtypes.int64))
+            continue
+        node = node_of(item)
+        if node.type.dtype is dtypes.bool_ or node.type.dtype is dtypes.uint8:
+            _check_mask(node, shape, axis)
+            for i, found in enumerate(np.nonzero(array_of(item))):
+                axes.append(axis + i)
+                nodes.append(data_node(found, dtypes.int64))
+            continue
+        extent = shape[axis]
+        if not extent and node.type.numel:
+            raise IndexError("index is out of bounds for dimension with size 0")
+        node = cast(node, dtypes.int64)
+        if node.value is not None:
+            wrapped(node.value, extent, axis)
+        axes.append(axis)
+        nodes.append(node)
+    lead: tuple[int, ...] = ()
+    try:
+        for node in nodes:
+            lead = broadcast_shapes(lead, node.type.shape)
+    except RuntimeError:
+        shapes = ", ".join(str(list(n.type.shape)) for n in nodes)
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+        ) from None
+    return tuple(axes), tuple(nodes)
+
+
+def _check_mask(mask: Node, shape: tuple[int, ...], axis: int) -> None:
+    """IndexError unless the mask has the extents of the dimensions it stands for; warns about bytes."""
+    if mask.type.dtype is dtypes.uint8:
+        warnings.warn(BYTE_MASK, UserWarning, stacklevel=5)
+    for i, extent in enumerate(mask.type.shape):
+        if extent != shape[axis + i]:
+            raise IndexError(
+                f"The shape of the mask {list(mask.type.shape)} at index {i} does not match the shape "
+                f"of the indexed tensor {list(shape)} at index {axis + i}"
+            )
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def getitem(self: Tensor, key: Any) -> Tensor:
+    """x[key]: a view for integers, slices, None and Ellipsis; a copy with index tensors or masks.
+
+    Errors: IndexError where the key does not fit, TypeError and ValueError for what is no key.
+    """
+    window = read_key(self, key)
+    if not window.advanced:
+        return make_view(self, window.recipe(self), window.offset, window.strides, window.name)
+    axes, indices = index_nodes(window.shape, window.advanced)
+    node = node_of(self)
+    for op, arg, numbers in window.recipe(self):
+        node = op(node, *numbers, arg=arg)
+    return wrap(index_op(node, *indices, arg=(axes,)))
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def setitem(self: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value, where value is a number or a tensor that broadcasts.
+
+    Errors: those of reading; TypeError for a value that is neither, RuntimeError for shapes and dtypes
+    that do not fit. Nothing is changed then.
+    """
+    if not isinstance(value, Tensor):
+        value = fill_number(value, self.dtype)
+    window = read_key(self, key)
+    if window.advanced:
+        _put(self, window, value)
+        return
+    target = self if window.is_all(self) else _place(self, window)
+    check_writable(target)
+    shape, dtype = window.shape, self.dtype
+    if not isinstance(value, Tensor):
+        write(target, full(shape, value, dtype))
+        return
+    node = node_of(value)
+    extents = node.type.shape
+    if extents != shape:
+        kept = strip(extents)
+        if kept != extents:
+            node = reshape(node, kept)
+        if kept == shape:
+            check_overlap(target, value)
+        elif kept:
+            expand_view(value if kept == extents else wrap(node), *shape)  # raises if it cannot be
+    else:
+        check_overlap(target, value)
+    node = cast(node, dtype)
+    if node.type.shape != shape:
+        node = expand(node, shape)
+    write(target, node)
+
+
+def strip(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its leading extents of 1."""
+    first = next((i for i, n in enumerate(shape) if n != 1), len(shape))
+    return shape[first:]
+
+
+def fill_number(value: Any, dtype: DType) -> Any:
+    """A number to be written into a tensor of `dtype`; TypeError or RuntimeError where it cannot be."""
+    number = value if value.__class__ in (int, float, bool) else None
+    if number is None and isinstance(value, (int, float, np.integer)):
+        number = number_of(value)
+    if number is None:
+        if isinstance(value, complex):
+            raise RuntimeError(
+                f"value cannot be converted to type {C_NAMES[dtype.name]} without overflow"
+            )
+        from .creation import _TYPE_NAMES
+
+        kind = type(value)
+        module = "numpy." if kind.__module__ == "numpy" else ""
+        raise TypeError(
+            f"can't assign a {module}{kind.__name__} to a torch.{_TYPE_NAMES[dtype.name]}"
+        )
+    if number.__class__ is int and not -(2**63) <= number < 2**63:
+        raise ValueError("Overflow when unpacking long long")
+    if not fits(number, dtype):
+        raise RuntimeError(f"value cannot be converted to type {C_NAMES[dtype.name]} without overflow")
+    if dtype.category == dtypes.INTEGRAL:
+        return dtypes.wrap(int(number), dtype)
+    return float(number) if dtype.category == dtypes.FLOATING else bool(number)
+
+
+C_NAMES = {
+    "float64": "double",
+    "float32": "float",
+    "float16": "at::Half",
+    "bfloat16": "at::BFloat16",
+    "int64": "int64_t",
+    "int32": "int",
+    "int16": "int16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "bool": "bool",
+}
+
+
+def fits(number: Any, dtype: DType) -> bool:
+    """Whether PyTorch converts a number to `dtype`: nothing that overflows, but bytes from -255 on."""
+    if dtype.category == dtypes.INTEGRAL:
+        low, high = dtype.limits  # type: ignore[misc]
+        if dtype is dtypes.uint8 and number.__class__ is int:
+            low = -high
+        return low <= number <= high
+    if dtype is dtypes.float32 and number.__class__ is float:
+        return not 3.4028234663852886e38 < abs(number) < float("inf")
+    return True
+
+
+def _place(t: Tensor, window: Window) -> Tensor:
+    """A handle on the window that is only good for writing: it has a type, but no value."""
+    meta = t._meta
+    made = Meta()
+    if meta is not None:
+        made.untracked, made.multi = meta.untracked, meta.multi
+        made.stopped, made.silent = meta.stopped, meta.silent
+    made.base = t if meta is None or meta.base is None else meta.base
+    made.offset, made.strides = window.offset, window.strides
+    view = _new(Tensor)
+    view._storage = t._storage
+    view._meta = made
+    view._node = leaf(alias, None, node_of(t).type.with_shape(window.shape))
+    view._seen = t._storage.node
+    return view
+
+
+def _put(self: Tensor, window: Window, value: Any) -> None:
+    """The writes with index tensors and masks."""
+    target = self
+    if not window.is_all(self):
+        target = make_view(
+            self, window.recipe(self), window.offset, window.strides, window.name
+        )
+    check_writable(target)
+    node = masked_put(target, window.advanced, value)
+    if node is None:
+        axes, indices = index_nodes(window.shape, window.advanced)
+        check_sources(target, value, [item for _, item in window.advanced])
+        node = put_at(node_of(target), axes, indices, value, False)
+    write(target, node)
+
+
+def masked_put(target: Tensor, advanced: list[tuple[int, Any]], value: Any) -> Node | None:
+    """A write under one mask whose value does not depend on how many elements the mask selects.
+
+    None where it does.
+    """
+    if len(advanced) != 1 or not isinstance(advanced[0][1], Tensor):
+        return None
+    axis, item = advanced[0]
+    mask, base = node_of(item), node_of(target)
+    shape, dtype = base.type.shape, base.type.dtype
+    if mask.type.dtype is not dtypes.bool_ and mask.type.dtype is not dtypes.uint8:
+        return None
+    after = shape[axis + len(mask.type.shape) :]
+    filler = value
+    if isinstance(value, Tensor):
+        filler = node_of(value)
+        if filler.type.numel == 1:
+            filler = cast(reshape(filler, ()), dtype)
+        else:
+            kept = strip(filler.type.shape)
+            if not stretches(kept, after) or filler.type.dtype is not dtype:
+                return None
+            check_sources(target, value, [item])
+            filler = reshape(filler, kept)
+    _check_mask(mask, shape, axis)
+    if mask.type.dtype is dtypes.uint8:
+        if filler.__class__ is not Node or not filler.type.shape:
+            raise RuntimeError(
+                "masked_fill_ only supports boolean masks, but got mask with dtype unsigned char"
+            )
+        mask = cast(mask, dtypes.bool_)
+    mask = reshape(mask, mask.type.shape + (1,) * len(after))
+    return tagged(where_op(mask, filler, base), "IndexPut", base)
+
+
+def stretches(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether `shape` broadcasts to `target`."""
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n == m or n == 1 for n, m in zip(shape, target[lead:]))
+
+
+def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool) -> Node:
+    """`base` with `value` (a number or a tensor) at the indices; RuntimeError where it does not fit."""
+    dtype = base.type.dtype
+    if not isinstance(value, Tensor):
+        node = full((), value, dtype)
+    else:
+        node = node_of(value)
+        if node.type.dtype is not dtype:
+            raise RuntimeError(
+                "Index put requires the source and destination dtypes match, got "
+                f"{scalar_name(dtype)} for the destination and {scalar_name(node.type.dtype)} for the "
+                "source."
+            )
+        result = index_op.infer((base, *indices), (axes,)).shape  # type: ignore[misc]
+        extents = node.type.shape
+        kept = extents if len(extents) <= len(result) else strip(extents)
+        if not stretches(kept, result):
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(strip(extents) or extents)} cannot be "
+                f"broadcast to indexing result of shape {list(result)}"
+            )
+        node = reshape(node, kept)
+    return index_put_op(base, node, *indices, arg=(axes, accumulate))
+
+
+def check_sources(target: Tensor, value: Any, indices: list) -> None:
+    """RuntimeError where the value or an index of a write lies in the memory that is written."""
+    for source in (value, *indices):
+        if isinstance(source, Tensor) and source._storage is target._storage:
+            first, second = span(*geometry(target)), span(*geometry(source))
+            if first is None or second is None:
+                continue
+            if first[0] <= second[1] and second[0] <= first[1] and node_of(source).type.numel > 1:
+                raise RuntimeError(PARTIAL_OVERLAP)
+
+
+def delitem(self: Tensor, key: Any) -> None:
+    """Tensors have no deletion of elements: TypeError."""
+    raise TypeError("Tensor does not support deleting items")
+
+
+Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+Tensor.__delitem__ = delitem  # type: ignore[attr-defined]
+__all__ = ["LOCAL", "getitem", "setitem"]

@@ -1,0 +1,388 @@
+"""One program laid open: every stage of its IR, its groups, its kernels and its memory, as text.
+
+Everything is derived again from the traced graph by the functions that compile plans, so that what is
+shown is what runs. The names `%7` in the IR and `x7` in the code are the same value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lazyt.codegen import memory as placing
+from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
+from lazyt.ir.cost import Cost, bytes_read, cost, nbytes
+from lazyt.ir.graph import Graph, Value
+from lazyt.ir.passes import fuse as fusion
+from lazyt.ir.passes.pipeline import Stage, optimize
+from lazyt.ir.printer import text, type_text
+
+from .origins import line_of, place_of
+
+
+def quantity(number: int, unit: str = "") -> str:
+    """A number for people: 950, 12.3 k, 4.50 M."""
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}{unit}"
+    return f"{number} {unit}".strip()
+
+
+class Stages(list):
+    """The passes as they ran, each with `name`, `before`, `after`; `traced` and `final` are the ends.
+
+    Prints the traced graph, then what each pass made of it where it changed something.
+    """
+
+    traced: str
+    final: str
+
+    def __str__(self) -> str:
+        parts = ["--- traced", self.traced.rstrip()]
+        for stage in self:
+            if stage.before == stage.after:
+                parts.append(f"--- {stage.name}: no change")
+            else:
+                parts += [f"--- {stage.name}", stage.after.rstrip()]
+        return "\n".join(parts)
+
+
+@dataclass
+class Kernel:
+    """One piece of generated code that computes something: a NumPy call, or a group run in blocks.
+
+    name: the operation and the number of its (last) value. operations: the primitives in it.
+    operands, result: types as the IR writes them; shapes: of the operands, then of the result(s).
+    flops, bytes: as `lazyt.ir.cost` counts them. lines: the user's, as `file:line`; variables: what
+    those statements store into, where that is known.
+    """
+
+    name: str
+    source: str
+    operations: tuple[str, ...]
+    operands: tuple[str, ...]
+    result: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    flops: int
+    bytes: int
+    lines: tuple[str, ...]
+    places: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
+        facts = f"{quantity(self.flops, 'FLOP')}, {quantity(self.bytes, 'B')}"
+        if self.places:
+            facts += ", from " + ", ".join(self.places)
+        body = "\n".join("    " + line for line in self.source.splitlines())
+        return f"{head}\n  {facts}\n{body}"
+
+
+@dataclass
+class FusedGroup:
+    """Operations that a backend runs as one loop: `%` names, the iteration space and the outputs.
+
+    rows: how many rows a block has where the NumPy code runs the group in blocks, 0 where it does not.
+    """
+
+    values: tuple[str, ...]
+    operations: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    kind: str
+    rows: int
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{name} {op}" for name, op in zip(self.values, self.operations))
+        if len(self.values) == 1:
+            return f"{inside} ({self.kind})"
+        how = f", in blocks of {self.rows} rows" if self.rows else ""
+        return f"fused over {list(self.shape)}{how}: {inside}; out: {', '.join(self.outputs)}"
+
+
+@dataclass
+class Refused:
+    """Two operations that were not fused, and why."""
+
+    producer: str
+    consumer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.producer} -> {self.consumer}: {self.reason}"
+
+
+class Groups(list):
+    """The groups in execution order; `fused` are those of more than one operation, `refusals` the rest."""
+
+    refusals: list[Refused]
+
+    def __init__(self, groups: Any = (), refusals: Any = ()):
+        super().__init__(groups)
+        self.refusals = list(refusals)
+
+    @property
+    def fused(self) -> list[FusedGroup]:
+        return [g for g in self if len(g.values) > 1]
+
+    def __str__(self) -> str:
+        lines = [f"groups: {len(self)}, of which fused: {len(self.fused)}"]
+        lines += [f"  {g}" for g in self]
+        lines.append(f"refusals: {len(self.refusals)}")
+        lines += [f"  {r}" for r in self.refusals]
+        return "\n".join(lines)
+
+
+@dataclass
+class ProgramView:
+    """A program from its traced graph on.
+
+    donatable: inputs whose memory it may take over. how: in words, how it came to run; runs: how often.
+    """
+
+    traced: Graph
+    donatable: frozenset[int] = frozenset()
+    how: str = ""
+    runs: int = 0
+    _stages: list[Stage] = field(default_factory=list)
+
+    @cached_property
+    def grouping(self) -> fusion.Grouping:
+        optimized, _ = optimize(self.traced, record=self._stages)
+        return fusion.fuse(optimized)
+
+    @property
+    def graph(self) -> Graph:
+        """The final graph; its numbers name the values of the generated code."""
+        graph = self.grouping.graph
+        assert graph is not None
+        return graph
+
+    @cached_property
+    def code(self) -> NumpyCode:
+        return generate(self.grouping, self.donatable)
+
+    @cached_property
+    def ir(self) -> Stages:
+        final = text(self.graph)
+        stages = Stages(self._stages)
+        before = stages[-1].after if stages else text(self.traced)
+        stages.append(Stage("group", before, final))
+        stages.traced, stages.final = text(self.traced), final
+        return stages
+
+    @cached_property
+    def number(self) -> dict[Value, int]:
+        return self.graph.numbered()
+
+    @cached_property
+    def groups(self) -> Groups:
+        number = self.number
+
+        def short(v: Value) -> str:
+            return f"%{number[v]} {v.op.name}"
+
+        made = [
+            FusedGroup(
+                tuple(f"%{number[v]}" for v in g.values),
+                tuple(v.op.name for v in g.values),
+                tuple(f"%{number[v]}" for v in g.outputs),
+                g.shape,
+                g.kind,
+                blocked(g),
+            )
+            for g in self.grouping.groups
+        ]
+        refused = [
+            Refused(short(r.producer), short(r.consumer), r.reason)
+            for r in self.grouping.refusals
+        ]
+        return Groups(made, refused)
+
+    @cached_property
+    def kernels(self) -> list[Kernel]:
+        found = []
+        line_of_value = {v: n for n, v in self.code.values.items()}
+        for group in self.grouping.groups:
+            parts = [group.values] if blocked(group) else [[v] for v in group.values]
+            found += [self._kernel(part, line_of_value) for part in parts]
+        return found
+
+    def _kernel(self, values: list[Value], line_of_value: dict[Value, int]) -> Kernel:
+        lines = self.code.source.splitlines()
+        first = min(line_of_value[v] for v in values) - 1
+        last = max(line_of_value[v] for v in values)
+        names = {f"{letter}{self.number[v]}" for v in values for letter in "xo"}
+        in_loop = lines[first].startswith("        ")
+        # Above the calls stand the head of their loop and the lines that choose their buffers.
+        while first > 1 and (
+            in_loop and not lines[first].startswith("    for ")
+            or lines[first - 1].strip().split(" = ")[0] in names
+        ):
+            first -= 1
+        source = "\n".join(line[4:] for line in lines[first:last])
+        inside = set(values)
+        outer = list(dict.fromkeys(s for v in values for s in v.operands() if s not in inside))
+        users = self._users
+        outputs = [v for v in values if v in self._kept or any(u not in inside for u in users[v])]
+        outputs = outputs or values[-1:]
+        spent = Cost(0, 0)
+        for v in values:
+            spent += self.cost_of(v)
+        if len(values) > 1:
+            moved = sum(map(bytes_read, outer)) + sum(nbytes(v.type) for v in outputs)
+            spent = Cost(spent.flops, moved)
+        operations = tuple(v.op.name for v in values)
+        label = operations[0] if len(values) == 1 else "fused_" + "_".join(operations)
+        types = [v.type for v in (*outer, *outputs)]
+        return Kernel(
+            f"{label[:60]}_{self.number[values[-1]]}",
+            source,
+            operations,
+            tuple(type_text(v.type) for v in outer),
+            tuple(type_text(v.type) for v in outputs),
+            tuple(t.shape for some in types for t in (some if some.__class__ is tuple else (some,))),
+            spent.flops,
+            spent.bytes,
+            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
+            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
+        )
+
+    @cached_property
+    def _users(self) -> dict[Value, list[Value]]:
+        return self.graph.users()
+
+    @cached_property
+    def _kept(self) -> set[Value]:
+        return set(self.graph.outputs)
+
+    def cost_of(self, v: Value) -> Cost:
+        """FLOPs and bytes of one value, knowing where it is written."""
+        assigned = self.code.memory.assignments.get(v)
+        over = assigned is not None and assigned.kind in (placing.PLACE, placing.DONATED)
+        return cost(v, in_place=over)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """FLOPs and bytes of one run, over all kernels."""
+        total = Cost(0, 0)
+        for k in self.kernels:
+            total += (k.flops, k.bytes)
+        return total
+
+    @property
+    def source(self) -> str:
+        """The generated code, canonical."""
+        return self.code.source
+
+    @cached_property
+    def dressed(self) -> str:
+        """The generated code with types, FLOPs, bytes and the user's line beside each call."""
+        return self.code.dressed(self.describe)
+
+    def describe(self, v: Value) -> str:
+        """A comment for the line that computes `v`."""
+        parts = [f"{v.op.name} {type_text(v.type)}"]
+        if not v.op.view:
+            spent = self.cost_of(v)
+            parts += [quantity(spent.flops, "FLOP"), quantity(spent.bytes, "B")]
+        place = place_of(v.origin)
+        return ", ".join(parts) + (f"  {place}" if place else "")
+
+    @cached_property
+    def name(self) -> str:
+        """A short name: the few costliest operations, in order."""
+        costly = sorted(
+            (v for v in self.graph.body if not v.op.view),
+            key=lambda v: (-cost(v).flops, -cost(v).bytes, self.number[v]),
+        )
+        chosen: list[str] = []
+        for v in costly:
+            if v.op.name not in chosen and len(chosen) < 3:
+                chosen.append(v.op.name)
+        firsts = {v.op.name: self.number[v] for v in reversed(self.graph.body)}
+        return "-".join(sorted(chosen, key=lambda op: firsts[op])) or "views"
+
+    @cached_property
+    def plan(self) -> str:
+        """Inputs, scalars, kept values, workspace, donation, live ranges and the source, for reading."""
+        return plan_text(self)
+
+    def summary(self) -> str:
+        """One line: what it computes and what that costs."""
+        flops, moved = self.cost
+        return (
+            f"{self.name}: {len(self.traced.body)} operations traced, "
+            f"{len(self.graph.body)} after the passes, {len(self.kernels)} kernels, "
+            f"{quantity(flops, 'FLOP')}, {quantity(moved, 'B')}"
+        )
+
+    def __str__(self) -> str:
+        kernels = "\n".join(map(str, self.kernels))
+        head = self.summary() + (f"\n{self.how}" if self.how else "")
+        return (
+            f"{head}\n\n== IR\n{self.ir}\n\n== groups\n{self.groups}\n\n"
+            f"== kernels\n{kernels}\n\n== plan\n{self.plan}"
+        )
+
+
+def plan_text(view: ProgramView) -> str:
+    """The plan of a program in words; see ProgramView.plan."""
+    graph, memory, number = view.graph, view.code.memory, view.number
+    lines = ["inputs"]
+    for v in graph.inputs:
+        given = ", may be overwritten (donated)" if v.index in memory.donated else ""
+        place = place_of(v.origin)
+        lines.append(f"  x{number[v]}: {type_text(v.type)}{given}" + (f"  {place}" if place else ""))
+    lines.append("scalars (numbers given at run time)")
+    lines += [f"  s{s.index}: {s.kind.__name__}" for s in graph.scalars] or ["  none"]
+    lines.append("kept values")
+    for v in graph.outputs:
+        lines.append(f"  x{number[v]}: {type_text(v.type)}  {place_of(v.origin)}".rstrip())
+    total = sum(map(nbytes, [*memory.slots, *memory.blocks]))
+    lines.append(f"workspace: {quantity(total, 'B')}, held between runs")
+    lines += [f"  w{i}: {type_text(t)}" for i, t in enumerate(memory.slots)]
+    lines += [f"  t{i}: {type_text(t)}, a block" for i, t in enumerate(memory.blocks)]
+    lines.append("live ranges (value, memory, from line to line of the source)")
+    lines += live_ranges(view) or ["  none"]
+    lines += ["source", *["  " + line for line in view.source.splitlines()]]
+    return "\n".join(lines)
+
+
+def live_ranges(view: ProgramView) -> list[str]:
+    """For every value with memory: where it lives, and the first and last line that touch it."""
+    graph, memory, number = view.graph, view.code.memory, view.number
+    line_of_value = {v: n for n, v in view.code.values.items()}
+    roots = placing.group_roots(graph)
+    last: dict[Value, int] = {}
+    for v in graph.body:
+        for s in (v, *v.operands()):
+            last[roots.get(s, s)] = max(last.get(roots.get(s, s), 0), line_of_value[v])
+    end = len(view.source.splitlines())
+    for v in graph.outputs:
+        last[roots.get(v, v)] = end
+    described = []
+    for v in graph.body:
+        assigned = memory.assignments.get(v)
+        if assigned is None:
+            continue
+        where = _where(assigned, number, v)
+        described.append(
+            f"  x{number[v]:<4} {v.op.name:<14} {where:<28} {line_of_value[v]} to {last[v]}"
+        )
+    return described
+
+
+def _where(assigned: placing.Assignment, number: dict[Value, int], v: Value) -> str:
+    of = assigned.of
+    if assigned.kind == placing.SLOT:
+        return f"w{of}"
+    if assigned.kind == placing.PLACE:
+        return f"in place of x{number[of]}"  # type: ignore[index]
+    if assigned.kind == placing.DONATED:
+        return f"in place of input x{number[of]}"  # type: ignore[index]
+    if assigned.kind == placing.BLOCK:
+        return "a block at a time" + (f", t{of}" if of is not None else "")
+    return "memory of its own"
+
+

@@ -1,0 +1,75 @@
+"""What the functions of this package share: checked operands, extents, wide arithmetic for half types."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from lazyt.dispatch import check_writable, scalar_name, tagged, update, wrap
+from lazyt.ir.dtypes import FLOATING
+from lazyt.ir.node import Node
+from lazyt.ir.ops_elementwise import cast
+from lazyt.reductions import numbered, owned
+from lazyt.state import node_of
+from lazyt.tensor import Tensor
+
+__all__ = ["numbered", "owned"]
+NOT_LEGACY = "size_average and reduce args will be deprecated, please use reduction='{}' instead."
+
+
+def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -> Node:
+    """The node of a tensor argument; TypeError in PyTorch's words for anything else."""
+    if isinstance(x, Tensor):
+        return node_of(x)
+    raise TypeError(
+        f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+        f"{type(x).__name__}"
+    )
+
+
+def check_floating(node: Node, kernel: str) -> None:
+    """NotImplementedError in PyTorch's words where a kernel takes floating-point types only."""
+    dtype = node.type.dtype
+    if dtype.category != FLOATING:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
+
+
+def in_compute_dtype(formula: Callable[..., Node], *nodes: Node) -> Node:
+    """`formula(*nodes)`, of half types computed in float32 and rounded once, as PyTorch's kernels do."""
+    dtype = nodes[0].type.dtype
+    if dtype.compute is dtype:
+        return formula(*nodes)
+    return cast(formula(*[cast(n, dtype.compute) for n in nodes]), dtype)
+
+
+def elementwise(
+    input: Any, inplace: bool, name: str, grad_name: str, formula: Callable[[Node], Node]
+) -> Tensor:
+    """The result of an elementwise function, new or written into `input`."""
+    node = tensor_node(input, name)
+    if inplace:
+        check_writable(input)
+    result = tagged(in_compute_dtype(formula, node), grad_name, node)
+    return update(input, result) if inplace else wrap(result)
+
+
+def extents(value: Any, rank: int) -> tuple[int, ...]:
+    """A number once a dimension, or the given numbers."""
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            return (int(value[0]),) * rank
+        return tuple(int(v) for v in value)
+    return (int(value),) * rank
+
+
+def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that the two old arguments ask for, with PyTorch's warning."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        chosen = "none"
+    else:
+        chosen = "sum" if size_average is False else "mean"
+    warnings.warn(NOT_LEGACY.format(chosen), stacklevel=4)
+    return chosen

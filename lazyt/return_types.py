@@ -1,0 +1,54 @@
+"""Named results: tuples that print and unpack as those of torch.return_types.
+
+    values, indices = torch.max(x, 1)
+    torch.max(x, 1).indices
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class NamedResult(tuple):
+    """A tuple of results whose positions have names, `_fields`."""
+
+    __slots__ = ()
+    _fields: tuple[str, ...] = ()
+
+    def __new__(cls, results: Any = (), /) -> NamedResult:
+        results = tuple(results)
+        wanted = len(cls._fields)
+        if len(results) != wanted:
+            raise TypeError(
+                f"torch.return_types.{cls.__name__}() takes a {wanted}-sequence "
+                f"({len(results)}-sequence given)"
+            )
+        return tuple.__new__(cls, results)
+
+    def __repr__(self) -> str:
+        inner = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
+        return f"torch.return_types.{type(self).__name__}(\n{inner})"
+
+    def __reduce__(self) -> tuple:
+        return (type(self), (tuple(self),))
+
+
+def _result(name: str, *fields: str) -> type[NamedResult]:
+    members: dict[str, Any] = {"__slots__": (), "_fields": fields, "__module__": __name__}
+    members |= {"n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0}
+    for i, field in enumerate(fields):
+        members[field] = property(lambda self, i=i: tuple.__getitem__(self, i))
+    return type(name, (NamedResult,), members)
+
+
+max = _result("max", "values", "indices")  # noqa: A001
+min = _result("min", "values", "indices")  # noqa: A001
+median = _result("median", "values", "indices")
+nanmedian = _result("nanmedian", "values", "indices")
+mode = _result("mode", "values", "indices")
+kthvalue = _result("kthvalue", "values", "indices")
+sort = _result("sort", "values", "indices")
+topk = _result("topk", "values", "indices")
+cummax = _result("cummax", "values", "indices")
+cummin = _result("cummin", "values", "indices")
+aminmax = _result("aminmax", "min", "max")
