@@ -83,8 +83,12 @@ class Graph:
         return digraph
 
 
-def rewrite(graph: Graph, rule: Callable[[Value], Value]) -> Graph:
+def rewrite(
+    graph: Graph, rule: Callable[[Value], Value], born: dict[Value, Value] | None = None
+) -> Graph:
     """Rebuilds the body in order; `rule` may return an existing value or a new one in place of each.
+
+    born: filled with the value of `graph` that each value of the result stands for.
 
     A rule sees operands already rewritten. New values it made on the way must be among the operands of
     what it returns: they are put before it.
@@ -110,6 +114,8 @@ def rewrite(graph: Graph, rule: Callable[[Value], Value]) -> Graph:
         result = rule(renewed)
         place(result)
         new[v] = result
+        if born is not None:
+            born.setdefault(result, v)
     return Graph(graph.inputs, graph.scalars, body, [new.get(v, v) for v in graph.outputs])
 
 

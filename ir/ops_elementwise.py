@@ -51,6 +51,14 @@ def common(src: tuple) -> tuple[tuple[int, ...], Node]:
 
 
 def _same(src: tuple, arg: tuple) -> TensorType:
+    lead = src[0]
+    if lead.__class__ is Node:
+        type = lead.type
+        for s in src:
+            if s.__class__ is Node and s.type is not type:
+                break
+        else:
+            return type
     shape, first = common(src)
     return first.type.with_shape(shape)
 
@@ -404,7 +412,12 @@ arange_ = Op(
 
 def cast(x: Node, dtype: DType) -> Node:
     """`x` in another dtype; `x` itself where it has it already."""
-    return x if x.type.dtype is dtype else cast_(x, arg=(dtype,))
+    if x.type.dtype is dtype:
+        return x
+    made = cast_(x, arg=(dtype,))
+    if not dtype.is_floating_point:
+        made.grad = 0
+    return made
 
 
 def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:

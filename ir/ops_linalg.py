@@ -7,13 +7,16 @@ within them (a transposed convolution is `conv_input`).
 
 from __future__ import annotations
 
+import math
+
 from .node import Node
 from .numerics import conv as convolutions
 from .numerics import pool as pooling
 from .numerics.matmul import matmul_arrays
 from .opdef import Op, provide
+from .ops_elementwise import neg
 from .ops_reduce import get
-from .ops_shape import permute
+from .ops_shape import permute, reshape
 from .types import TensorType, broadcast_shapes
 
 provide(
@@ -21,6 +24,7 @@ provide(
     conv_input=convolutions.conv_input_grad,
     conv_weight=convolutions.conv_weight_grad,
     max_pool=pooling.max_pool,
+    max_pool_values=pooling.max_pool_values,
     max_pool_grad=pooling.max_pool_grad,
     max_pool_gather=pooling.max_pool_gather,
     avg_pool=pooling.avg_pool,
@@ -38,7 +42,44 @@ def transposed(x: Node) -> Node:
 def _matmul_type(src: tuple, arg: tuple) -> TensorType:
     a, b = src[0].type, src[1].type
     lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return a.with_shape(lead + (a.shape[-2], b.shape[-1]))
+    return a.with_shape(lead + a.shape[-2:-1] + (b.shape[-1:] if len(b.shape) > 1 else ()))
+
+
+def _as_matrices(a: Node, b: Node, g: Node) -> tuple[Node, Node, Node]:
+    """The operands and the cotangent with vectors lifted to a row on the left, a column on the right."""
+    (m, n), shape = _vectors(a, b), g.type.shape
+    if n:
+        b, shape = reshape(b, (*b.type.shape, 1)), (*shape, 1)
+    if m:
+        a, shape = reshape(a, (1, *a.type.shape)), (*shape[:-1], 1, shape[-1])
+    return a, b, reshape(g, shape)
+
+
+def _vectors(a: Node, b: Node) -> tuple[bool, bool]:
+    return len(a.type.shape) == 1, len(b.type.shape) == 1
+
+
+def _matmul_left(g, y, a, b):
+    """g @ b^T, brought back to the shape of a vector."""
+    _, b, g = _as_matrices(a, b, g)
+    return _like(matmul(g, transposed(b)), a)
+
+
+def _matmul_right(g, y, a, b):
+    """a^T @ g; against one matrix, a stack is one product of tall matrices and no sum of a stack."""
+    lifted, _, g = _as_matrices(a, b, g)
+    if len(b.type.shape) <= 2 and len(lifted.type.shape) > 2:
+        rows = math.prod(lifted.type.shape[:-1])
+        lifted, g = (reshape(t, (rows, t.type.shape[-1])) for t in (lifted, g))
+    return _like(matmul(transposed(lifted), g), b)
+
+
+def _like(product: Node, operand: Node) -> Node:
+    shape = operand.type.shape
+    if len(shape) > 1:
+        return product
+    # A vector's cotangent may still carry the stack's axes, which the differentiator sums away.
+    return reshape(product, product.type.shape[:-2] + shape)
 
 
 matmul = Op(
@@ -46,12 +87,24 @@ matmul = Op(
     "matmul({0}, {1}, out={out})",
     kind="opaque",
     infer=_matmul_type,
-    vjp=(
-        lambda g, y, a, b: matmul(g, transposed(b)),
-        lambda g, y, a, b: matmul(transposed(a), g),
-    ),
+    vjp=(_matmul_left, _matmul_right),
     grad_name="Mm",
-    samples=lambda: [(((2, 3), (3, 4)), ()), (((5, 2, 3), (3, 4)), ())],
+    samples=lambda: [
+        (((2, 3), (3, 4)), ()),
+        (((5, 2, 3), (3, 4)), ()),
+        (((2, 3), (3,)), ()),
+        (((3,), (2, 3, 4)), ()),
+        (((3,), (3,)), ()),
+    ],
+)
+inverse = Op(
+    "inverse",
+    "np.linalg.inv({0})",
+    kind="opaque",
+    raising="always",
+    infer=lambda src, arg: src[0].type,
+    vjp=(lambda g, y, x: neg(matmul(transposed(y), matmul(g, transposed(y)))),),
+    grad_name="LinalgInvEx",
 )
 
 # --- convolution ----------------------------------------------------------------------------------
@@ -148,6 +201,14 @@ max_pool = Op(
     results=2,
     grad_name="MaxPool2DWithIndices",
     samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
+)
+# Where no gradient will be asked for, nobody needs to know which element won.
+max_pool_values = Op(
+    "max_pool_values",
+    "max_pool_values({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
+    kind="opaque",
+    fields=("kernel", "stride", "padding", "dilation", "ceil"),
+    infer=_pool_type,
 )
 max_pool_grad = Op(
     "max_pool_grad",

@@ -86,11 +86,19 @@ expand_ = view(
 )
 
 
-def _slice_vjp(g, y, x, *starts):
+def _window_of(x: Node, starts: tuple, sizes: tuple, steps: tuple, g: Node) -> Partial:
     strides = x.type.strides
-    sizes, steps = y.arg
     offset = sum(s * k for s, k in zip(starts, strides))
     return Partial(g, offset, sizes, tuple(s * k for s, k in zip(steps, strides)))
+
+
+def _slice_vjp(g, y, x, *starts):
+    return _window_of(x, starts, *y.arg, g)
+
+
+def _part_vjp(g, y, x, *starts):
+    sizes, steps, _ = y.arg
+    return _window_of(x, starts, sizes, steps, reshape(g, sizes))
 
 
 slice_ = view(
@@ -101,6 +109,17 @@ slice_ = view(
     vjp=(_slice_vjp,),
     runtime=True,
     samples=lambda: [(((5, 6), 1, 2), ((2, 2), (2, 3)))],
+)
+# A slice shown in another shape: what a subscript with integers and None among its slices reads.
+part_ = view(
+    "part",
+    "window({0}, {rest}, {sizes}, {steps}).reshape({shape})",
+    fields=("sizes", "steps", "to"),
+    infer=lambda src, arg: src[0].type.with_shape(arg[2]),
+    vjp=(_part_vjp,),
+    runtime=True,
+    grad_name="Select",
+    samples=lambda: [(((5, 6), 1, 2), ((1, 2), (1, 3), (2, 1)))],
 )
 
 
@@ -123,7 +142,7 @@ as_strided_ = view(
 
 copy = Op(
     "copy",
-    "np.positive({0}, out={out})",
+    "copied({0}, out={out})",
     kind="copy",
     infer=_as_is,
     vjp=(lambda g, y, x: g,),
@@ -209,6 +228,7 @@ strided_update_ = Op(
     grad_name="CopySlices",
     samples=lambda: [(((3, 4), (2, 2), 1), ((2, 2), (4, 2)))],
 )
+strided_update_.grad_name = "CopySlices"  # PyTorch's one name without "Backward0"
 strided_add_ = Op(
     "strided_add",
     "strided_add({0}, {1}, {2}, {sizes}, {strides}, out={out})",
@@ -336,6 +356,14 @@ def _own(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     return out
 
 
+def copied(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """A row-major copy of `x`."""
+    if out is None:
+        return np.array(x, order="C", copy=True)
+    np.copyto(out, x)
+    return out
+
+
 def pad(x: np.ndarray, number, widths) -> np.ndarray:
     """`x` framed by `number`; negative widths crop."""
     shape = tuple([d + a + b for d, (a, b) in zip(x.shape, widths)])
@@ -354,5 +382,6 @@ provide(
     strided_update=strided_update,
     strided_add=strided_add,
     pad=pad,
+    copied=copied,
 )
 

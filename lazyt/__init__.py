@@ -42,8 +42,14 @@ from lazyt.size import Size as Size  # noqa: E402
 from lazyt import random as _random  # noqa: E402, F401
 from lazyt import reductions as _reductions  # noqa: E402, F401
 from lazyt import indexing as _indexing  # noqa: E402, F401
+from lazyt.inspect import dump as dump  # noqa: E402
+from lazyt.inspect import explain as explain  # noqa: E402
+from lazyt.inspect import reset_stats as reset_stats  # noqa: E402
+from lazyt.inspect import stats as stats  # noqa: E402
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
+from lazyt.torch_names import install_importer_finder as _install  # noqa: E402
 
+_install()
 globals().update(_LEGACY)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)

@@ -6,75 +6,13 @@ modules: one object each, so `import torch` and `import lazyt` see the same clas
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.abc
-import importlib.util
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
-ALIAS = "torch"
-
-
-class TorchFinder(importlib.abc.MetaPathFinder):
-    """Finds `torch` and `torch.*` in lazyt."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != ALIAS and not fullname.startswith(ALIAS + "."):
-            return None
-        name = "lazyt" + fullname[len(ALIAS) :]
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
-                raise
-            return None
-        # The import system rewrites `__spec__` and friends of what a loader returns: keep lazyt's own.
-        sys.modules[fullname] = module
-        return importlib.util.spec_from_loader(fullname, _Kept(module))
-
-
-class _Kept(importlib.abc.Loader):
-    """Gives back a module of lazyt and leaves its own attributes as they were."""
-
-    def __init__(self, module: ModuleType):
-        self.module = module
-        self.own = {
-            key: getattr(module, key, None)
-            for key in ("__spec__", "__loader__", "__name__", "__package__", "__path__")
-            if hasattr(module, key)
-        }
-
-    def create_module(self, spec: Any) -> ModuleType:
-        return self.module
-
-    def exec_module(self, module: ModuleType) -> None:
-        for key, value in self.own.items():
-            setattr(module, key, value)
-
-
-@contextlib.contextmanager
-def torch_is_lazyt() -> Iterator[None]:
-    """Inside, `import torch` gives lazyt; a real torch that was imported before comes back after."""
-    before = {
-        name: sys.modules.pop(name)
-        for name in list(sys.modules)
-        if name == ALIAS or name.startswith(ALIAS + ".")
-    }
-    finder = TorchFinder()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in list(sys.modules):
-            if name == ALIAS or name.startswith(ALIAS + "."):
-                del sys.modules[name]
-        sys.modules.update(before)
+from lazyt.torch_names import torch_is_lazyt
 
 
 def run_script(path: str, arguments: Sequence[str] = ()) -> dict[str, Any]:

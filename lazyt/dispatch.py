@@ -20,8 +20,8 @@ from lazyt.ir import dtypes
 from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
-from lazyt.ir.ops_elementwise import cast, full
-from lazyt.ir.ops_shape import expand
+from lazyt.ir.ops_elementwise import cast, floor, full
+from lazyt.ir.ops_shape import expand, replaced
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Meta, Storage, check_writable, data, node_of, shape_of, write
@@ -132,6 +132,16 @@ _ARGUMENT = ("input", "other", "third")
 
 def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     """Operands cast to one dtype (given, or by promotion); numbers stay numbers of that dtype."""
+    if dtype is None and len(operands) == 2:
+        a, b = operands
+        if a.__class__ is Node:
+            dtype = a.type.dtype
+            if b.__class__ is Node:
+                if b.type.dtype is dtype:
+                    return operands, dtype
+            elif dtype.category == dtypes.FLOATING:
+                return (a, float(b)), dtype
+            dtype = None
     if dtype is None:
         dtype = result_dtype(*operands)
     out = []
@@ -170,6 +180,17 @@ def tagged(node: Node, name: str, *inputs: Node, saves: bool = True) -> Node:
         node.tag.name = name + "Backward0"
         node.tag.inputs = tuple(i for i in inputs if i.grad)
         node.tag.saves = saves
+    return node
+
+
+def overwritten(t: Tensor, node: Node, name: str) -> Node:
+    """`node`, which takes the place of all of t's value without depending on it.
+
+    Where `t` has a history it stays in the graph, as in PyTorch: it receives zeros.
+    """
+    old = node_of(t)
+    if old.grad and LOCAL.grad and not (t._meta is not None and t._meta.leaf):
+        return tagged(replaced(floor(old), node), name, old, saves=False)
     return node
 
 

@@ -22,17 +22,17 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
-from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.node import FLUSH, LOCAL, Node, caller, leaf
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import wrapped
-from lazyt.ir.ops_shape import alias, expand, reshape, reshape_, slice_
-from lazyt.ir.types import broadcast_shapes
+from lazyt.ir.ops_shape import alias, expand, part_, reshape, reshape_, slice_
+from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .creation import array_from
-from .dispatch import data_node, number_of, scalar_name, tagged, wrap
+from .dispatch import data_node, number_of, overwritten, scalar_name, tagged, wrap
 from .state import (
     PARTIAL_OVERLAP,
     Meta,
@@ -43,9 +43,10 @@ from .state import (
     node_of,
     shape_of,
     span,
+    sync,
     write,
 )
-from .tensor import Tensor
+from .tensor import Tensor, from_numpy
 from .views import expand as expand_view
 from .views import make_view
 
@@ -85,16 +86,15 @@ class Window:
         """Whether the window is the whole tensor as it is."""
         return self.starts is None and self.shape == shape_of(t)
 
-    def recipe(self, t: Tensor) -> tuple:
-        """The steps from the tensor's value to the window's."""
-        steps: tuple = ()
-        shape = shape_of(t)
-        if self.starts is not None:
-            shape = self.sizes
-            steps = ((slice_, (shape, self.steps), self.starts),)
-        if self.shape != shape:
-            steps += ((reshape_, (self.shape,), ()),)
-        return steps
+    def step(self, t: Tensor) -> tuple:
+        """The one step (primitive, its argument, its numbers) from the tensor's value to the window's."""
+        if self.starts is None:
+            if self.shape == shape_of(t):
+                return alias, (), ()
+            return reshape_, (self.shape,), ()
+        if self.shape == self.sizes:
+            return slice_, (self.sizes, self.steps), self.starts
+        return part_, (self.sizes, self.steps, self.shape), self.starts
 
 
 def read_key(t: Tensor, key: Any) -> Window:
@@ -104,7 +104,10 @@ def read_key(t: Tensor, key: Any) -> Window:
     items = _items(key)
     named = 0
     for item in items:
-        if item is not None and item is not Ellipsis and item.__class__ is not bool:
+        kind = item.__class__
+        if kind is slice or kind is int:
+            named += 1
+        elif item is not None and item is not Ellipsis and kind is not bool:
             named += _dimensions(item)
     if named > rank:
         if not rank and len(items) == 1 and items[0].__class__ is int and key.__class__ is not Tensor:
@@ -122,10 +125,8 @@ def read_key(t: Tensor, key: Any) -> Window:
         if kind is int:
             extent = shape[dim]
             if not -extent <= item < extent:
-                # As PyTorch counts: of the dimensions that are left by then.
                 raise IndexError(
-                    f"index {item} is out of bounds for dimension {_position(items, item, dim)} with "
-                    f"size {extent}"
+                    f"index {item} is out of bounds for dimension {dim} with size {extent}"
                 )
             start = item + extent if item < 0 else item
             starts[dim], sizes[dim] = start, 1
@@ -173,10 +174,6 @@ def read_key(t: Tensor, key: Any) -> Window:
     return window
 
 
-def _position(items: list, item: int, dim: int) -> int:
-    return dim
-
-
 def read_slice(item: slice, extent: int) -> tuple[int, int, int]:
     """Start, size and step of a slice of `extent` elements; ValueError for a step below 1."""
     start, stop, step = item.indices(extent)
@@ -196,7 +193,10 @@ def _dimensions(item: Any) -> int:
 
 def _items(key: Any) -> list:
     """A key as a list of int, slice, None, Ellipsis, bool and index tensors of one dimension or more."""
-    if key.__class__ is not tuple and not isinstance(key, tuple):
+    kind = key.__class__
+    if kind is slice:
+        return [key]
+    if kind is not tuple and not isinstance(key, tuple):
         if not _stands_for_tuple(key):
             return [_item(key)]
         warnings.warn(SEQUENCE_AS_TUPLE, UserWarning, stacklevel=4)
@@ -239,6 +239,8 @@ def _item(item: Any) -> Any:
 
 def _index_tensor(data: Any) -> Tensor:
     """A sequence or array in a key: a mask if it holds bools or bytes, else int64."""
+    if isinstance(data, np.ndarray) and dtypes.from_numpy(data.dtype) is None:
+        from_numpy(data)  # raises
     array, dtype = array_from(data, None)
     if dtype is not dtypes.bool_ and dtype is not dtypes.uint8 and dtype is not dtypes.int64:
         array, dtype = array.astype(np.int64), dtypes.int64
@@ -308,14 +310,105 @@ def getitem(self: Tensor, key: Any) -> Tensor:
 
     Errors: IndexError where the key does not fit, TypeError and ValueError for what is no key.
     """
+    kind = key.__class__
+    if kind is int:
+        meta = self._meta
+        if meta is None or meta.strides is None:
+            source = self._node if self._seen is self._storage.node else sync(self)
+            type = source.type
+            row = _ROWS.get(type) or _row(type)
+            start = key + row[0] if key < 0 else key
+            if 0 <= start < row[0]:
+                step = (part_, row[1], (start, *row[2]))
+                return show(self, source, step, row[3], start * row[4], row[5], "Select")
+    elif kind is slice:
+        offset, shape, strides = geometry(self)
+        if shape:
+            start, size, step = read_slice(key, shape[0])
+            rest = shape[1:]
+            source = node_of(self)
+            arg = ((size, *rest), (step, *(1,) * len(rest)))
+            taken = (slice_, arg, (start, *(0,) * len(rest)))
+            type = source.type.with_shape(arg[0])
+            moved = (strides[0] * step, *strides[1:])
+            return show(self, source, taken, type, offset + start * strides[0], moved, "Slice")
     window = read_key(self, key)
+    source = node_of(self)
+    step = window.step(self)
+    type = source.type.with_shape(window.shape)
     if not window.advanced:
-        return make_view(self, window.recipe(self), window.offset, window.strides, window.name)
+        return show(self, source, step, type, window.offset, window.strides, window.name)
     axes, indices = index_nodes(window.shape, window.advanced)
-    node = node_of(self)
-    for op, arg, numbers in window.recipe(self):
-        node = op(node, *numbers, arg=arg)
-    return wrap(index_op(node, *indices, arg=(axes,)))
+    op, arg, numbers = step
+    if op is not alias:
+        source = op(source, *numbers, arg=arg)
+    return wrap(index_op(source, *indices, arg=(axes,)))
+
+
+# What an integer as a key reads of a tensor of a type: the extent it counts in, the argument of the
+# slice, the starts of the other dimensions, the type and the strides of the result.
+_ROWS: dict[TensorType, tuple] = {}
+
+
+def _row(type: TensorType) -> tuple:
+    shape = type.shape
+    if not shape:
+        raise IndexError(INDEX_OF_SCALAR)
+    rest = shape[1:]
+    arg = ((1, *rest), (1,) * len(shape), rest)
+    strides = type.strides
+    made = (shape[0], arg, (0,) * len(rest), type.with_shape(rest), strides[0], strides[1:])
+    _ROWS[type] = made
+    return made
+
+
+def show(
+    t: Tensor, source: Node, step: tuple, type: TensorType, offset: int, strides: tuple, name: str
+) -> Tensor:
+    """`make_view` for one step whose type is known: subscripts are traced more often than anything."""
+    op = step[0]
+    storage = t._storage
+    local = LOCAL
+    n = _new(Node)
+    n.op = op
+    n.src = (source, *step[2])
+    n.arg = step[1]
+    n.type = type
+    n.value = None
+    n.after = None
+    n.tag = None
+    n.uses = 0
+    n.pos = -1
+    n.grad = 0
+    n.code, n.line = caller(3)
+    if source.grad and local.grad:
+        n.grad = 1
+        if op.grad_name != name + "Backward0":
+            tagged(n, name, source, saves=False)
+    trace = local.trace
+    trace.append(n)
+    if len(trace) > local.limit:
+        FLUSH[0](n)
+    meta = t._meta
+    made = Meta()
+    if meta is None:
+        made.base, made.recipe = t, (step,)
+    else:
+        if meta.base is None:
+            made.base, made.recipe = t, (step,)
+        else:
+            made.base, made.recipe = meta.base, (*meta.recipe, step)
+            made.untracked = meta.untracked
+        made.stopped, made.silent = meta.stopped, meta.silent
+    made.offset, made.strides = offset, strides
+    if not local.grad and not local.inference:
+        made.untracked = True
+    view = _new(Tensor)
+    view._storage = storage
+    view._meta = made
+    view._node = n
+    view._seen = storage.node if storage.export is None else None
+    return view
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -337,7 +430,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     check_writable(target)
     shape, dtype = window.shape, self.dtype
     if not isinstance(value, Tensor):
-        write(target, full(shape, value, dtype))
+        node = full(shape, value, dtype)
+        write(target, overwritten(self, node, "Fill") if target is self else node)
         return
     node = node_of(value)
     extents = node.type.shape
@@ -436,9 +530,8 @@ def _put(self: Tensor, window: Window, value: Any) -> None:
     """The writes with index tensors and masks."""
     target = self
     if not window.is_all(self):
-        target = make_view(
-            self, window.recipe(self), window.offset, window.strides, window.name
-        )
+        step = (window.step(self),)
+        target = make_view(self, step, window.offset, window.strides, window.name)
     check_writable(target)
     node = masked_put(target, window.advanced, value)
     if node is None:
@@ -533,4 +626,3 @@ def delitem(self: Tensor, key: Any) -> None:
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
 Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 Tensor.__delitem__ = delitem  # type: ignore[attr-defined]
-__all__ = ["LOCAL", "getitem", "setitem"]

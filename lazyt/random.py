@@ -29,7 +29,7 @@ from lazyt.runtime.generator import Generator as Engine
 
 from .creation import check_dtype, extents, finish
 from .device import Device, resolve
-from .dispatch import SETTINGS, data_node, deliver, tagged, update, wrap
+from .dispatch import SETTINGS, data_node, deliver, overwritten, tagged, update, wrap
 from .pointwise import FUNCTIONS, public
 from .state import array_of, check_writable, geometry, node_of, shape_of
 from .tensor import Tensor
@@ -386,8 +386,7 @@ def fill(self: Tensor, name: str, draw: Callable[[tuple], np.ndarray]) -> Tensor
     """Writes draws into a tensor, in the order of its memory."""
     check_writable(self)
     array = drawn(draw, shape_of(self), memory_order(self))
-    sources = () if self.is_leaf else (node_of(self),)
-    return update(self, sampled(array, self.dtype, name, *sources))
+    return update(self, overwritten(self, data_node(array, self.dtype), name))
 
 
 def uniform_(
@@ -424,8 +423,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     check_writable(self)
     shape = shape_of(self)
     array = _bernoulli_each(e, array_of(p), shape, memory_order(self), self.dtype)
-    sources = () if self.is_leaf else (node_of(self),)
-    return update(self, sampled(array, self.dtype, "Bernoulli", *sources))
+    return update(self, overwritten(self, data_node(array, self.dtype), "Bernoulli"))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:

@@ -82,6 +82,16 @@ def one_dim(dim: Any, rank: int, name: str) -> int:
     return wrap_dim(dim, rank)
 
 
+def overloaded_dim(dim: Any, rank: int, name: str) -> int:
+    """`one_dim` of a function with several forms, whose TypeError names none of them."""
+    if isinstance(dim, (tuple, list, str, float)):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got ({type(dim).__name__}), "
+            "but expected one of:"
+        )
+    return one_dim(dim, rank, name)
+
+
 def axes_of(dim: Any, rank: int, name: str) -> Axes:
     """The reduced axes, ascending; all of them for None and for an empty tuple.
 
@@ -96,7 +106,7 @@ def axes_of(dim: Any, rank: int, name: str) -> Axes:
         if isinstance(dim, (str, float)):
             raise TypeError(
                 f"{name}() received an invalid combination of arguments - got "
-                f"({type(dim).__name__})"
+                f"({type(dim).__name__}), but expected one of:"
             )
         return axes_of(as_int(dim), rank, name)
     if not len(dim):
@@ -278,7 +288,7 @@ def prod(
     if dim is None:
         result = red.prod(x, arg=(tuple(range(len(x.type.shape))), keepdim))
         return deliver(tagged(result, "Prod", node), out)
-    axis = one_dim(dim, len(x.type.shape), "prod")
+    axis = overloaded_dim(dim, len(x.type.shape), "prod")
     result = red.prod(x, arg=((axis,) if x.type.shape else (), keepdim))
     return deliver(numbered(result, "ProdBackward1", node), out)
 
@@ -302,7 +312,7 @@ def _moments(
     if dim.__class__ is bool:
         dim, unbiased = None, dim
     if node.type.dtype.category != FLOATING:
-        what = f"{name} only supports" if "_" in name else "std and var only support"
+        what = f"{name} only support" if "_" in name else "std and var only support"
         raise RuntimeError(f"{what} floating point and complex dtypes")
     axes = axes_of(dim, len(node.type.shape), name)
     if correction is None:
@@ -377,17 +387,18 @@ def selected(op: Any, node: Node, axis: int, keepdim: bool, grad_name: str, *mor
     return numbered(values, grad_name, node, saves=False), copy(red.get(pair, 1))
 
 
-def deliver_pair(kind: Any, nodes: tuple[Node, Node], out: Any) -> Any:
-    """A named result of two nodes, written into the tensors of `out` where they are given."""
+def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any) -> Any:
+    """The named result of two nodes, written into the tensors of `out` where they are given."""
     if out is None:
-        return kind((wrap(nodes[0]), wrap(nodes[1])))
+        return getattr(return_types, name)((wrap(nodes[0]), wrap(nodes[1])))
     for node, target in zip(nodes, out):
         if node.type.dtype is not target.dtype:
             raise RuntimeError(
                 f"Expected out tensor to have dtype {_C_NAMES[node.type.dtype.name]}, but got "
                 f"{_C_NAMES[target.dtype.name]} instead"
             )
-    return kind((deliver(nodes[0], out[0]), deliver(nodes[1], out[1])))
+    pair = deliver(nodes[0], out[0]), deliver(nodes[1], out[1])
+    return getattr(return_types, name + "_out")(pair)
 
 
 _C_NAMES = {
@@ -406,7 +417,6 @@ _C_NAMES = {
 
 def _extreme(name: str, whole: Any, along: Any, between: str) -> Callable:
     """max or min, in their three forms."""
-    kind = getattr(return_types, name)
     title = name.title()
 
     def function(
@@ -428,12 +438,11 @@ def _extreme(name: str, whole: Any, along: Any, between: str) -> Callable:
             check_nonempty(node, None, axes, name)
             result = whole(node, arg=(axes, False))
             return deliver(numbered(result, f"{title}Backward1", node), out)
-        axis = one_dim(dim, rank, name)
+        axis = overloaded_dim(dim, rank, name)
         check_keepdim(keepdim, name)
         check_nonempty(node, axis, (axis,), name)
-        return deliver_pair(
-            kind, selected(along, node, axis, keepdim, f"{title}Backward0"), out
-        )
+        pair = selected(along, node, axis, keepdim, f"{title}Backward0")
+        return deliver_pair(name, pair, out)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
@@ -505,7 +514,7 @@ def aminmax(
             raise IndexError(f"aminmax: Expected reduction dim {axis} to have non-zero size.")
     low = tagged(red.amin(node, arg=(axes, keepdim)), "Aminmax", node)
     high = tagged(red.amax(node, arg=(axes, keepdim)), "Aminmax", node)
-    return deliver_pair(return_types.aminmax, (low, high), out)
+    return deliver_pair("aminmax", (low, high), out)
 
 
 # --- truth ----------------------------------------------------------------------------------------

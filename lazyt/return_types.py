@@ -41,14 +41,8 @@ def _result(name: str, *fields: str) -> type[NamedResult]:
     return type(name, (NamedResult,), members)
 
 
-max = _result("max", "values", "indices")  # noqa: A001
-min = _result("min", "values", "indices")  # noqa: A001
-median = _result("median", "values", "indices")
-nanmedian = _result("nanmedian", "values", "indices")
-mode = _result("mode", "values", "indices")
-kthvalue = _result("kthvalue", "values", "indices")
-sort = _result("sort", "values", "indices")
-topk = _result("topk", "values", "indices")
-cummax = _result("cummax", "values", "indices")
-cummin = _result("cummin", "values", "indices")
-aminmax = _result("aminmax", "min", "max")
+_PAIRS = ("max", "min", "median", "nanmedian", "mode", "kthvalue", "sort", "topk", "cummax", "cummin")
+for _name, _fields in {**dict.fromkeys(_PAIRS, ("values", "indices")), "aminmax": ("min", "max")}.items():
+    # What a function returns that was given `out=` has a type of its own.
+    for _suffix in ("", "_out"):
+        globals()[_name + _suffix] = _result(_name + _suffix, *_fields)

@@ -377,7 +377,7 @@ def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
     # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.
     if getrefcount(array) - 3 != len(holders):
         return False
-    if array.base is not None or not array.flags.writeable:
+    if array.__class__ is tuple or array.base is not None or not array.flags.writeable:
         return False
     return _only(holders)
 
@@ -409,7 +409,9 @@ def _donatable(wanted: list[Node]) -> frozenset[int]:
     n = s = array = None
     found = []
     for k in range(len(arrays)):
-        if arrays[k].base is not None or not arrays[k].flags.c_contiguous:
+        if arrays[k].__class__ is tuple or arrays[k].base is not None:
+            continue
+        if not arrays[k].flags.c_contiguous:
             continue
         # Holders, `arrays`, the caller's `leaves` and getrefcount's argument.
         if getrefcount(arrays[k]) - 3 != len(holders[k]):

@@ -11,6 +11,7 @@ from .cse import eliminate_common_subexpressions
 from .dce import eliminate_dead_code
 from .fold import fold_constants
 from .legalize import legalize_halves
+from .own import own_results
 from .simplify import simplify
 
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
@@ -18,6 +19,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("simplify", simplify),
     ("fold constants", fold_constants),
     ("eliminate common subexpressions", eliminate_common_subexpressions),
+    ("own results", own_results),
     ("simplify again", simplify),
     ("legalize halves", legalize_halves),
     ("eliminate dead code again", eliminate_dead_code),

@@ -91,8 +91,7 @@ def explain(x: Any, *args: Any, **kwargs: Any) -> Explanation:
     x: a tensor. If it is pending, the explanation shows what would be run to compute it: its own part of
         the trace, compiled as it would be from the second time on. Nothing is run, and the trace, the
         counters and the random stream stay as they are. (A read computes everything that is wanted of
-        the trace in one plan, so what is shown may come together with other operations; their number is
-        in the note.) Of a tensor that already has its value there is nothing to show: nodes drop their
+        the trace in one plan, so other operations may run with these; the note says how many there are.) Of a tensor that already has its value there is nothing to show: nodes drop their
         operands when they are computed, which is what keeps memory flat, and hold no link to the plan.
         The explanation says so and is empty.
     x: a callable (a function, a Module, a whole training step). What is pending is computed first; then
@@ -120,8 +119,9 @@ def _of_tensor(t: Tensor) -> Explanation:
             return Explanation(title, note=REALISED)
         found = program_of(node, extra)
         view = ProgramView(found.graph(), found.donatable())
-    others = f"; a read also settles {found.others} other traced operations" if found.others else ""
-    note = f"pending: what would be run for it, nothing has been{others}."
+    note = "pending: this would be run for it; nothing has been."
+    if found.others:
+        note += f" Of {found.others} more operations in the trace, a read computes what is wanted."
     return Explanation(title, [view], note)
 
 
@@ -184,7 +184,7 @@ def _view(key: tuple, seen: _Seen) -> ProgramView:
     program = runtime.CACHE.programs.get(key)
     plan = program.plan if program is not None else None
     if plan is None:
-        how = f"{times}{when}; evaluated operation by operation: compiled when it returns, to this"
+        how = f"{times}{when}; evaluated operation by operation; from its next run on it is this plan"
         return ProgramView(seen.graph, seen.donatable, how, seen.runs)
     how = f"{times}{when}, as a compiled plan"
     return ProgramView(plan.traced, frozenset(plan.code.memory.donated), how, seen.runs)

@@ -39,11 +39,11 @@ def function_of(origin: Any) -> str:
 def _target(code: Any, offset: int) -> str:
     import dis
 
-    instructions = iter(dis.get_instructions(code))
-    if not any(i.offset == offset for i in instructions):
-        return ""
     owner = ""
-    for step in instructions:
+    for step in dis.get_instructions(code):
+        # The offset may lie in the cache entries behind the calling instruction.
+        if step.offset <= offset:
+            continue
         name = step.opname
         if name in ("CACHE", "EXTENDED_ARG"):
             continue

@@ -48,7 +48,7 @@ class Stages(list):
         return "\n".join(parts)
 
 
-@dataclass
+@dataclass(repr=False)
 class Kernel:
     """One piece of generated code that computes something: a NumPy call, or a group run in blocks.
 
@@ -69,16 +69,18 @@ class Kernel:
     lines: tuple[str, ...]
     places: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
+
     def __str__(self) -> str:
-        head = f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
         facts = f"{quantity(self.flops, 'FLOP')}, {quantity(self.bytes, 'B')}"
         if self.places:
             facts += ", from " + ", ".join(self.places)
         body = "\n".join("    " + line for line in self.source.splitlines())
-        return f"{head}\n  {facts}\n{body}"
+        return f"{self!r}\n  {facts}\n{body}"
 
 
-@dataclass
+@dataclass(repr=False)
 class FusedGroup:
     """Operations that a backend runs as one loop: `%` names, the iteration space and the outputs.
 
@@ -92,7 +94,7 @@ class FusedGroup:
     kind: str
     rows: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         inside = ", ".join(f"{name} {op}" for name, op in zip(self.values, self.operations))
         if len(self.values) == 1:
             return f"{inside} ({self.kind})"
@@ -100,7 +102,7 @@ class FusedGroup:
         return f"fused over {list(self.shape)}{how}: {inside}; out: {', '.join(self.outputs)}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Refused:
     """Two operations that were not fused, and why."""
 
@@ -108,7 +110,7 @@ class Refused:
     consumer: str
     reason: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.producer} -> {self.consumer}: {self.reason}"
 
 
@@ -127,9 +129,9 @@ class Groups(list):
 
     def __str__(self) -> str:
         lines = [f"groups: {len(self)}, of which fused: {len(self.fused)}"]
-        lines += [f"  {g}" for g in self]
+        lines += [f"  {g!r}" for g in self]
         lines.append(f"refusals: {len(self.refusals)}")
-        lines += [f"  {r}" for r in self.refusals]
+        lines += [f"  {r!r}" for r in self.refusals]
         return "\n".join(lines)
 
 

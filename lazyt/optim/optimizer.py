@@ -39,6 +39,8 @@ _HookTable = OrderedDict[int, _Hook]
 _global_pre_hooks: _HookTable = OrderedDict()
 _global_post_hooks: _HookTable = OrderedDict()
 
+# A step that left this many operations pending is computed at its end.
+STEP_NODES = 64
 _HOOK_TABLES = (
     "_optimizer_step_pre_hooks",
     "_optimizer_step_post_hooks",
@@ -78,9 +80,9 @@ def register_optimizer_step_post_hook(hook: _Hook) -> RemovableHandle:
 
 
 def _cut_long_trace() -> None:
-    """Compute what a loop that never reads a value has piled up. Here the cut falls at the same
-    place of every step, so the pieces are alike and share plans."""
-    if len(LOCAL.trace) > LOCAL.limit:
+    """Compute what is pending. Here the cut falls at the same place of every step, whether the loop
+    reads the loss or not, so the pieces are alike and share plans, and no batch outlives its step."""
+    if len(LOCAL.trace) > STEP_NODES:
         drain()
 
 

@@ -109,7 +109,7 @@ class Worker:
                 _set_random_states(outside)
 
     def _seed(self) -> None:
-        """The seeds of a PyTorch worker process (torch/utils/data/_utils/worker.py): NumPy's are
+        """The seeds of a PyTorch worker process: NumPy's are
         four words of a seed sequence over worker number and base seed."""
         random.seed(self._info.seed)
         lazyt.manual_seed(self._info.seed)
