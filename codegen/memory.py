@@ -47,11 +47,11 @@ def root_of(v: Value, roots: dict[Value, Value]) -> Value:
     return roots.get(v, v)
 
 
-def group_roots(graph: Graph) -> dict[Value, Value]:
-    """For every view, the value whose memory it shows."""
+def group_roots(graph: Graph, ends: dict[Value, int]) -> dict[Value, Value]:
+    """For every view, the value whose memory it shows (blocked groups copy where others cast for free)."""
     roots: dict[Value, Value] = {}
     for v in graph.body:
-        if v.op.view or _is_no_op_cast(v):
+        if v.op.view or (_is_no_op_cast(v) and v not in ends):
             shown = v.src[1] if v.op.name == "replaced" else v.src[0]
             roots[v] = roots.get(shown, shown)
     return roots
@@ -66,14 +66,28 @@ def _is_no_op_cast(v: Value) -> bool:
     )
 
 
-def last_uses(graph: Graph, roots: dict[Value, Value]) -> dict[Value, int]:
-    """The position in the body after which nothing reads a group."""
+def last_uses(
+    graph: Graph, roots: dict[Value, Value], ends: dict[Value, int]
+) -> tuple[dict[Value, int], set[tuple[Value, int]]]:
+    """The position in the body after which nothing reads a group of values that share memory.
+
+    A blocked group reads its operands block by block until its end, and a view of one may show rows of
+    any block: then nothing of the group may overwrite the root. Also returned: the pairs of such a
+    root and the end of the group.
+    """
     last: dict[Value, int] = {}
+    shown: set[tuple[Value, int]] = set()
     for i, v in enumerate(graph.body):
         last[roots.get(v, v)] = i
+        end = ends.get(v)
         for s in v.operands():
-            last[roots.get(s, s)] = i
-    return last
+            root = roots.get(s, s)
+            if end is not None and root is not s:
+                shown.add((root, end))
+                last[root] = max(end, last[root])
+            else:
+                last[root] = max(i, last.get(root, i))
+    return last, shown
 
 
 def overwrites_in_place(v: Value) -> bool:
@@ -87,20 +101,28 @@ def plan_memory(
     graph: Graph,
     donatable: frozenset[int] = frozenset(),
     inner: dict[Value, TensorType] | None = None,
+    ends: dict[Value, int] | None = None,
 ) -> MemoryPlan:
     """Assigns memory to every value of `graph`.
 
     donatable: numbers of the inputs whose buffers the caller gives up if the run may have them.
     inner: values that only their own blocked group reads, with the type of one block of them.
+    ends: for the members of blocked groups, where in the body their group ends.
     """
     inner = inner or {}
-    roots = group_roots(graph)
-    last = last_uses(graph, roots)
+    ends = ends or {}
+    roots = group_roots(graph, ends)
+    last, shown = last_uses(graph, roots, ends)
+    dying: dict[int, list[Value]] = {}
+    for root, end in last.items():
+        dying.setdefault(end, []).append(root)
     escaping = {roots.get(v, v) for v in graph.outputs}
     plan = MemoryPlan()
     free: dict[Any, list[int]] = {}
     slot_of: dict[Value, int] = {}
-    last_raise = max((i for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1)
+    last_raise = max(
+        (ends.get(v, i) for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1
+    )
     owner: dict[Value, Value] = {}  # a root that took over another root's buffer
 
     for i, v in enumerate(graph.body):
@@ -109,7 +131,7 @@ def plan_memory(
             plan.assignments[v] = Assignment(BLOCK, slot)
         elif v not in roots:
             place = _in_place(
-                v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
+                v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
             )
             if place is not None:
                 target = roots.get(place, place)
@@ -133,8 +155,8 @@ def plan_memory(
                 slot_of[v] = slot
                 plan.assignments[v] = Assignment(SLOT, slot)
         dead = []
-        for s in {roots.get(s, s): None for s in [v, *v.operands()]}:
-            if last.get(s) == i and s not in escaping:
+        for s in dying.get(i, ()):
+            if s not in escaping:
                 if s in inner:
                     if s in slot_of:
                         slot = slot_of.pop(s)
@@ -168,7 +190,9 @@ def _block_slot(v, i, inner, last, slot_of, free, plan) -> int | None:
     return slot
 
 
-def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner):
+def _in_place(
+    v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
+):
     """The operand of `v` that it may overwrite, if any."""
     if not overwrites_in_place(v) or v.type.__class__ is tuple:
         return None
@@ -181,6 +205,8 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
         if s.type is not v.type or last.get(root) != i or root in escaping:
             continue
         if any(roots.get(o, o) is root and o is not s for o in operands):
+            continue
+        if v in ends and (root, ends[v]) in shown:
             continue
         if v.op.kind == "update" and sum(o is s for o in operands) > 1:
             continue

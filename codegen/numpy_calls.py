@@ -68,15 +68,18 @@ def generate(grouping: Grouping, donatable: frozenset[int] = frozenset()) -> Num
     assert graph is not None
     inner: dict[Value, TensorType] = {}
     block_of: dict[Value, tuple[Group, int]] = {}
+    ends: dict[Value, int] = {}
+    position = {v: i for i, v in enumerate(graph.body)}
     for group in grouping.groups:
         rows = blocked(group)
         if rows:
             outputs = set(group.outputs)
             for v in group.values:
                 block_of[v] = (group, rows)
+                ends[v] = position[group.values[-1]]
                 if v not in outputs:
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
-    memory = plan_memory(graph, donatable, inner)
+    memory = plan_memory(graph, donatable, inner, ends)
     return _Writer(graph, memory, block_of).write()
 
 
@@ -113,12 +116,17 @@ class _Writer:
             found = self.block_of.get(v)
             if found is None:
                 self.whole(v)
+                members = [v]
             elif id(found[0]) not in done:
                 done.add(id(found[0]))
                 self.in_blocks(*found)
-            dead = [self.name(s) for s in memory.dies_after.get(v, ()) if s not in self.block_of]
-            if dead and found is None:
-                self.line(f"    del {', '.join(dead)}")
+                members = found[0].values
+            else:
+                continue
+            inside = set(members) if found is not None else set()
+            dead = [s for m in members for s in memory.dies_after.get(m, ()) if s not in inside]
+            if dead:
+                self.line(f"    del {', '.join(map(self.name, dead))}")
         results = ", ".join(self.name(v) for v in graph.outputs)
         self.line(f"    return ({results}{',' if len(graph.outputs) == 1 else ''})")
         return NumpyCode("\n".join(self.lines) + "\n", self.values, memory, graph)

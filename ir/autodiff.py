@@ -145,7 +145,7 @@ def current(node: Node) -> Node:
     elif base.after is None:
         return node
     while base.after is not None:
-        if base.after.__class__ is Overwritten:
+        if isinstance(base.after, Overwritten):
             raise RuntimeError(_overwritten_text(node, base.after))
         base = base.after
     for step in reversed(path):

@@ -1,7 +1,7 @@
 """Matrix products, convolutions and pooling.
 
-`matmul` multiplies the last two axes and broadcasts the others; the frontend lifts vectors to
-matrices. The three convolutions are each other's derivatives, so any order of differentiation stays
+`matmul` multiplies the last two axes and broadcasts the others; as in NumPy a vector on the left
+counts as a row, one on the right as a column, and the result lacks that axis. The three convolutions are each other's derivatives, so any order of differentiation stays
 within them (a transposed convolution is `conv_input`).
 """
 

@@ -349,7 +349,8 @@ def strided_add(x, value, offset, sizes, strides, out=None):
 
 
 def _own(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    if out is None:
+    # Windows are cut from row-major memory: a buffer in another order cannot take the result.
+    if out is None or not out.flags.c_contiguous:
         return np.array(x, order="C", copy=True)
     if out is not x:
         np.copyto(out, x)

@@ -186,11 +186,15 @@ def tagged(node: Node, name: str, *inputs: Node, saves: bool = True) -> Node:
 def overwritten(t: Tensor, node: Node, name: str) -> Node:
     """`node`, which takes the place of all of t's value without depending on it.
 
-    Where `t` has a history it stays in the graph, as in PyTorch: it receives zeros.
+    Where `t` has a history it stays in the graph, as in PyTorch, under `name`: it receives zeros.
     """
+    meta = t._meta
+    if not LOCAL.grad or (meta is not None and (meta.leaf or meta.strides is not None)):
+        return node
     old = node_of(t)
-    if old.grad and LOCAL.grad and not (t._meta is not None and t._meta.leaf):
-        return tagged(replaced(floor(old), node), name, old, saves=False)
+    if old.grad:
+        node = tagged(replaced(floor(old), node), name, old, saves=False)
+        node.tag.name = name
     return node
 
 

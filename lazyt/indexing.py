@@ -28,7 +28,7 @@ from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import wrapped
-from lazyt.ir.ops_shape import alias, expand, part_, reshape, reshape_, slice_
+from lazyt.ir.ops_shape import alias, copy, expand, part_, reshape, reshape_, slice_
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .creation import array_from
@@ -431,7 +431,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     shape, dtype = window.shape, self.dtype
     if not isinstance(value, Tensor):
         node = full(shape, value, dtype)
-        write(target, overwritten(self, node, "Fill") if target is self else node)
+        write(target, overwritten(target, node, "FillBackward3"))
         return
     node = node_of(value)
     extents = node.type.shape
@@ -448,7 +448,19 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     node = cast(node, dtype)
     if node.type.shape != shape:
         node = expand(node, shape)
+    if target is self:
+        # A node of its own: writes to the value and to this tensor must not be taken for each other.
+        node = named(copy(node), "CopyBackwards") if node.grad else copy(node)
+        if not node.grad:
+            node = overwritten(self, node, "CopyBackwards")
     write(target, node)
+
+
+def named(node: Node, name: str) -> Node:
+    """`node`, shown by `grad_fn` under exactly this name."""
+    tagged(node, name, saves=False)
+    node.tag.name = name
+    return node
 
 
 def strip(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from .dispatch import (
     deliver,
     number_of,
     operand,
+    overwritten,
     promoted,
     result_dtype,
     scalar_name,
@@ -33,7 +34,7 @@ from .dispatch import (
     update,
     wrap,
 )
-from .state import check_overlap, node_of
+from .state import check_overlap, node_of, shape_of
 from .tensor import Tensor, fast_binary
 
 FUNCTIONS: dict[str, Callable] = {}
@@ -312,12 +313,19 @@ def compute_div(a: Any, b: Any) -> Node:
     return ops.div(x, y)
 
 
+def _known_zero(y: Any) -> bool:
+    """Whether an integer divisor holds a zero, as far as its value is known by now."""
+    if y.__class__ is not Node:
+        return y == 0
+    return y.value is not None and not y.value.all()
+
+
 def _dividing(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         (x, y), dtype = promoted(a, b)
         if dtype is dtypes.bool_:
             x, y = (cast(v, dtypes.uint8) if v.__class__ is Node else int(v) for v in (x, y))
-        if y.__class__ is not Node and y == 0 and dtype.category != FLOATING:
+        if dtype.category != FLOATING and _known_zero(y):
             raise RuntimeError("ZeroDivisionError")
         return op(x, y)
 
@@ -805,8 +813,6 @@ public(nan_to_num, "nan_to_num")
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Every element becomes `value` (a number or a 0-d tensor)."""
-    from .state import shape_of
-
     check_writable(self, allow_overlap=True)
     shape, dtype = shape_of(self), self.dtype
     if isinstance(value, Tensor):
@@ -823,12 +829,14 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             f"fill_(): argument 'value' (position 1) must be Tensor or Number, not "
             f"{type(value).__name__}"
         )
-    return update(self, ops.full(shape, number, dtype))
+    return update(self, overwritten(self, ops.full(shape, number, dtype), "FillBackward2"))
 
 
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
-    return fill_(self, 0)
+    check_writable(self, allow_overlap=True)
+    zeros = ops.full(shape_of(self), 0, self.dtype)
+    return update(self, overwritten(self, zeros, "ZeroBackward0"))
 
 
 Tensor.fill_ = fill_  # type: ignore[attr-defined]

@@ -186,12 +186,13 @@ def drawn(draw: Callable[[tuple], np.ndarray], shape: tuple, order: tuple | None
 
 
 def sampled(array: np.ndarray, dtype: DType, name: str, *sources: Node) -> Node:
-    """A node over drawn values; sources that need a gradient receive zeros through it."""
+    """A node over drawn values; the first source that needs a gradient receives zeros through it."""
     node = data_node(array, dtype)
     for source in sources:
-        if source.grad and LOCAL.grad and dtype.is_floating_point:
-            if source.type.shape == node.type.shape:
-                node = tagged(replaced(floor(source), node), name, source, saves=False)
+        if source.grad and LOCAL.grad and source.type.shape == node.type.shape:
+            node = tagged(replaced(floor(source), node), name, *sources, saves=False)
+            node.tag.name = name
+            return node
     return node
 
 
@@ -336,7 +337,9 @@ def normal(
         broadcast_shapes(nodes[0].type.shape, nodes[1].type.shape)
     a, b = (array_of(x) if isinstance(x, Tensor) else float(x) for x in (mean, std))
     array = engine_of(generator).normal_like(a, b, dtype)
-    return deliver(sampled(np.ascontiguousarray(array), dtype, "Normal", *nodes), out)
+    kind = 3 if len(nodes) == 2 else 1 if isinstance(mean, Tensor) else 2
+    name = f"NormalBackward{kind}"
+    return deliver(sampled(np.ascontiguousarray(array), dtype, name, *nodes), out)
 
 
 def bernoulli(
@@ -350,7 +353,7 @@ def bernoulli(
         array = drawn(lambda s: engine.bernoulli(p, s, dtype), shape, order)
     else:
         array = _bernoulli_each(engine, array_of(input), shape, order, dtype)
-    return deliver(sampled(array, dtype, "Bernoulli", node), out)
+    return deliver(sampled(array, dtype, "BernoulliBackward0", node), out)
 
 
 def _bernoulli_each(
@@ -395,47 +398,50 @@ def uniform_(
     """Uniform numbers of [from, to)."""
     low = float(_number(more.pop("from", from_)))
     high, e = float(_number(to)), engine_of(generator)
-    return fill(self, "Uniform", lambda s: e.uniform(s, self.dtype, low, high))
+    return fill(self, "UniformBackward0", lambda s: e.uniform(s, self.dtype, low, high))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Normal numbers."""
     mean, std, e = float(_number(mean)), float(_number(std)), engine_of(generator)
     whole = self.is_contiguous()
-    return fill(self, "Normal", lambda s: e.normal(s, self.dtype, mean, std, whole))
+    return fill(self, "NormalBackward0", lambda s: e.normal(s, self.dtype, mean, std, whole))
 
 
 def random_(
     self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None, **more: Any
 ) -> Tensor:
     """Integers: of [from, to), of [0, to) for one number, else of all non-negative values."""
+    explicit = "from" in more
     low, high, e = _number(more.pop("from", from_)), _number(to), engine_of(generator)
-    if low is not None and high is None and "from" not in more:
+    only_to = low is not None and high is None and not explicit
+    if only_to:
         low, high = 0, low
-    return fill(self, "Random", lambda s: e.random(s, self.dtype, low, high))
+    kind = 2 if low is None else 1 if only_to else 0
+    return fill(self, f"RandomBackward{kind}", lambda s: e.random(s, self.dtype, low, high))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Zeros and ones, one with probability `p` (a number, or a tensor that broadcasts)."""
     e = engine_of(generator)
     if not isinstance(p, Tensor):
-        return fill(self, "Bernoulli", lambda s: e.bernoulli(float(p), s, self.dtype))
+        return fill(self, "BernoulliBackward2", lambda s: e.bernoulli(float(p), s, self.dtype))
     check_writable(self)
     shape = shape_of(self)
     array = _bernoulli_each(e, array_of(p), shape, memory_order(self), self.dtype)
-    return update(self, overwritten(self, data_node(array, self.dtype), "Bernoulli"))
+    return update(self, overwritten(self, data_node(array, self.dtype), "BernoulliBackward1"))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Exponential numbers of rate `lambd`."""
     e = engine_of(generator)
-    return fill(self, "Exponential", lambda s: e.exponential(s, self.dtype, float(lambd)))
+    return fill(self, "ExponentialBackward0", lambda s: e.exponential(s, self.dtype, float(lambd)))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Numbers of trials up to the first success, of probability `p`."""
     e = engine_of(generator)
-    return fill(self, "Geometric", lambda s: e.geometric(s, p, self.dtype))
+    return fill(self, "GeometricBackward0", lambda s: e.geometric(s, p, self.dtype))
 
 
 def log_normal_(
@@ -443,7 +449,7 @@ def log_normal_(
 ) -> Tensor:
     """exp of normal numbers."""
     e = engine_of(generator)
-    return fill(self, "LogNormal", lambda s: e.log_normal(s, self.dtype, float(mean), float(std)))
+    return fill(self, "LogNormalBackward0", lambda s: e.log_normal(s, self.dtype, float(mean), float(std)))
 
 
 def cauchy_(
@@ -451,7 +457,7 @@ def cauchy_(
 ) -> Tensor:
     """Cauchy numbers."""
     e = engine_of(generator)
-    return fill(self, "Cauchy", lambda s: e.cauchy(s, self.dtype, float(median), float(sigma)))
+    return fill(self, "CauchyBackward0", lambda s: e.cauchy(s, self.dtype, float(median), float(sigma)))
 
 
 FUNCTIONS |= {

@@ -394,8 +394,8 @@ def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any) -> Any:
     for node, target in zip(nodes, out):
         if node.type.dtype is not target.dtype:
             raise RuntimeError(
-                f"Expected out tensor to have dtype {_C_NAMES[node.type.dtype.name]}, but got "
-                f"{_C_NAMES[target.dtype.name]} instead"
+                f"Expected out tensor to have dtype {c_name(node.type.dtype)}, but got "
+                f"{c_name(target.dtype)} instead"
             )
     pair = deliver(nodes[0], out[0]), deliver(nodes[1], out[1])
     return getattr(return_types, name + "_out")(pair)
@@ -413,6 +413,11 @@ _C_NAMES = {
     "uint8": "unsigned char",
     "bool": "bool",
 }
+
+
+def c_name(dtype: DType) -> str:
+    """The C++ type of a dtype, as some of PyTorch's errors print it."""
+    return _C_NAMES[dtype.name]
 
 
 def _extreme(name: str, whole: Any, along: Any, between: str) -> Callable:

@@ -192,10 +192,13 @@ def sync(t: Tensor) -> Node:
         elif meta is None:
             node = current
         else:
-            if meta.base is not None:
+            if meta.base is not None and meta.base._storage is storage:
                 if meta.untracked:
                     local.grad = False
                 node = replay(node_of(meta.base), meta.recipe)
+                if node.grad and node.tag is None:
+                    # PyTorch derives a view anew by as_strided, whatever made it.
+                    node.tag = Tag("AsStridedBackward0", (node_of(meta.base),), saves=False)
                 local.grad = True
             else:
                 node = replay(current, meta.recipe)
@@ -225,7 +228,10 @@ def leaf_alias(t: Tensor, node: Node) -> Node:
         made = leaf(alias, node.value, node.type)
     made.grad = LIVE
     made.tag = Leaf(t)
-    made.tag.hooks = t._meta.hooks
+    meta = t._meta
+    if meta.hooks is None:
+        meta.hooks = {}  # shared with the tag: hooks registered later are seen by what is traced now
+    made.tag.hooks = meta.hooks
     return made
 
 
@@ -281,12 +287,18 @@ def write(t: Tensor, value: Node) -> None:
     local = LOCAL
     before = local.grad
     root = t if meta is None or meta.base is None else meta.base
+    if root._storage is not storage:
+        root = t  # the base went to other memory; its old views stay
     record = root._meta
     aliasing = record is not None and record.stopped
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     if meta is None or meta.strides is None:
-        new = copy(value) if value.op.view or value.value is not None else value
+        new = value
+        if value.op.view or value.value is not None:
+            new = copy(value)
+            if value.grad and value.tag is not None:
+                new.tag = Tag(value.tag.name, value.tag.inputs, saves=False)
     else:
         shape, strides = shape_of(t), meta.strides
         if 0 in strides:
@@ -452,6 +464,8 @@ def _window(t: Tensor, whole: np.ndarray) -> np.ndarray:
 def _replayed(t: Tensor, whole: np.ndarray) -> np.ndarray:
     """The view's window on memory that is not row-major: the recipe applied to the array."""
     meta = t._meta
+    if meta is None:
+        return whole
     start = _replayed(meta.base, whole) if meta.base is not None else whole
     for op, arg, numbers in meta.recipe:
         type = op.infer((_typed(start, t), *numbers), arg)

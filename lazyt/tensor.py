@@ -25,7 +25,7 @@ from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, update, wrap
+from .dispatch import SETTINGS, TENSOR, overwritten, update, wrap
 from .size import Size
 from .state import (
     Meta,
@@ -396,14 +396,19 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(array.item())
 
+    def _scalar(self) -> Any:
+        if self.numel() != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._scalar())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._scalar())
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:
@@ -565,7 +570,8 @@ class Tensor:
             from lazyt.ir.ops_shape import expand
 
             node = expand(node, target)
-        return update(self, copy(node))
+        node = copy(node)
+        return update(self, node if node.grad else overwritten(self, node, "CopyBackwards"))
 
     def set_(self, source: Tensor) -> Tensor:
         """Makes this tensor a handle on the storage of `source`."""

@@ -192,7 +192,9 @@ def main() -> None:
     for name in PROGRAMS:
         found = explained(name)
         for program in found.programs:
-            print(f"==== {name}\n{program.ir}\n{program.groups}\n{program.source}\n{program.dressed}")
+            print(
+                f"==== {name}\n{program.ir}\n{program.groups}\n{program.source}\n{program.dressed}"
+            )
 
 
 if __name__ == "__main__":

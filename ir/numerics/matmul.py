@@ -6,7 +6,7 @@ import numpy as np
 
 
 def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """a @ b over the last two axes; leading axes broadcast.
+    """a @ b over the last two axes; leading axes broadcast, vectors count as rows and columns.
 
     A stack times one matrix is one product of a taller matrix, which BLAS does in one call.
     """

@@ -1,7 +1,8 @@
 """Constant folding: an elementwise primitive of constants alone is a constant.
 
 Only single numbers are folded (`full` with a literal), with the reference evaluator, so that the folded
-number is the one the program would have computed, in the type it would have had.
+number is the one the program would have computed, in the type it would have had. What may raise is left to
+the run, which names the user's line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def fold_constants(graph: Graph) -> Graph:
     full = REGISTRY["full"]
 
     def rule(v: Value) -> Value:
-        if not v.op.elementwise or v.op.name == "where":
+        if not v.op.elementwise or v.op.name == "where" or v.op.raises(v.type):
             return v
         numbers = [_constant(s) for s in v.src]
         if any(n is None for n in numbers):

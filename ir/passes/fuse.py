@@ -122,10 +122,10 @@ def _blocked(a: list[int], b: list[int], above: list[int], body: list[Value]) ->
     return None
 
 
-def _assemble(graph, position, group_of, members, refusals) -> Grouping:
+def _quotient(body, position, group_of, members):
+    """The graph of groups: an edge where a member of one reads a member of another."""
     import networkx as nx
 
-    body = graph.body
     quotient = nx.DiGraph()
     quotient.add_nodes_from(members)
     quotient.add_edges_from(
@@ -136,6 +136,37 @@ def _assemble(graph, position, group_of, members, refusals) -> Grouping:
             if s.op is not None and group_of[position[s]] != group_of[i]
         }
     )
+    return quotient
+
+
+def _break_cycles(quotient, body, position, group_of, members, refusals) -> None:
+    """Dissolves the smallest group of every cycle: convex groups may still need each other first.
+
+    {a, a'} and {b, b'} with a -> b and b' -> a' are convex each where b' does not depend on b.
+    """
+    import networkx as nx
+
+    for cycle in nx.strongly_connected_components(quotient):
+        if len(cycle) == 1:
+            continue
+        chosen = min((len(members[g]), g) for g in cycle if len(members[g]) > 1)[1]
+        inside = set(members.pop(chosen))
+        for i in sorted(inside):
+            group_of[i] = i
+            members[i] = [i]
+            for s in dict.fromkeys(body[i].operands()):
+                if s.op is not None and position[s] in inside:
+                    refusals.append(Refusal(s, body[i], "each of two groups would need the other first"))
+
+
+def _assemble(graph, position, group_of, members, refusals) -> Grouping:
+    import networkx as nx
+
+    body = graph.body
+    quotient = _quotient(body, position, group_of, members)
+    while not nx.is_directed_acyclic_graph(quotient):
+        _break_cycles(quotient, body, position, group_of, members, refusals)
+        quotient = _quotient(body, position, group_of, members)
     order = list(nx.lexicographical_topological_sort(quotient, key=lambda g: max(members[g])))
     users = graph.users()
     kept = set(graph.outputs)

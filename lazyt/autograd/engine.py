@@ -234,12 +234,10 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
 
     meta = self._meta
     if meta is not None and meta.leaf:
+        node_of(self)  # makes the table, if there is none yet
         if meta.hooks is None:
             meta.hooks = {}
-            self._node = self._seen = None  # type: ignore[assignment]
         hooks = meta.hooks
-        node = node_of(self)
-        node.tag.hooks = hooks
     else:
         node = node_of(self)
         tag = _tag(node)

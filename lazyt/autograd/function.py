@@ -14,8 +14,11 @@ from lazyt.gradmode import no_grad
 from lazyt.ir.autodiff import SECOND_BACKWARD, Tag
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
+from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
-from lazyt.state import node_of
+from lazyt.ir.ops_shape import copy
+from lazyt.ir.types import broadcast_shapes
+from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
 function = Op(
@@ -100,8 +103,6 @@ class _Call:
         given: list[Any] = []
         for c, t in zip(cotangents, self.types):
             if c is None and ctx._materialize:
-                from lazyt.ir.ops_elementwise import full
-
                 c = full(t.shape, 0, t.dtype)
             given.append(wrap(c) if c is not None else None)
         results = self.cls.backward(ctx, *given)
@@ -128,8 +129,6 @@ class _Call:
             node = node_of(result)
             want = ctx._inputs[k].type  # type: ignore[attr-defined]
             if node.type.shape != want.shape:
-                from lazyt.ir.types import broadcast_shapes
-
                 try:
                     fits = broadcast_shapes(want.shape, node.type.shape) == node.type.shape
                 except RuntimeError:
@@ -141,8 +140,6 @@ class _Call:
                         f"{list(want.shape)}"
                     )
             if node.type.dtype is not want.dtype:
-                from lazyt.ir.ops_elementwise import cast
-
                 node = cast(node, want.dtype)
             found.append(node)
         return found + [None] * len(self.types)
@@ -217,23 +214,19 @@ class Function:
         ctx._tag, ctx._inputs, ctx._versions = tag, nodes, versions
         tag.call = _Call(cls, ctx, types, [i for i, _ in tensors], len(args))
         skipped = {id(t) for t in ctx._non_differentiable}
-        wrapped: dict[int, Any] = {}
+        pieces: list[Any] = []
         for k, r in enumerate(returned):
             piece = get(node, k)
             if id(r) in skipped or not r.dtype.is_floating_point:
                 piece.grad = 0
-                wrapped[id(r)] = r
-                continue
-            if id(r) in dirty:
-                from lazyt.state import write
-
+                pieces.append(r)
+            elif id(r) in dirty:
                 write(r, piece)
-                wrapped[id(r)] = r
-                continue
-            from lazyt.ir.ops_shape import copy
-
-            wrapped[id(r)] = wrap(_named(copy(piece), tag, piece))
-        made = tuple(wrapped[id(r)] if isinstance(r, Tensor) else r for r in results)
+                pieces.append(r)
+            else:
+                pieces.append(wrap(_named(copy(piece), tag, piece)))
+        ready = iter(pieces)
+        made = tuple(next(ready) if isinstance(r, Tensor) else r for r in results)
         return made[0] if single else made
 
 

@@ -1,9 +1,9 @@
 """Looking inside: `lazyt.explain`, `lazyt.stats`, `lazyt.dump` and `python -m lazyt.inspect`.
 
-    lazyt.explain(x), lazyt.explain(fn, *args)    IR, fusion, kernels and plan of a tensor or a call
-    lazyt.stats(), lazyt.reset_stats()            counters of what the compiler did
-    lazyt.dump(folder), LAZYT_DUMP=folder         every stage of every plan as files
-    python -m lazyt.inspect script.py args...     a script, and where its time went
+lazyt.explain(x), lazyt.explain(fn, *args)    IR, fusion, kernels and plan of a tensor or a call
+lazyt.stats(), lazyt.reset_stats()            counters of what the compiler did
+lazyt.dump(folder), LAZYT_DUMP=folder         every stage of every plan as files
+python -m lazyt.inspect script.py args...     a script, and where its time went
 """
 
 from __future__ import annotations

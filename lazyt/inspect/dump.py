@@ -28,7 +28,8 @@ from lazyt.runtime.plan import ON_COMPILE, Plan
 
 from .program import ProgramView
 
-FOLDER: list[str] = [os.environ.get("LAZYT_DUMP", "")]
+_FROM_START = os.environ.get("LAZYT_DUMP", "")
+FOLDER: list[str] = [os.path.abspath(_FROM_START) if _FROM_START else ""]
 KNOWN: dict[str, str] = {}
 
 

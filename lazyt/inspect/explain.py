@@ -1,9 +1,9 @@
 """`lazyt.explain`: what a tensor or a call of a function is compiled to, in a form that can be read.
 
-    x = torch.rand(3); y = (x * 2 + 1).exp()
-    print(lazyt.explain(y))              # what would be run; nothing is
-    report = lazyt.explain(step, batch)  # runs step(batch) once, as a call does
-    report.kernels[0].source, report.groups.refusals, report.ir.final
+x = torch.rand(3); y = (x * 2 + 1).exp()
+print(lazyt.explain(y))              # what would be run; nothing is
+report = lazyt.explain(step, batch)  # runs step(batch) once, as a call does
+report.kernels[0].source, report.groups.refusals, report.ir.final
 """
 
 from __future__ import annotations
@@ -184,7 +184,9 @@ def _view(key: tuple, seen: _Seen) -> ProgramView:
     program = runtime.CACHE.programs.get(key)
     plan = program.plan if program is not None else None
     if plan is None:
-        how = f"{times}{when}; evaluated operation by operation; from its next run on it is this plan"
+        how = (
+            f"{times}{when}; evaluated operation by operation; from its next run on it is this plan"
+        )
         return ProgramView(seen.graph, seen.donatable, how, seen.runs)
     how = f"{times}{when}, as a compiled plan"
     return ProgramView(plan.traced, frozenset(plan.code.memory.donated), how, seen.runs)

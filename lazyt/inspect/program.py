@@ -196,8 +196,7 @@ class ProgramView:
             for g in self.grouping.groups
         ]
         refused = [
-            Refused(short(r.producer), short(r.consumer), r.reason)
-            for r in self.grouping.refusals
+            Refused(short(r.producer), short(r.consumer), r.reason) for r in self.grouping.refusals
         ]
         return Groups(made, refused)
 
@@ -218,7 +217,8 @@ class ProgramView:
         in_loop = lines[first].startswith("        ")
         # Above the calls stand the head of their loop and the lines that choose their buffers.
         while first > 1 and (
-            in_loop and not lines[first].startswith("    for ")
+            in_loop
+            and not lines[first].startswith("    for ")
             or lines[first - 1].strip().split(" = ")[0] in names
         ):
             first -= 1
@@ -243,7 +243,9 @@ class ProgramView:
             operations,
             tuple(type_text(v.type) for v in outer),
             tuple(type_text(v.type) for v in outputs),
-            tuple(t.shape for some in types for t in (some if some.__class__ is tuple else (some,))),
+            tuple(
+                t.shape for some in types for t in (some if some.__class__ is tuple else (some,))
+            ),
             spent.flops,
             spent.bytes,
             tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
@@ -335,7 +337,9 @@ def plan_text(view: ProgramView) -> str:
     for v in graph.inputs:
         given = ", may be overwritten (donated)" if v.index in memory.donated else ""
         place = place_of(v.origin)
-        lines.append(f"  x{number[v]}: {type_text(v.type)}{given}" + (f"  {place}" if place else ""))
+        lines.append(
+            f"  x{number[v]}: {type_text(v.type)}{given}" + (f"  {place}" if place else "")
+        )
     lines.append("scalars (numbers given at run time)")
     lines += [f"  s{s.index}: {s.kind.__name__}" for s in graph.scalars] or ["  none"]
     lines.append("kept values")
@@ -386,5 +390,3 @@ def _where(assigned: placing.Assignment, number: dict[Value, int], v: Value) -> 
     if assigned.kind == placing.BLOCK:
         return "a block at a time" + (f", t{of}" if of is not None else "")
     return "memory of its own"
-
-

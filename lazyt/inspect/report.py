@@ -176,7 +176,9 @@ def plan_report(record: Timed, lines: int, refusals: int) -> list[str]:
             continue
         place = place_of(value.origin)
         share = 100 * record.spent[n] / total
-        found.append(f"  {share:5.1f} %  {source[n - 1].strip()}" + (f"  # {place}" if place else ""))
+        found.append(
+            f"  {share:5.1f} %  {source[n - 1].strip()}" + (f"  # {place}" if place else "")
+        )
     groups = view.groups
     for group in groups.fused:
         found.append(f"  {group}")
