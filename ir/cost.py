@@ -3,13 +3,13 @@
     %2: float32[64,10] = matmul(%0: float32[64,100], %1: float32[100,10])
     cost(%2) == Cost(flops=2 * 64 * 10 * 100, bytes=4 * (6400 + 1000 + 640))
 
-An elementwise operation counts one for each element of its result, whatever it computes: `exp` counts as
-`add` does, although a processor spends some ten times longer on it. Conversions, constants, copies and
-everything else that only moves data count none. A product of matrices counts a multiplication and an
-addition for each term, as is usual.
+An elementwise operation counts one for each element of its result, whatever it computes: `exp`
+counts as `add` does, although a processor spends some ten times longer on it. Conversions,
+constants, copies and everything else that only moves data count none. A product of matrices
+counts a multiplication and an addition for each term, as is usual.
 
-Bytes are what must be read and written at least once: each operand (of a broadcast view only what is
-behind it) and the result, in the types NumPy carries them in. Views are free.
+Bytes are what must be read and written at least once: each operand (of a broadcast view only what
+is behind it) and the result, in the types NumPy carries them in. Views are free.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _matmul(v: Value) -> int:
 
 
 def _taps(weight: TensorType) -> int:
-    """Products an output element of a convolution adds up: input channels of its group times kernel."""
+    """Products that one output element adds up: input channels of its group times kernel."""
     return math.prod(weight.shape[1:])
 
 
@@ -116,6 +116,7 @@ def _none(v: Value) -> int:
     return 0
 
 
+# What stands in neither table only moves data.
 KINDS: dict[str, Callable[[Value], int]] = {
     "elementwise": _per_result(1),
     "reduce": _per_operand(1),
@@ -130,10 +131,16 @@ FLOPS: dict[str, Callable[[Value], int]] = {
     "logsumexp": _per_operand(4),
     "softmax": _per_result(5),
     "log_softmax": _per_result(5),
+    # Per element: two passes for mean and variance (4), then subtract and multiply.
+    "standardize": _per_operand(6),
+    "class_count": _per_operand(1),
+    "row_put": _per_operand(1),
     "max_with_index": _per_operand(1),
     "min_with_index": _per_operand(1),
     "cumsum": _per_result(1),
     "cumprod": _per_result(1),
+    # Maximum, exp, add.
+    "logcumsumexp": _per_result(3),
     "cummax": _per_result(1),
     "cummin": _per_result(1),
     "sort": _sorting,
@@ -142,10 +149,12 @@ FLOPS: dict[str, Callable[[Value], int]] = {
     "median": _sorting,
     "mode": _sorting,
     "matmul": _matmul,
+    "inverse": lambda v: 2 * _result(v) * v.type.shape[-1],
     "conv": lambda v: 2 * _result(v) * _taps(v.src[1].type),
     "conv_input": lambda v: 2 * _operand(v) * _taps(v.src[1].type),
     "conv_weight": _conv_weight,
     "max_pool": lambda v: _result(v) * _window(v.arg[0]),
+    "max_pool_values": lambda v: _result(v) * _window(v.arg[0]),
     "max_pool_grad": _per_operand(1),
     "avg_pool": lambda v: _result(v) * (_window(v.arg[0]) + 1),
     "avg_pool_grad": lambda v: _operand(v) * (_window(v.arg[1]) + 1),

@@ -40,6 +40,9 @@ class Op:
     runtime: numbers among the operands are run-time integers from the start (slice offsets).
     raising: "always" or "integers" where computing it may fail on some values.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div).
+    samples: for elementwise primitives the domain of their operands ("positive", "integer", ...; None for
+        all numbers), else a function that gives [(operands, arg)], where an operand is a shape, a
+        number, or a list (or array) of the values it has.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Op:
         saves_numbers: bool = False,
         results: int = 1,
         raising: str = "",
-        samples: Callable | None = None,
+        samples: Callable | str | None = None,
     ):
         self.name = name
         self.numpy = numpy

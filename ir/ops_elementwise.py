@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .dtypes import DType, bool_
+from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, int64, uint8
 from .node import Node
 from .numerics import elementwise as forms
 from .numerics.cast import arange, cast_array
@@ -166,16 +166,16 @@ fmax = elementwise(
     "fmax",
     "np.fmax({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(logical_or(ge(a, b), isnan(b)), g, 0.0),
-        lambda g, y, a, b: where(logical_or(ge(a, b), isnan(b)), 0.0, g),
+        lambda g, y, a, b: where(logical_or(ge(a, b), _undefined(b)), g, 0.0),
+        lambda g, y, a, b: where(logical_or(ge(a, b), _undefined(b)), 0.0, g),
     ),
 )
 fmin = elementwise(
     "fmin",
     "np.fmin({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(logical_or(le(a, b), isnan(b)), g, 0.0),
-        lambda g, y, a, b: where(logical_or(le(a, b), isnan(b)), 0.0, g),
+        lambda g, y, a, b: where(logical_or(le(a, b), _undefined(b)), g, 0.0),
+        lambda g, y, a, b: where(logical_or(le(a, b), _undefined(b)), 0.0, g),
     ),
 )
 # clamp differs from maximum where both are equal: PyTorch sends the whole cotangent to the input.
@@ -209,7 +209,11 @@ atan2 = elementwise(
 
 
 def _radius(a, b):
-    return add(mul(a, a), mul(b, b))
+    return add(*[mul(v, v) if v.__class__ is Node else v * v for v in (a, b)])
+
+
+def _undefined(b):
+    return isnan(b) if b.__class__ is Node else b != b
 
 
 # --- functions of one operand ---------------------------------------------------------------------
@@ -379,7 +383,10 @@ where = Op(
     kind="elementwise",
     vjp=(None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
     infer=_where_type,
-    samples="where",
+    samples=lambda: [
+        (([[True, False, True]], (2, 3), (2, 3)), ()),
+        (([True, False, True], (2, 1), 0.5), ()),
+    ],
 )
 cast_ = Op(
     "cast",
@@ -389,7 +396,9 @@ cast_ = Op(
     vjp=(lambda g, y, x: cast(g, x.type.dtype) if x.type.dtype.is_floating_point else None,),
     infer=lambda src, arg: src[0].type.with_dtype(arg[0]),
     grad_name="ToCopy",
-    samples="cast",
+    samples=lambda: [
+        (((2, 3),), (to,)) for to in (float64, float32, float16, bfloat16, int32, uint8, bool_)
+    ],
 )
 full_ = Op(
     "full",
@@ -397,7 +406,12 @@ full_ = Op(
     kind="constant",
     fields=("extents", "of"),
     infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
-    samples="full",
+    samples=lambda: [
+        ((2.5,), ((2, 3), float32)),
+        ((-0.0,), ((), bfloat16)),
+        ((True,), ((0, 2), bool_)),
+        ((7,), ((3,), int64)),
+    ],
 )
 arange_ = Op(
     "arange",
@@ -406,7 +420,12 @@ arange_ = Op(
     fields=("extents", "of"),
     infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
     runtime=True,
-    samples="arange",
+    samples=lambda: [
+        ((1, 2), ((5,), int64)),
+        ((0.5, -0.25), ((4,), float32)),
+        ((0, 1), ((0,), int32)),
+        ((0.1, 0.3), ((3,), float16)),
+    ],
 )
 
 

@@ -11,7 +11,17 @@ import numpy as np
 
 from .numerics import scatter as forms
 from .opdef import Op, provide
-from .ops_elementwise import zeros_like
+from .ops_elementwise import (
+    cast,
+    clamp_min,
+    div,
+    eq,
+    full,
+    logical_and,
+    mul,
+    where,
+    zeros_like,
+)
 from .types import TensorType, broadcast_shapes
 
 
@@ -27,6 +37,10 @@ gather = Op(
     fields=("axis",),
     infer=_gather_type,
     vjp=(lambda g, y, x, index: scatter_add(zeros_like(x), index, g, arg=y.arg), None),
+    samples=lambda: [
+        (((3, 4), [[0, 3], [1, 1]]), (1,)),
+        (((3, 4), [[2, 0, 2, 1], [2, 2, 0, 0]]), (0,)),
+    ],
 )
 scatter_add = Op(
     "scatter_add",
@@ -40,6 +54,10 @@ scatter_add = Op(
         None,
         lambda g, y, x, index, value: gather(g, index, arg=y.arg),
     ),
+    samples=lambda: [
+        (((3, 4), [[0, 3], [1, 1]], (2, 2)), (1,)),
+        (((3, 4), [[2, 0, 2, 1]], (1, 4)), (0,)),
+    ],
 )
 scatter = Op(
     "scatter",
@@ -53,7 +71,71 @@ scatter = Op(
         None,
         lambda g, y, x, index, value: gather(g, index, arg=y.arg),
     ),
+    samples=lambda: [
+        (((3, 4), [[0, 3], [1, 2]], (2, 2)), (1,)),
+        (((3, 4), [[2, 0, 2, 1]], (1, 4)), (0,)),
+    ],
 )
+
+
+def _untouched(g, at, axis, include_self):
+    """The cotangent of what stood there before: none where a place receives something anew."""
+    return g if include_self else scatter(g, at, full(at.type.shape, 0, g.type.dtype), arg=(axis,))
+
+
+def _shares(g, y, x, at, value):
+    """For extremes: `g` divided among the equal ones that made each result, and which those are."""
+    axis, _, include_self = y.arg
+    own = cast(eq(x, y), g.type.dtype)
+    own = _untouched(own, at, axis, include_self)
+    sent = cast(eq(value, gather(y, at, arg=(axis,))), g.type.dtype)
+    count = scatter_add(own, at, sent, arg=(axis,))
+    return div(g, count), own, sent
+
+
+def _counted(g, y, at):
+    """For the mean: `g` divided by how many elements made each result."""
+    axis, _, include_self = y.arg
+    ones = full(at.type.shape, 1, g.type.dtype)
+    count = scatter_add(full(g.type.shape, int(include_self), g.type.dtype), at, ones, arg=(axis,))
+    return div(g, clamp_min(count, 1.0))
+
+
+def _reduce_base(g, y, x, at, value):
+    axis, how, include_self = y.arg
+    if how == "sum":
+        base = g
+    elif how == "mean":
+        base = _counted(g, y, at)
+    elif how == "prod":
+        whole = where(eq(x, 0.0), 1.0, x)
+        others = scatter_reduce(whole, at, value, arg=y.arg)
+        base = div(mul(g, others), whole)
+    else:
+        share, own, _ = _shares(g, y, x, at, value)
+        return mul(share, own)
+    return _untouched(base, at, axis, include_self)
+
+
+def _reduce_value(g, y, x, at, value):
+    axis, how, _ = y.arg
+    if how == "sum":
+        return gather(g, at, arg=(axis,))
+    if how == "mean":
+        return gather(_counted(g, y, at), at, arg=(axis,))
+    if how == "prod":
+        # Where one zero came alone, its cotangent is the product of all the others.
+        zero = cast(eq(value, 0.0), g.type.dtype)
+        zeros = gather(scatter_add(zeros_like(x), at, zero, arg=(axis,)), at, arg=(axis,))
+        alone = logical_and(eq(value, 0.0), eq(zeros, 1.0))
+        others = scatter_reduce(x, at, where(alone, 1.0, value), arg=y.arg)
+        whole = where(eq(value, 0.0), 1.0, value)
+        rest = where(eq(value, 0.0), 0.0, div(gather(mul(g, y), at, arg=(axis,)), whole))
+        return where(alone, gather(mul(g, others), at, arg=(axis,)), rest)
+    share, _, sent = _shares(g, y, x, at, value)
+    return mul(gather(share, at, arg=(axis,)), sent)
+
+
 scatter_reduce = Op(
     "scatter_reduce",
     "scatter_reduce({0}, {1}, {2}, {axis}, {how}, {include_self})",
@@ -61,6 +143,11 @@ scatter_reduce = Op(
     raising="always",
     fields=("axis", "how", "include_self"),
     infer=lambda src, arg: src[0].type,
+    vjp=(_reduce_base, None, _reduce_value),
+    samples=lambda: [
+        (((3, 4), [[0, 3], [1, 1]], (2, 2)), (1, how, self_too))
+        for how, self_too in (("sum", True), ("prod", False), ("mean", True), ("amax", False), ("amin", True))
+    ],
 )
 
 
@@ -91,6 +178,11 @@ index = Op(
     fields=("axes",),
     infer=_index_type,
     vjp=(_index_vjp,),
+    samples=lambda: [
+        (((3, 4), [0, -1, 0]), ((0,),)),
+        (((3, 4), [[0, 2]], [[1], [-1]]), ((0, 1),)),
+        (((2, 3, 4), [0, 1], [1, 3]), ((0, 2),)),
+    ],
 )
 
 
@@ -113,6 +205,12 @@ index_put = Op(
     fields=("axes", "accumulate"),
     infer=lambda src, arg: src[0].type,
     vjp=(_put_base, _put_value),
+    samples=lambda: [
+        (((3, 4), (2, 4), [0, -1]), ((0,), False)),
+        (((3, 4), (2, 2), [[0, 2]], [[1], [-1]]), ((0, 1), True)),
+        (((3, 4), (1, 4), [1, 1, 2]), ((0,), True)),
+        (((2, 3, 4), (2, 3), [0, 1], [1, 3]), ((0, 2), True)),
+    ],
 )
 
 

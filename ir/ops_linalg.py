@@ -95,6 +95,9 @@ matmul = Op(
         (((2, 3), (3,)), ()),
         (((3,), (2, 3, 4)), ()),
         (((3,), (3,)), ()),
+        (((2, 3), (4, 3, 2)), ()),
+        (((2, 0), (0, 3)), ()),
+        (((0, 2), (2, 3)), ()),
     ],
 )
 inverse = Op(
@@ -105,6 +108,7 @@ inverse = Op(
     infer=lambda src, arg: src[0].type,
     vjp=(lambda g, y, x: neg(matmul(transposed(y), matmul(g, transposed(y)))),),
     grad_name="LinalgInvEx",
+    samples=lambda: [(((3, 3),), ()), (((2, 1, 1),), ())],
 )
 
 # --- convolution ----------------------------------------------------------------------------------
@@ -209,6 +213,7 @@ max_pool_values = Op(
     kind="opaque",
     fields=("kernel", "stride", "padding", "dilation", "ceil"),
     infer=_pool_type,
+    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
 )
 max_pool_grad = Op(
     "max_pool_grad",
@@ -220,6 +225,10 @@ max_pool_grad = Op(
     ),
     vjp=(lambda g, y, x, index: max_pool_gather(g, index, arg=(len(y.arg[0]),)), None),
     grad_name="MaxPool2DWithIndicesBackward",
+    samples=lambda: [
+        (((1, 2, 1, 3), [[[[0, 1, 1]], [[5, 3, 0]]]]), ((2, 3), True)),
+        (((1, 2, 1, 3), [[[[0, 1, 2]], [[5, 3, 0]]]]), ((2, 3), False)),
+    ],
 )
 max_pool_gather = Op(
     "max_pool_gather",
@@ -232,6 +241,7 @@ max_pool_gather = Op(
         None,
     ),
     grad_name="MaxPool2DWithIndicesBackwardBackward",
+    samples=lambda: [(((1, 2, 2, 3), [[[[0, 1, 1]], [[5, 3, 0]]]]), (2,))],
 )
 _AVERAGE = ("kernel", "stride", "padding", "ceil", "include_pad", "divisor")
 
@@ -261,5 +271,9 @@ avg_pool_grad = Op(
     ),
     vjp=(lambda g, y, x: avg_pool(g, arg=y.arg[1:]),),
     grad_name="AvgPool2DBackward",
+    samples=lambda: [
+        (((2, 3, 4, 4),), ((6, 7), (2, 3), (2, 2), (1, 1), True, False, None)),
+        (((2, 3, 2),), ((5,), (3,), (2,), (0,), False, True, 4)),
+    ],
 )
 

@@ -7,14 +7,20 @@ differ in the axes.
 
 from __future__ import annotations
 
+import numpy as np
+
+from .dtypes import float32
 from .node import LOCAL, Node
 from .numerics import nn as forms
 from .opdef import Op, provide
 from .ops_elementwise import (
     add,
+    clamp_min,
     div,
     elementwise,
     eq,
+    log,
+    log1p,
     mul,
     neg,
     rsqrt,
@@ -34,6 +40,7 @@ provide(
     row_put=forms.row_put,
     standardize=forms.standardize,
     log_sigmoid=forms.log_sigmoid,
+    binary_cross_entropy=forms.binary_cross_entropy,
 )
 
 # --- class scores ---------------------------------------------------------------------------------
@@ -52,6 +59,11 @@ nll = Op(
         None,
     ),
     grad_name="NllLoss",
+    samples=lambda: [
+        (((3, 4), [1, 3, 2]), (2,)),
+        (((2, 3, 2), [[0, 2], [1, 1]]), (-100,)),
+        (((4,), np.array(2)), (-100,)),
+    ],
 )
 
 
@@ -69,6 +81,10 @@ nll_grad = Op(
     infer=_scores,
     vjp=(lambda g, y, x, target: nll(g, target, arg=y.arg[1:]), None),
     grad_name="NllLossBackward",
+    samples=lambda: [
+        (((3,), [1, 3, 2]), (4, 2)),
+        (((2, 2), [[0, 2], [1, 1]]), (3, -100)),
+    ],
 )
 class_count = Op(
     "class_count",
@@ -76,6 +92,7 @@ class_count = Op(
     kind="opaque",
     fields=("ignore", "of"),
     infer=lambda src, arg: TensorType.of((), arg[1], src[0].type.device),
+    samples=lambda: [(([1, 3, 2],), (2, float32))],
 )
 
 # --- rows of a table ------------------------------------------------------------------------------
@@ -104,6 +121,11 @@ row_pick = Op(
         None,
     ),
     grad_name="Embedding",
+    samples=lambda: [
+        (((4, 3), [1, 0, 1]), (None,)),
+        (((4, 3), [[1, 0], [3, 3]]), (3,)),
+        (((4,), np.array(2)), (None,)),
+    ],
 )
 row_put = Op(
     "row_put",
@@ -116,6 +138,10 @@ row_put = Op(
     ),
     vjp=(lambda g, y, x, index: _unskipped(g, index, y), None),
     grad_name="EmbeddingDenseBackward",
+    samples=lambda: [
+        (((3, 2), [1, 0, 1]), (4, None)),
+        (((2, 2, 3), [[1, 0], [3, 3]]), (4, 3)),
+    ],
 )
 
 # --- standardizing --------------------------------------------------------------------------------
@@ -161,4 +187,23 @@ log_sigmoid = elementwise(
     "log_sigmoid",
     "log_sigmoid({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, sigmoid(neg(x))),),
+)
+
+
+def _bce_input(g, y, x, t):
+    spread = clamp_min(mul(sub(1.0, x), x), 1e-12)
+    return mul(g, div(sub(x, t), spread))
+
+
+def _bce_target(g, y, x, t):
+    return mul(g, sub(log1p(neg(x)), log(x)))
+
+
+# Both logarithms are kept above -100, so that a certain but wrong probability costs 100 and no more.
+binary_cross_entropy = elementwise(
+    "binary_cross_entropy",
+    "binary_cross_entropy({0}, {1}, out={out})",
+    vjp=(_bce_input, _bce_target),
+    raising="always",
+    samples="unit",
 )

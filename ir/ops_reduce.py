@@ -93,7 +93,13 @@ def widened(g: Node, y: Node, x: Node) -> Node:
     return expand(restore(g, y, x), x.type.shape)
 
 
-_REDUCE_SAMPLES = lambda: [(((3, 4),), ((0,), False)), (((2, 3, 4),), ((1, 2), True))]  # noqa: E731
+_REDUCE_SAMPLES = lambda: [  # noqa: E731
+    (((3, 4),), ((0,), False)),
+    (((2, 3, 4),), ((1, 2), True)),
+    (((0, 3),), ((1,), False)),
+    (((),), ((), False)),
+]
+_ONE_AXIS_SAMPLES = lambda: [(((3, 4),), ((0,), False)), (((2, 3, 4),), ((2,), True))]  # noqa: E731
 
 
 def reduction(name: str, numpy: str, *, vjp=None, infer=_infer, **more: Any) -> Op:
@@ -171,8 +177,12 @@ all_ = reduction(
 any_ = reduction(
     "any", "np.logical_or.reduce({0}, {axes}, keepdims={keep}, out={out})", infer=_infer_bool
 )
-argmax = reduction("argmax", "argmax({0}, {axes}[0], {keep})", infer=_infer_index)
-argmin = reduction("argmin", "argmin({0}, {axes}[0], {keep})", infer=_infer_index)
+argmax = reduction(
+    "argmax", "argmax({0}, {axes}[0], {keep})", infer=_infer_index, samples=_ONE_AXIS_SAMPLES
+)
+argmin = reduction(
+    "argmin", "argmin({0}, {axes}[0], {keep})", infer=_infer_index, samples=_ONE_AXIS_SAMPLES
+)
 
 
 def _var_vjp(g, y, x):
@@ -261,6 +271,7 @@ get_ = Op(
     fields=("index",),
     infer=lambda src, arg: src[0].type[arg[0]],
     vjp=(lambda g, y, x: g,),
+    samples=lambda: [],  # its operand is a node of several results: their samples include it
 )
 
 
@@ -359,6 +370,9 @@ topk = Op(
 # --- scans ----------------------------------------------------------------------------------------
 
 
+_ALONG_SAMPLES = lambda: [(((3, 4),), (1,)), (((2, 3, 2),), (1,)), (((0, 3),), (1,))]  # noqa: E731
+
+
 def _along(src: tuple, arg: tuple) -> TensorType:
     return src[0].type
 
@@ -376,7 +390,7 @@ cumsum = Op(
     fields=("axis",),
     infer=_along,
     vjp=(lambda g, y, x: reverse_cumsum(g, y.arg[0]),),
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 
 
@@ -412,7 +426,7 @@ cumprod = Op(
     fields=("axis",),
     infer=_along,
     vjp=(_cumprod_vjp,),
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 
 
@@ -435,7 +449,7 @@ logcumsumexp = Op(
     fields=("axis",),
     infer=_along,
     vjp=(_logcumsumexp_vjp,),
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 cummax = Op(
     "cummax",
@@ -445,7 +459,7 @@ cummax = Op(
     infer=_sorted_pair,
     vjp=(_sorted_vjp,),
     results=2,
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 cummin = Op(
     "cummin",
@@ -455,7 +469,7 @@ cummin = Op(
     infer=_sorted_pair,
     vjp=(_sorted_vjp,),
     results=2,
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 
 # --- the softmax family ---------------------------------------------------------------------------
@@ -478,7 +492,7 @@ softmax = Op(
     fields=("axis",),
     infer=_along,
     vjp=(_softmax_vjp,),
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 log_softmax = Op(
     "log_softmax",
@@ -487,7 +501,7 @@ log_softmax = Op(
     fields=("axis",),
     infer=_along,
     vjp=(_log_softmax_vjp,),
-    samples=lambda: [(((3, 4),), (1,))],
+    samples=_ALONG_SAMPLES,
 )
 logsumexp = reduction(
     "logsumexp",

@@ -46,14 +46,24 @@ def _as_is(src: tuple, arg: tuple) -> TensorType:
 
 # --- identities with a meaning for autograd -------------------------------------------------------
 
-alias = view("alias", "{0}", infer=_as_is, vjp=(lambda g, y, x: g,), grad_name="Alias")
-stop = view("stop", "{0}", infer=_as_is, vjp=None)
+_ONE_SAMPLE = lambda: [(((2, 3),), ())]  # noqa: E731
+
+alias = view(
+    "alias",
+    "{0}",
+    infer=_as_is,
+    vjp=(lambda g, y, x: g,),
+    grad_name="Alias",
+    samples=_ONE_SAMPLE,
+)
+stop = view("stop", "{0}", infer=_as_is, vjp=None, samples=_ONE_SAMPLE)
 replaced = view(
     "replaced",
     "{1}",
     infer=lambda src, arg: src[1].type,
     vjp=(lambda g, y, old, value: g, None),
     grad_name="Alias",
+    samples=lambda: [(((2, 3), (2, 3)), ())],
 )
 
 # --- views ----------------------------------------------------------------------------------------
@@ -65,7 +75,7 @@ reshape_ = view(
     infer=lambda src, arg: src[0].type.with_shape(arg[0]),
     vjp=(lambda g, y, x: reshape(g, x.type.shape),),
     grad_name="View",
-    samples=lambda: [(((2, 6),), ((3, 4),))],
+    samples=lambda: [(((2, 6),), ((3, 4),)), (((1, 1),), ((),)), (((0, 3),), ((2, 0),))],
 )
 permute_ = view(
     "permute",
@@ -73,7 +83,7 @@ permute_ = view(
     fields=("order",),
     infer=lambda src, arg: src[0].type.with_shape(tuple(src[0].type.shape[i] for i in arg[0])),
     vjp=(lambda g, y, x: permute(g, inverse(y.arg[0])),),
-    samples=lambda: [(((2, 3, 4),), ((2, 0, 1),))],
+    samples=lambda: [(((2, 3, 4),), ((2, 0, 1),)), (((),), ((),)), (((0, 2),), ((1, 0),))],
 )
 expand_ = view(
     "expand",
@@ -82,7 +92,7 @@ expand_ = view(
     infer=lambda src, arg: src[0].type.with_shape(arg[0]),
     # The differentiator sums a cotangent down to its operand's shape.
     vjp=(lambda g, y, x: g,),
-    samples=lambda: [(((3, 1),), ((2, 3, 4),))],
+    samples=lambda: [(((3, 1),), ((2, 3, 4),)), (((),), ((2,),)), (((1, 2),), ((0, 2),))],
 )
 
 
@@ -108,7 +118,11 @@ slice_ = view(
     infer=lambda src, arg: src[0].type.with_shape(arg[0]),
     vjp=(_slice_vjp,),
     runtime=True,
-    samples=lambda: [(((5, 6), 1, 2), ((2, 2), (2, 3)))],
+    samples=lambda: [
+        (((5, 6), 1, 2), ((2, 2), (2, 3))),
+        (((),), ((), ())),
+        (((3, 2), 3, 0), ((0, 2), (1, 1))),
+    ],
 )
 # A slice shown in another shape: what a subscript with integers and None among its slices reads.
 part_ = view(
@@ -135,7 +149,12 @@ as_strided_ = view(
     infer=lambda src, arg: src[0].type.with_shape(arg[0]),
     vjp=(_strided_vjp, None),
     runtime=True,
-    samples=lambda: [(((3, 4), 1), ((3, 2), (4, 2))), (((6,), 0), ((4, 3), (1, 1)))],
+    samples=lambda: [
+        (((3, 4), 1), ((3, 2), (4, 2))),
+        (((6,), 0), ((4, 3), (1, 1))),
+        (((6,), 2), ((), ())),
+        (((6,), 2), ((0, 2), (2, 1))),
+    ],
 )
 
 # --- copies ---------------------------------------------------------------------------------------
@@ -156,7 +175,7 @@ flip_ = Op(
     fields=("axes",),
     infer=_as_is,
     vjp=(lambda g, y, x: flip_(g, arg=y.arg),),
-    samples=lambda: [(((2, 3),), ((0, 1),))],
+    samples=lambda: [(((2, 3),), ((0, 1),)), (((),), ((),)), (((0, 3),), ((1,),))],
 )
 
 
@@ -184,8 +203,17 @@ cat_ = Op(
     fields=("axis",),
     infer=_cat_type,
     vjp=_cat_vjp,
-    samples=lambda: [(((2, 3), (2, 1)), (1,))],
+    samples=lambda: [(((2, 3), (2, 1)), (1,)), (((2, 3), (0, 3), (1, 3)), (0,))],
 )
+
+
+def _pad_vjp(g, y, x, number):
+    widths, shape = y.arg[0], x.type.shape
+    if any(a < 0 or b < 0 for a, b in widths):  # what was cropped away has no cotangent
+        return pad_(g, 0.0, arg=(tuple((-a, -b) for a, b in widths),))
+    return slice_(g, *(a for a, _ in widths), arg=(shape, (1,) * len(shape)))
+
+
 pad_ = Op(
     "pad",
     "pad({0}, {1}, {widths})",
@@ -194,16 +222,13 @@ pad_ = Op(
     infer=lambda src, arg: src[0].type.with_shape(
         tuple(d + a + b for d, (a, b) in zip(src[0].type.shape, arg[0]))
     ),
-    vjp=(
-        lambda g, y, x, number: slice_(
-            g,
-            *(a for a, _ in y.arg[0]),
-            arg=(x.type.shape, (1,) * len(x.type.shape)),
-        ),
-        None,
-    ),
+    vjp=(_pad_vjp, None),
     grad_name="ConstantPadNd",
-    samples=lambda: [(((2, 3), 0.5), (((1, 0), (0, 2)),))],
+    samples=lambda: [
+        (((2, 3), 0.5), (((1, 0), (0, 2)),)),
+        (((3, 4), 0.0), (((-1, 1), (0, -2)),)),
+        (((0, 2), 1.0), (((1, 0), (0, 0)),)),
+    ],
 )
 
 # --- writes ---------------------------------------------------------------------------------------
@@ -226,7 +251,11 @@ strided_update_ = Op(
     vjp=(_update_base, _update_value, None),
     runtime=True,
     grad_name="CopySlices",
-    samples=lambda: [(((3, 4), (2, 2), 1), ((2, 2), (4, 2)))],
+    samples=lambda: [
+        (((3, 4), (2, 2), 1), ((2, 2), (4, 2))),
+        (((3, 4), (), 5), ((), ())),
+        (((3, 4), (0, 2), 0), ((0, 2), (4, 1))),
+    ],
 )
 strided_update_.grad_name = "CopySlices"  # PyTorch's one name without "Backward0"
 strided_add_ = Op(
@@ -237,7 +266,11 @@ strided_add_ = Op(
     infer=_as_is,
     vjp=(lambda g, y, base, value, offset: g, _update_value, None),
     runtime=True,
-    samples=lambda: [(((3, 4), (2, 2), 1), ((2, 2), (4, 2)))],
+    samples=lambda: [
+        (((3, 4), (2, 2), 1), ((2, 2), (4, 2))),
+        (((3, 4), (), 5), ((), ())),
+        (((3, 4), (0, 2), 0), ((0, 2), (4, 1))),
+    ],
 )
 
 
@@ -305,6 +338,8 @@ def overlaps(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 def window(x: np.ndarray, starts: list[int], sizes: tuple, steps: tuple) -> np.ndarray:
     """x[starts : starts + sizes * steps : steps] on every axis."""
+    if not starts:
+        return x  # indexed by () it would be no array
     return x[
         tuple(
             [

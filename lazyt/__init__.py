@@ -46,6 +46,15 @@ from lazyt.inspect import dump as dump  # noqa: E402
 from lazyt.inspect import explain as explain  # noqa: E402
 from lazyt.inspect import reset_stats as reset_stats  # noqa: E402
 from lazyt.inspect import stats as stats  # noqa: E402
+from lazyt import linalg as linalg  # noqa: E402
+from lazyt import joining as _joining  # noqa: E402, F401
+from lazyt import rearranging as _rearranging  # noqa: E402, F401
+from lazyt import padding as _padding  # noqa: E402, F401
+from lazyt import gathering as _gathering  # noqa: E402, F401
+from lazyt import order_statistics as _order_statistics  # noqa: E402, F401
+from lazyt import return_types as return_types  # noqa: E402
+from lazyt import scans as _scans  # noqa: E402, F401
+from lazyt import sorting as _sorting  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 from lazyt.torch_names import install_importer_finder as _install  # noqa: E402
 

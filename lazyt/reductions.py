@@ -71,12 +71,12 @@ def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool = True) -> N
     return node
 
 
-def one_dim(dim: Any, rank: int, name: str) -> int:
+def one_dim(dim: Any, rank: int, name: str, place: str = " (position 1)") -> int:
     """A wrapped dimension; TypeError for what is no integer."""
     if dim.__class__ is not int:
         if isinstance(dim, (tuple, list, str, float)) or dim is None:
             raise TypeError(
-                f"{name}(): argument 'dim' (position 1) must be int, not {type(dim).__name__}"
+                f"{name}(): argument 'dim'{place} must be int, not {type(dim).__name__}"
             )
         dim = as_int(dim)
     return wrap_dim(dim, rank)
@@ -513,7 +513,7 @@ def aminmax(
             )
         axes: Axes = tuple(range(rank))
     else:
-        axis = one_dim(dim, rank, "aminmax")
+        axis = one_dim(dim, rank, "aminmax", "")
         axes = (axis,) if rank else ()
         if rank and node.type.shape[axis] == 0:
             raise IndexError(f"aminmax: Expected reduction dim {axis} to have non-zero size.")

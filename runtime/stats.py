@@ -10,10 +10,10 @@ FOLD_AT = 1024
 class Counters:
     """Plain integers, incremented under the drain lock.
 
-    nodes: operations drained (wanted ones); dead: traced operations nobody wanted; drains; evaluated:
-    drains whose program was seen for the first time; hits, misses: of plans; passes: passes run;
-    kernels: NumPy calls run by plans and by the evaluator; compiler_calls: external compilers started;
-    by_op: kernels a primitive.
+    nodes: operations drained (wanted); dead: traced operations nobody wanted. drains; evaluated:
+    those whose program was seen for the first time. hits, misses: of plans. passes: passes run.
+    kernels: NumPy calls run by plans and by the evaluator; by_op: the same, a primitive.
+    compiler_calls: external compilers started.
     """
 
     FIELDS = (
@@ -35,8 +35,8 @@ class Counters:
         self.nodes = self.dead = self.drains = self.evaluated = 0
         self.hits = self.misses = self.passes = self.kernels = self.compiler_calls = 0
         self.by_op: dict[str, int] = {}
-        # A plan's table of kernels, by its identity, and how often it ran. The plan itself is not held:
-        # one that left the cache must free its workspace.
+        # A plan's table of kernels, by its identity, and how often it ran. The plan itself is not
+        # held: one that left the cache must free its workspace.
         self.runs: dict[int, list] = {}
 
     def count_plan(self, plan: Any) -> None:
@@ -60,7 +60,7 @@ class Counters:
         self.runs.clear()
 
     def snapshot(self) -> dict[str, Any]:
-        """The counters as a dict, kernels a primitive under `by_op`; `traced` is `nodes` and `dead`."""
+        """The counters as a dict; `by_op`: kernels a primitive; `traced`: `nodes` plus `dead`."""
         self._fold()
         found: dict[str, Any] = {"traced": self.nodes + self.dead}
         found.update({name: getattr(self, name) for name in self.FIELDS})

@@ -1,8 +1,8 @@
 """The small programs whose IR and generated code are kept as golden files, and how they are run.
 
-Each defines `step()`; what it does when it comes back the third time is looked at. They are texts, compiled
-as the file `program.py`, so that the lines in dressed code are theirs. Run as a script this prints the
-code of all of them: two processes must print the same.
+Each defines `step()`; what it does when it comes back the third time is looked at. They are
+texts, compiled as the file `program.py`, so that the lines in dressed code are theirs. Run as a
+script this prints the code of all of them: two processes must print the same.
 """
 
 from __future__ import annotations

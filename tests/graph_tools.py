@@ -1,10 +1,10 @@
 """Small programs of primitives, without the frontend: trace them, evaluate them, compile and run them.
 
-    with tracing() as trace:
-        x = leaf_of(np.ones(3))
-        y = REGISTRY["neg"](x)
-    evaluated(trace, {})[y]                    # the reference evaluator's value
-    run_plan(compile_trace(trace, [y]))        # the generated code's
+with tracing() as trace:
+    x = leaf_of(np.ones(3))
+    y = REGISTRY["neg"](x)
+evaluated(trace, {})[y]                    # the reference evaluator's value
+run_plan(compile_trace(trace, [y]))        # the generated code's
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Golden texts: the optimized IR, the groups and the NumPy code of small programs, as files to read.
+"""Golden texts: optimized IR, groups and NumPy code of small programs, as files to read.
 
-The programs are in golden_programs.py; what is looked at is `step()` as it runs from the third time on.
+The programs are in golden_programs.py; what is looked at is `step()` as it runs from the third
+time on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LONG = ["mlp_step", "lenet_step"]
 
 @pytest.mark.parametrize("name", SHORT)
 def test_program(name: str, golden: Callable[[str], None]) -> None:
-    """The whole way of a short program: as traced, optimized, grouped, as code and as dressed code."""
+    """The whole way of a short program: traced, optimized, grouped, as code, as dressed code."""
     parts = []
     for program in golden_programs.explained(name).programs:
         parts += [f"--- {program.how}", f"--- traced\n{program.ir.traced}"]
@@ -53,7 +54,7 @@ def test_dressed_code_is_the_code(name: str) -> None:
 
 
 def test_two_processes_write_the_same_code() -> None:
-    """Hash randomisation changes nothing: every stage, group and source is the same, byte for byte."""
+    """Hash randomisation changes nothing: stages, groups and sources are byte-identical."""
     script = Path(golden_programs.__file__)
     texts = []
     for seed in ("1", "2"):

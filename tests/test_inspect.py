@@ -22,7 +22,7 @@ from lazyt.ir.parser import parse
 from lazyt.ir.printer import text
 from lazyt.runtime import drain
 
-dumping = importlib.import_module("lazyt.inspect.dump")
+dumping = importlib.import_module("lazyt.inspect.dumping")
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from .reduce import sum as sum_over
 from .scatter import accumulate_at
 
 __all__ = [
+    "binary_cross_entropy",
     "class_count",
     "log_sigmoid",
     "nll",
@@ -125,3 +126,14 @@ def log_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """``log(1 / (1 + exp(-x)))`` without overflow: ``min(x, 0) - log1p(exp(-|x|))``."""
     tail = np.log1p(np.exp(-np.abs(x)))
     return np.subtract(np.minimum(x, 0), tail, out=out)
+
+
+def binary_cross_entropy(
+    x: np.ndarray, target: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``-(t log(x) + (1 - t) log(1 - x))`` with logarithms of at least -100; x within [0, 1]."""
+    if x.size and not bool(((x >= 0) & (x <= 1)).all()):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    yes = np.maximum(np.log(x), -100)
+    no = np.maximum(np.log1p(-x), -100)
+    return np.subtract((target - 1) * no, target * yes, out=out)

@@ -183,3 +183,52 @@ def unique_consecutive(
     if axis is None:
         return values, inverse.reshape(x.shape), counts
     return np.ascontiguousarray(np.moveaxis(values, 0, axis)), inverse, counts
+
+
+def median_value(x: np.ndarray, ignore_nan: bool = False) -> np.ndarray:
+    """The lower median of all elements; nan if there is one (or, ignoring them, no number at all)."""
+    flat = x.reshape(-1)
+    if not flat.size:
+        return np.full((), np.nan, x.dtype) if x.dtype.kind == "f" else np.zeros((), x.dtype)
+    if x.dtype.kind == "f":
+        missing = np.isnan(flat)
+        if missing.any():
+            if not ignore_nan or missing.all():
+                return np.full((), np.nan, x.dtype)
+            flat = flat[~missing]
+    rank = (len(flat) - 1) // 2
+    return np.asarray(np.partition(flat, rank)[rank])
+
+
+def searchsorted(
+    rows: np.ndarray, values: np.ndarray, right: bool, narrow: bool = False
+) -> np.ndarray:
+    """Where each of ``values`` goes in the ascending ``rows``: before equal elements, or after them
+    with ``right``. Rows are one vector, or have the leading axes of ``values``."""
+    side = "right" if right else "left"
+    kind = np.int32 if narrow else np.int64
+    if rows.ndim == 1:
+        return np.asarray(np.searchsorted(rows, values, side)).astype(kind)
+    out = np.empty(values.shape, kind)
+    for at in np.ndindex(*rows.shape[:-1]):
+        out[at] = np.searchsorted(rows[at], values[at], side)
+    return out
+
+
+def histogram(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
+    """Counts of ``x`` in ``bins`` equal parts of [low, high], in the dtype of ``x``.
+
+    Two equal bounds stand for the range of the data. Elements outside (and nan) do not count.
+    """
+    flat = x.reshape(-1)
+    if low == high:
+        low, high = (float(flat.min()), float(flat.max())) if flat.size else (low, high)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise RuntimeError(f"range of [{low:g}, {high:g}] is not finite")
+    if low == high:
+        low, high = low - 1, high + 1
+    wide = flat.astype(np.float64)
+    inside = wide[(wide >= low) & (wide <= high)]
+    place = ((inside - low) / (high - low) * bins).astype(np.int64)
+    place[place == bins] -= 1
+    return np.bincount(place, minlength=bins).astype(x.dtype)

@@ -35,6 +35,6 @@ def fold_constants(graph: Graph) -> Graph:
 def _constant(s):
     if s.__class__ is Value:
         if s.op is not None and s.op.name == "full" and s.src[0].__class__ in (int, float, bool):
-            return np.asarray(s.src[0], s.type.dtype.numpy)
+            return evaluate.apply(s.op, s.type.with_shape(()), ((), s.type.dtype), [s.src[0]])
         return None
     return s if s.__class__ in (int, float, bool) else None

@@ -101,6 +101,8 @@ def _scalarize(v: Value, kept: set | None = None) -> Value | None:
             root = root.src[0]
         if root.op is None or root.op.name != "full":
             continue
+        if root.type.dtype.is_half:
+            continue  # the constant is rounded, a number operand is not
         src = (root.src[0], other) if i == 0 else (other, root.src[0])
         return Value(v.op, src, v.arg, v.type, v.origin)
     return None
@@ -198,6 +200,7 @@ RULES: dict[str, Callable[[Value, set], Value | None]] = {
     "permute": _permute,
     "expand": _expand,
 }
-for _name in ("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "pow"):
+# Not pow: a power that is a number has exact shortcuts, a power that is a tensor has none.
+for _name in ("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"):
     RULES[_name] = lambda v, kept: _scalarize(v)
 assert all(name in REGISTRY for name in RULES)

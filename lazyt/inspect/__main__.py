@@ -1,8 +1,8 @@
-"""`python -m lazyt.inspect script.py args...`: runs a script and reports what the compiler made of it.
+"""`python -m lazyt.inspect script.py args...`: runs a script, reports what was compiled.
 
-The script may say `import torch`. Afterwards a report is printed: per plan how often it ran and how many of those
-were hits, its costliest calls with the user's lines, what was fused and what was not and why. With
-LAZYT_DUMP=folder the plans are written too.
+The script may say `import torch`. Afterwards a report is printed: per plan how often it ran and
+how many of those were hits, its costliest calls with the user's lines, what was fused and what
+was not and why. With LAZYT_DUMP=folder the plans are written too.
 """
 
 from __future__ import annotations

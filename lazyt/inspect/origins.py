@@ -1,7 +1,8 @@
-"""From a value's origin to the user's words: the line it came from and the variable it was put into.
+"""From a value's origin to the user's words: the line, and the variable it was put into.
 
-An origin is a code object and the offset of the instruction that called the library. The line is in the
-code object's table; the variable is named by the instruction that follows, where that stores a result:
+An origin is a code object and the offset of the instruction that called the library. The line is
+in the code object's table; the variable is named by the instruction that follows, where that
+stores a result:
 
     loss = (x - y).pow(2).mean()      # the last call is followed by STORE_FAST loss
 """

@@ -1,7 +1,8 @@
 """What a drain would compute for one tensor, found without draining.
 
-A look must change nothing: a handle whose view has to be derived anew gets its nodes in a list that is
-thrown away, and what is held from outside is read off the reference counts without touching a node.
+A look must change nothing: a handle whose view has to be derived anew gets its nodes in a list
+that is thrown away, and what is held from outside is read off the reference counts without
+touching a node.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Pending:
 
 @contextmanager
 def looking(t: Any) -> Iterator[tuple[Node, list[Node]]]:
-    """The node of a tensor's value, and the nodes made only to look at it; all is put back after."""
+    """The node of a tensor's value, and nodes made only to look at it; all is put back."""
     local = LOCAL
     handles = []
     handle = t
@@ -74,6 +75,25 @@ def looking(t: Any) -> Iterator[tuple[Node, list[Node]]]:
 def program_of(root: Node, extra: list[Node]) -> Pending:
     """What has to be computed for `root`, from this thread's trace and the nodes of `extra`."""
     trace = LOCAL.trace
+    uses, place = _uses_and_places(trace, extra)
+    wanted = _cone(root)
+    if all(id(n) in place for n in wanted):
+        wanted.sort(key=lambda n: place[id(n)])
+    keep = _held(wanted, uses, place)
+    keep.update(i for i, n in enumerate(wanted) if n is root)
+    keep |= _read_by_backward(wanted, keep)
+    found = Pending(wanted, tuple(sorted(keep)))
+    for n in wanted:
+        for s in n.src:
+            if s.__class__ is Node and s.value is not None and id(s.value) not in found.index:
+                found.index[id(s.value)] = len(found.leaves)
+                found.leaves.append(s.value)
+    found.others = len(trace) - sum(place.get(id(n), len(trace)) < len(trace) for n in wanted)
+    return found
+
+
+def _uses_and_places(trace: list[Node], extra: list[Node]) -> tuple[dict, dict]:
+    """By identity: how often the nodes of both lists hold a node, and its place in them."""
     uses: dict[int, int] = {}
     place: dict[int, int] = {}
     for part in (trace, extra):
@@ -85,26 +105,17 @@ def program_of(root: Node, extra: list[Node]) -> Pending:
             if n.tag is not None:
                 for s in n.tag.inputs:
                     uses[id(s)] = uses.get(id(s), 0) + 1
-    n = s = None  # no variable of ours may count as a holder
-    wanted = _cone(root)
-    if all(id(n) in place for n in wanted):
-        wanted.sort(key=lambda n: place[id(n)])
-    held = []
+    return uses, place
+
+
+def _held(wanted: list[Node], uses: dict[int, int], place: dict[int, int]) -> set[int]:
+    """Positions of the nodes that something outside the trace holds."""
+    held = set()
     for i in range(len(wanted)):
         n = wanted[i]
         if id(n) in place and getrefcount(n) - OWN_REFERENCES > uses.get(id(n), 0):
-            held.append(i)
-    n = None
-    keep = {i for i, n in enumerate(wanted) if n is root}.union(held)
-    keep |= _read_by_backward(wanted, keep)
-    found = Pending(wanted, tuple(sorted(keep)))
-    for n in wanted:
-        for s in n.src:
-            if s.__class__ is Node and s.value is not None and id(s.value) not in found.index:
-                found.index[id(s.value)] = len(found.leaves)
-                found.leaves.append(s.value)
-    found.others = len(trace) - sum(1 for n in wanted if place.get(id(n), len(trace)) < len(trace))
-    return found
+            held.add(i)
+    return held
 
 
 def _cone(root: Node) -> list[Node]:

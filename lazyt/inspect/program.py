@@ -1,7 +1,7 @@
 """One program laid open: every stage of its IR, its groups, its kernels and its memory, as text.
 
-Everything is derived again from the traced graph by the functions that compile plans, so that what is
-shown is what runs. The names `%7` in the IR and `x7` in the code are the same value.
+Everything is derived again from the traced graph by the functions that compile plans, so that
+what is shown is what runs. The names `%7` in the IR and `x7` in the code are the same value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def quantity(number: int, unit: str = "") -> str:
 
 
 class Stages(list):
-    """The passes as they ran, each with `name`, `before`, `after`; `traced` and `final` are the ends.
+    """The passes as they ran, each with `name`, `before`, `after`; `traced`, `final`: the ends.
 
     Prints the traced graph, then what each pass made of it where it changed something.
     """
@@ -84,7 +84,8 @@ class Kernel:
 class FusedGroup:
     """Operations that a backend runs as one loop: `%` names, the iteration space and the outputs.
 
-    rows: how many rows a block has where the NumPy code runs the group in blocks, 0 where it does not.
+    rows: how many rows a block has where the NumPy code runs the group in blocks, 0 where it does
+    not.
     """
 
     values: tuple[str, ...]
@@ -115,7 +116,7 @@ class Refused:
 
 
 class Groups(list):
-    """The groups in execution order; `fused` are those of more than one operation, `refusals` the rest."""
+    """The groups in execution order; `fused`: those of several operations; `refusals`: the rest."""
 
     refusals: list[Refused]
 
@@ -139,7 +140,8 @@ class Groups(list):
 class ProgramView:
     """A program from its traced graph on.
 
-    donatable: inputs whose memory it may take over. how: in words, how it came to run; runs: how often.
+    donatable: inputs whose memory it may take over. how: in words, how it came to run; runs: how
+    often.
     """
 
     traced: Graph
@@ -309,7 +311,7 @@ class ProgramView:
 
     @cached_property
     def plan(self) -> str:
-        """Inputs, scalars, kept values, workspace, donation, live ranges and the source, for reading."""
+        """Inputs, scalars, kept values, workspace, donation, live ranges and source, as text."""
         return plan_text(self)
 
     def summary(self) -> str:
@@ -359,11 +361,15 @@ def live_ranges(view: ProgramView) -> list[str]:
     """For every value with memory: where it lives, and the first and last line that touch it."""
     graph, memory, number = view.graph, view.code.memory, view.number
     line_of_value = {v: n for n, v in view.code.values.items()}
-    roots = placing.group_roots(graph)
+    roots: dict[Value, Value] = {}
     last: dict[Value, int] = {}
     for v in graph.body:
+        if v not in memory.assignments:  # it shows the memory of another
+            shown = v.src[1] if v.op.name == "replaced" else v.src[0]
+            roots[v] = roots.get(shown, shown)
         for s in (v, *v.operands()):
-            last[roots.get(s, s)] = max(last.get(roots.get(s, s), 0), line_of_value[v])
+            root = roots.get(s, s)
+            last[root] = max(last.get(root, 0), line_of_value[v])
     end = len(view.source.splitlines())
     for v in graph.outputs:
         last[roots.get(v, v)] = end

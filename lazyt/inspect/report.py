@@ -1,4 +1,4 @@
-"""Counters for the user, and the report of a whole run: what every plan cost and where its time went."""
+"""Counters for the user, and the report of a run: what every plan cost, where its time went."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lazyt.runtime import drain as runtime
 from lazyt.runtime import plan as plans
 from lazyt.runtime.stats import COUNTERS
 
-from .dump import view_of
+from .dumping import view_of
 from .origins import place_of
 
 LABELS = {
@@ -49,13 +49,7 @@ class Stats(dict):
 
 
 def stats() -> Stats:
-    """What the compiler did since the start or the last `reset_stats()`.
-
-    traced = nodes + dead: operations of drained programs, wanted or not; drains; evaluated, hits,
-    misses: first sightings and plans; passes; kernels (in all, and `by_op`); compiler_calls. Of now, not
-    since a reset: pending (operations this thread has traced and not drained), programs, plans,
-    bytes_held.
-    """
+    """The counters now; see `lazyt.stats`."""
     with runtime.LOCK:
         found = Stats(COUNTERS.snapshot())
         programs = runtime.CACHE.programs
@@ -158,7 +152,7 @@ class Recorder:
 
 
 def plan_report(record: Timed, lines: int, refusals: int) -> list[str]:
-    """The report of one plan, a list of lines. Its first run was its compilation: the others are hits."""
+    """The report of one plan, a list of lines. Its first run compiled it, the others are hits."""
     plan = record.plan
     view = view_of(plan)
     runs = record.runs

@@ -1,0 +1,10 @@
+"""torch.nn: networks as trees of modules, and the functions they compute."""
+
+# ruff: noqa: F401 (what is imported here is what the module offers)
+from __future__ import annotations
+
+import lazyt.parameter as parameter
+from lazyt.parameter import Buffer, Parameter
+
+from . import functional, init, modules, utils
+from .modules import *  # noqa: F403

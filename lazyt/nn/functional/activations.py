@@ -97,7 +97,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     x, w = tensor_node(input, "prelu"), tensor_node(weight, "prelu", "weight", 2)
     if x.type.dtype is not w.type.dtype:
         raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {x.type.dtype.name} and {w.type.dtype.name}"
+            f"prelu: Type promoting not supported. Got {scalar_name(x.type.dtype)} and "
+            f"{scalar_name(w.type.dtype)}"
         )
     shape = x.type.shape
     if w.type.numel != 1:
@@ -156,7 +157,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     a = float(alpha)
     if a == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return elementwise(input, inplace, "celu", "Elu", lambda x: _elu(x, a, 1.0, 1.0 / a))
+    return elementwise(input, inplace, "celu", "Celu", lambda x: _elu(x, a, 1.0, 1.0 / a))
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -282,7 +283,9 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input moved towards 0 by lambd, 0 where |input| <= lambd."""
     bound = float(lambd)
     if bound < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {bound:g}.")
+        raise RuntimeError(
+            f"lambda must be in range [0, 3.40282e+38] for input dtype Float, but found {bound:g}"
+        )
 
     def formula(x: Node) -> Node:
         below = ops.where(ops.lt(x, -bound), ops.add(x, bound), 0.0)
@@ -296,7 +299,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     node = tensor_node(input, "glu")
     shape = node.type.shape
     if not shape:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
+        raise RuntimeError("glu does not support scalars because halving size must be even")
     axis = wrap_dim(dim, len(shape))
     if shape[axis] % 2:
         raise RuntimeError(

@@ -19,7 +19,7 @@ from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_linalg import max_pool as max_pool_op
 from lazyt.ir.ops_linalg import max_pool_values
 from lazyt.ir.ops_reduce import get, sum_
-from lazyt.ir.ops_shape import permute, reshape
+from lazyt.ir.ops_shape import copy, permute
 from lazyt.pointwise import FUNCTIONS
 from lazyt.tensor import Tensor
 
@@ -391,8 +391,6 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
     check_floating(x, name)
     y = owned(in_compute_dtype(lambda n: _adaptive_average(n, out), x))
     if y is x:
-        from lazyt.ir.ops_shape import copy
-
         y = copy(x)
     if rank == 1:
         return wrap(numbered(y, "SqueezeBackward1", x, saves=False))

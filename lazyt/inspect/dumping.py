@@ -4,12 +4,13 @@
                             01-eliminate-dead-code.ir ...
                             groups.txt
                             plan.txt        inputs, kept values, workspace, live ranges
-                            plan.py         the code that runs, with types, FLOPs, bytes and your lines
+                            plan.py         the code that runs, with FLOPs, bytes and your lines
     folder/0002-...
 
-A plan is made when a program comes back, so what runs only once leaves nothing here. A folder is written
-whole under another name and then renamed, and a plan that is there already, from this process, from a
-worker or from an earlier run, is not written again: the same script leaves the same files.
+A plan is made when a program comes back, so what runs only once leaves nothing here. A folder is
+written whole under another name and then renamed, and a plan that is there already, from this
+process, from a worker or from an earlier run, is not written again: the same script leaves the
+same files.
 """
 
 from __future__ import annotations
@@ -28,32 +29,22 @@ from lazyt.runtime.plan import ON_COMPILE, Plan
 
 from .program import ProgramView
 
-_FROM_START = os.environ.get("LAZYT_DUMP", "")
-FOLDER: list[str] = [os.path.abspath(_FROM_START) if _FROM_START else ""]
+FOLDER: list[str] = [""]
 KNOWN: dict[str, str] = {}
 
 
 def dump(folder: str | os.PathLike | None) -> None:
-    """Writes every stage of every plan made from now on into `folder`; None stops that.
-
-    The environment variable LAZYT_DUMP does the same from the start. OSError where the folder cannot be
-    made; what goes wrong later is one warning, and dumping stops.
-    """
+    """Follows the setting: listens to new plans, or no longer; see `lazyt.dump`."""
     KNOWN.clear()
     if folder is None:
         FOLDER[0] = ""
-    else:
-        os.makedirs(folder, exist_ok=True)
-        FOLDER[0] = os.path.abspath(folder)
-    install()
-
-
-def install() -> None:
-    """Follows the setting: listens to new plans, or no longer."""
-    if FOLDER[0] and write not in ON_COMPILE:
+        if write in ON_COMPILE:
+            ON_COMPILE.remove(write)
+        return
+    os.makedirs(folder, exist_ok=True)
+    FOLDER[0] = os.path.abspath(folder)
+    if write not in ON_COMPILE:
         ON_COMPILE.append(write)
-    elif not FOLDER[0] and write in ON_COMPILE:
-        ON_COMPILE.remove(write)
 
 
 def view_of(plan: Plan) -> ProgramView:
@@ -66,7 +57,7 @@ def write(plan: Plan) -> None:
     try:
         write_into(Path(FOLDER[0]), view_of(plan))
     except OSError as error:
-        warnings.warn(f"LAZYT_DUMP: cannot write to {FOLDER[0]}, dumping stops: {error}")
+        warnings.warn(f"dump: cannot write to {FOLDER[0]}, dumping stops: {error}")
         dump(None)
 
 
@@ -142,6 +133,3 @@ def _locked(folder: Path) -> Iterator[None]:
     with open(folder / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-install()

@@ -1,4 +1,4 @@
-"""`lazyt.explain`: what a tensor or a call of a function is compiled to, in a form that can be read.
+"""`lazyt.explain`: what a tensor or a call of a function is compiled to, for reading.
 
 x = torch.rand(3); y = (x * 2 + 1).exp()
 print(lazyt.explain(y))              # what would be run; nothing is
@@ -24,8 +24,8 @@ from .pending import looking, program_of
 from .program import Groups, Kernel, ProgramView, Stages
 
 REALISED = (
-    "nothing is pending: the value is already there. A tensor does not remember the plan that computed "
-    "it; to see that, explain the function that makes it: lazyt.explain(fn, *args)."
+    "nothing is pending: the value is already there. A tensor does not remember the plan that "
+    "computed it; to see that, explain the function that makes it: lazyt.explain(fn, *args)."
 )
 
 
@@ -33,8 +33,9 @@ REALISED = (
 class Explanation:
     """What `lazyt.explain` found. Prints as text.
 
-    programs: one ProgramView a program, in the order they ran (or would run). result: what the function
-    returned. The attributes `ir`, `groups`, `kernels` and `plan` are those of all programs in a row.
+    programs: one ProgramView a program, in the order they ran (or would run). result: what the
+    function returned. The attributes `ir`, `groups`, `kernels` and `plan` are those of all
+    programs in a row.
     """
 
     title: str
@@ -44,7 +45,7 @@ class Explanation:
 
     @cached_property
     def ir(self) -> Stages:
-        """The stages: each with `name`, `before`, `after`; `.traced` and `.final` are the two ends."""
+        """The stages, each with `name`, `before`, `after`; `.traced` and `.final` are the ends."""
         stages = Stages(stage for p in self.programs for stage in p.ir)
         stages.traced = "\n".join(p.ir.traced for p in self.programs)
         stages.final = "\n".join(p.ir.final for p in self.programs)
@@ -85,22 +86,8 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(x: Any, *args: Any, **kwargs: Any) -> Explanation:
-    """Lays open what computes a tensor, or what a call of a function runs.
-
-    x: a tensor. If it is pending, the explanation shows what would be run to compute it: its own part of
-        the trace, compiled as it would be from the second time on. Nothing is run, and the trace, the
-        counters and the random stream stay as they are. (A read computes everything that is wanted of
-        the trace in one plan, so other operations may run with these; the note says how many there are.) Of a tensor that already has its value there is nothing to show: nodes drop their
-        operands when they are computed, which is what keeps memory flat, and hold no link to the plan.
-        The explanation says so and is empty.
-    x: a callable (a function, a Module, a whole training step). What is pending is computed first; then
-        `x(*args, **kwargs)` is called once, as usual, and what it leaves pending is computed at its
-        end. Every program this thread ran for it is shown once, with how often it ran. The returned
-        value is in `.result`.
-
-    Raises TypeError for anything else, and what the call raises.
-    """
+def explain(x: Any, args: tuple, kwargs: dict) -> Explanation:
+    """The explanation of a tensor, or of the call `x(*args, **kwargs)`; see `lazyt.explain`."""
     if isinstance(x, Tensor):
         if args or kwargs:
             raise TypeError("explain(tensor) takes no further arguments")

@@ -1,0 +1,172 @@
+"""Dropout: elements or whole channels set to zero at random, the others scaled up.
+
+Masks are drawn from the default generator when the call is traced, in the order of the input's memory, as
+PyTorch's CPU kernels draw them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from lazyt.dispatch import check_writable, data_node, fit_dtype, tagged, update, wrap
+from lazyt.ir.dtypes import FLOATING, bfloat16
+from lazyt.ir.node import Node
+from lazyt.ir.numerics import round_bfloat16
+from lazyt.ir.ops_elementwise import add, full, mul
+from lazyt.pointwise import FUNCTIONS
+from lazyt.random import default_generator, drawn, memory_order
+from lazyt.tensor import Tensor
+
+from .common import tensor_node
+
+
+def _check_probability(p: float) -> None:
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _kept(x: Node, p: float, shape: tuple[int, ...], order: tuple | None, scale: float) -> Node:
+    """Draws of (1 with probability 1 - p, else 0) times scale, in the input's dtype."""
+    dtype = x.type.dtype
+    engine = default_generator._engine
+    mask = drawn(lambda s: engine.bernoulli(1.0 - p, s, dtype), shape, order)
+    if scale != 1.0:
+        if dtype is bfloat16:
+            mask = round_bfloat16(mask * np.float32(scale))
+        else:
+            mask *= dtype.numpy.type(scale)
+    return data_node(mask, dtype)
+
+
+def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
+    x = tensor_node(input, name)
+    if not training or p == 0.0 or not x.type.numel:
+        return input
+    if inplace:
+        check_writable(input)
+    channels = name == "feature_dropout"
+    if p == 1.0:
+        mask = full((), 0, x.type.dtype)
+    else:
+        if x.type.dtype.category != FLOATING:
+            from lazyt.dispatch import SETTINGS
+
+            fit_dtype(SETTINGS.default_dtype, x.type.dtype)
+        shape = x.type.shape
+        if channels:
+            if len(shape) < 2:
+                raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+            shape, order = shape[:2] + (1,) * (len(shape) - 2), None
+        else:
+            order = memory_order(input)
+        mask = _kept(x, p, shape, order, 1.0 / (1.0 - p))
+    y = tagged(mul(x, mask), "Mul", x)
+    return update(input, y) if inplace else wrap(y)
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """input with each element 0 with probability p, else divided by 1 - p; input itself in evaluation.
+
+    Errors: ValueError unless 0 <= p <= 1.
+    """
+    _check_probability(p)
+    return _dropout(input, p, training, inplace, "dropout")
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Whole channels of (N, C, L) or (C, L) zeroed."""
+    _check_probability(p)
+    rank = input.dim()
+    if rank not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {rank}D input. Note that dropout1d "
+            "exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel "
+            "dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+        )
+    if rank == 3:
+        return _dropout(input, p, training, inplace, "feature_dropout")
+    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)  # type: ignore[attr-defined]
+    result = _dropout(batched, p, training, inplace, "feature_dropout")
+    return result.squeeze_(0) if inplace else result.squeeze(0)  # type: ignore[attr-defined]
+
+
+def _warn_rank(name: str, rank: int, spatial: int) -> None:
+    warnings.warn(
+        f"{name}: Received a {rank}-D input to {name}, which is deprecated and will result in an error "
+        "in a future release. To retain the behavior and silence this warning, please use dropout "
+        f"instead. Note that {name} exists to provide channel-wise dropout on inputs with {spatial} "
+        "spatial dimensions, a channel dimension, and an optional batch dimension "
+        f"(i.e. {spatial + 1}D or {spatial + 2}D inputs).",
+        stacklevel=3,
+    )
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Whole channels of (N, C, H, W) zeroed; a 3-D input counts as (N, C, L)."""
+    _check_probability(p)
+    rank = input.dim()
+    if rank not in (3, 4):
+        _warn_rank("dropout2d", rank, 2)
+    if rank == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout "
+            "behavior is desired - input is interpreted as shape (N, C, L), where C is the channel "
+            "dim. This behavior will change in a future release to interpret the input as one without "
+            "a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise dropout "
+            "behavior, please switch to using dropout1d instead.",
+            stacklevel=2,
+        )
+    return _dropout(input, p, training, inplace, "feature_dropout")
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) zeroed."""
+    _check_probability(p)
+    rank = input.dim()
+    if rank not in (4, 5):
+        _warn_rank("dropout3d", rank, 3)
+    if rank != 4:
+        return _dropout(input, p, training, inplace, "feature_dropout")
+    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)  # type: ignore[attr-defined]
+    result = _dropout(batched, p, training, inplace, "feature_dropout")
+    return result.squeeze_(0) if inplace else result.squeeze(0)  # type: ignore[attr-defined]
+
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Dropout that keeps mean 0 and variance 1 under `selu` (Klambauer et al. 2017)."""
+    _check_probability(p)
+    x = tensor_node(input, "alpha_dropout")
+    if not training or p == 0.0 or not x.type.numel:
+        return input
+    if p == 1.0:
+        return _dropout(input, p, training, inplace, "alpha_dropout")
+    if inplace:
+        check_writable(input)
+    alpha = 1.7580993408473766
+    a = 1.0 / math.sqrt((alpha * alpha * p + 1.0) * (1.0 - p))
+    kept = _kept(x, p, x.type.shape, memory_order(input), 1.0)
+    shift = add(mul(add(kept, -1.0), alpha * a), alpha * a * p)
+    y = tagged(add(mul(x, mul(kept, a)), shift), "Add", x)
+    return update(input, y) if inplace else wrap(y)
+
+
+def _torch_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    if p < 0.0 or p > 1.0:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
+    return _dropout(input, p, train, False, "dropout")
+
+
+FUNCTIONS["dropout"] = _torch_dropout

@@ -1,0 +1,353 @@
+"""Batch, instance, layer, group and root-mean-square normalization.
+
+All but the last are `ir.ops_nn.standardize` over different axes, times a weight, plus a bias. Arithmetic is
+in float32 where the input is of a half type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazyt.dispatch import tagged, wrap
+from lazyt.info import finfo
+from lazyt.ir.dtypes import float32
+from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
+from lazyt.ir.ops_nn import standardize
+from lazyt.ir.ops_reduce import get, sum_
+from lazyt.ir.ops_shape import copy, reshape, reshape_
+from lazyt.pointwise import FUNCTIONS
+from lazyt.state import node_of, write
+from lazyt.tensor import Tensor
+
+from .common import check_floating, numbered, tensor_node
+
+
+def _optional(t: Tensor | None) -> Node | None:
+    return None if t is None else node_of(t)
+
+
+def _check_parameters(x: Node, parameters: dict[str, Node | None]) -> None:
+    """The dtypes PyTorch's CPU kernels take: the input's, or float32 beside a half input."""
+    own = x.type.dtype
+    have = [p for p in parameters.values() if p is not None]
+    for p in have:
+        dtype = p.type.dtype
+        if dtype is own or (own.is_half and dtype is float32):
+            if dtype is not have[0].type.dtype:
+                raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
+            continue
+        if own.is_half:
+            raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
+        raise RuntimeError("mixed dtype (CPU): expect parameter to have scalar type of Float")
+
+
+def _affine(y: Node, weight: Node | None, bias: Node | None, shape: tuple[int, ...]) -> Node:
+    """y * weight + bias, in y's dtype; both are reshaped to `shape` to broadcast."""
+    if weight is not None:
+        y = mul(y, reshape(cast(weight, y.type.dtype), shape))
+    if bias is not None:
+        y = add(y, reshape(cast(bias, y.type.dtype), shape))
+    return y
+
+
+def _named(y: Node, name: str, x: Node, *others: Node | None) -> Node:
+    """The result in the input's dtype and on memory of its own, with PyTorch's grad_fn."""
+    y = cast(y, x.type.dtype)
+    if y.op is reshape_:
+        y = copy(y)
+    return tagged(y, name, x, *[n for n in others if n is not None])
+
+
+# --- batch ----------------------------------------------------------------------------------------
+
+
+def _check_batch(size: tuple[int, ...]) -> None:
+    count = size[0]
+    for extent in size[2:]:
+        count *= extent
+    if count == 1:
+        raise ValueError(
+            "Expected more than 1 value per channel when training, got input size "
+            f"torch.Size({list(size)})"
+        )
+
+
+def _check_channels(channels: int, tensors: dict[str, Node | None]) -> None:
+    for name, node in tensors.items():
+        if node is not None and node.type.numel != channels:
+            raise RuntimeError(
+                f"{name} should contain {channels} elements not {node.type.numel}"
+            )
+
+
+def _track(running: Tensor, batch: Node, momentum: Any, scale: float = 1.0) -> None:
+    """running = (1 - momentum) running + momentum * scale * batch, outside of autograd."""
+    before, LOCAL.grad = LOCAL.grad, False
+    try:
+        old = node_of(running)
+        new = cast(reshape(batch, old.type.shape), old.type.dtype)
+        if momentum.__class__ is Node:
+            share = cast(momentum, old.type.dtype)
+            kept = mul(old, add(neg(share), 1.0))
+            new = mul(new if scale == 1.0 else mul(new, scale), share)
+        else:
+            kept, new = mul(old, 1.0 - momentum), mul(new, momentum * scale)
+        write(running, add(kept, new))
+    finally:
+        LOCAL.grad = before
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """input (N, C, *) normalized by channel, times weight (C,), plus bias (C,).
+
+    training: with the statistics of the batch, which also move the running ones by `momentum` (the
+    variance unbiased); else with the running ones. Errors: ValueError for one value a channel in
+    training, RuntimeError for sizes that do not fit.
+    """
+    x = tensor_node(input, "batch_norm")
+    if training:
+        _check_batch(x.type.shape)
+    shape = x.type.shape
+    channels = shape[1] if len(shape) > 1 else 0
+    m, v = _optional(running_mean), _optional(running_var)
+    w, b = _optional(weight), _optional(bias)
+    if not training:
+        for name, node in (("running_mean", m), ("running_var", v)):
+            if node is None:
+                raise RuntimeError(f"{name} must be defined in evaluation mode")
+    _check_channels(
+        channels, {"running_mean": m, "running_var": v, "weight": w, "bias": b}
+    )
+    check_floating(x, "batch_norm")
+    _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
+    wide = cast(x, x.type.dtype.compute)
+    around = (1, channels) + (1,) * (len(shape) - 2)
+    if training:
+        y = _normalized_batch(wide, running_mean, running_var, momentum, float(eps))
+        y = _affine(y, w, b, around)
+    else:
+        y = _normalized_running(wide, m, v, w, b, float(eps), around)
+    return wrap(_named(y, "NativeBatchNorm", x, w, b))
+
+
+def _normalized_batch(
+    x: Node, running_mean: Tensor | None, running_var: Tensor | None, momentum: Any, eps: float
+) -> Node:
+    """The batch standardized by channel; the running statistics move along."""
+    shape = x.type.shape
+    axes = (0, *range(2, len(shape)))
+    parts = standardize(x, arg=(axes, eps))
+    count = x.type.numel // shape[1] if shape[1] else 0
+    if isinstance(momentum, Tensor):
+        momentum = node_of(momentum)
+    if running_mean is not None and count:
+        _track(running_mean, _untracked(parts, 1), momentum)
+    if running_var is not None and count:
+        unbiased = count / (count - 1) if count > 1 else float("nan")
+        _track(running_var, _untracked(parts, 2), momentum, unbiased)
+    return get(parts, 0)
+
+
+def _untracked(parts: Node, index: int) -> Node:
+    piece = get(parts, index)
+    piece.grad = 0
+    return piece
+
+
+def _normalized_running(
+    x: Node, m: Any, v: Any, w: Node | None, b: Node | None, eps: float, around: tuple
+) -> Node:
+    """x * alpha + beta, with alpha = weight / sqrt(var + eps) and beta = bias - mean * alpha."""
+    dtype = x.type.dtype
+    alpha = rsqrt(add(cast(v, dtype), eps))
+    if w is not None:
+        alpha = mul(alpha, cast(w, dtype))
+    beta = neg(mul(cast(m, dtype), alpha))
+    if b is not None:
+        beta = add(beta, cast(b, dtype))
+    return add(mul(x, reshape(alpha, around)), reshape(beta, around))
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """input (N, C, *) normalized by sample and channel; running statistics average the samples'."""
+    x = tensor_node(input, "instance_norm")
+    shape = x.type.shape
+    if use_input_stats:
+        _check_spatial(shape)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    check_floating(x, "batch_norm")
+    w, b = _optional(weight), _optional(bias)
+    _check_channels(shape[1], {"weight": w, "bias": b})
+    axes = tuple(range(2, len(shape)))
+    wide = cast(x, x.type.dtype.compute)
+    parts = standardize(wide, arg=(axes, float(eps)))
+    count = 1
+    for extent in shape[2:]:
+        count *= extent
+    scales = (1.0, count / (count - 1) if count > 1 else float("nan"))
+    for running, index, scale in zip((running_mean, running_var), (1, 2), scales):
+        if running is not None:
+            own = _untracked(parts, index)
+            total = sum_(own, arg=((0, *range(2, len(shape))), False))
+            _track(running, total, momentum, scale / max(shape[0], 1))
+    around = (1, shape[1]) + (1,) * (len(shape) - 2)
+    y = _named(_affine(get(parts, 0), w, b, around), "View", x, w, b)
+    return wrap(y)
+
+
+def _check_spatial(size: tuple[int, ...]) -> None:
+    count = 1
+    for extent in size[2:]:
+        count *= extent
+    if count == 1:
+        raise ValueError(
+            "Expected more than 1 spatial element when training, got input size "
+            f"torch.Size({list(size)})"
+        )
+
+
+# --- layer, group, root mean square ---------------------------------------------------------------
+
+
+def _normalized_shape(
+    x: Node, normalized_shape: Any, parameters: dict[str, Node | None], name: str
+) -> tuple[int, ...]:
+    """The trailing axes to normalize over, after PyTorch's checks."""
+    if not isinstance(normalized_shape, (tuple, list)):
+        raise TypeError(
+            f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
+            f"{type(normalized_shape).__name__}"
+        )
+    own = tuple(int(n) for n in normalized_shape)
+    shape = x.type.shape
+    if not own:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []"
+        )
+    for word, node in parameters.items():
+        if node is not None and node.type.shape != own:
+            raise RuntimeError(
+                f"Expected {word} to be of same shape as normalized_shape, but got {word} of shape "
+                f"{list(node.type.shape)} and normalized_shape = {list(own)}"
+            )
+    if shape[-len(own) :] != own or len(shape) < len(own):
+        comma = ", " if name == "layer_norm" else ""
+        words = ", ".join(map(str, own))
+        raise RuntimeError(
+            f"Given normalized_shape={list(own)}, expected input with shape [*{comma}{words}], but got "
+            f"input of size{list(shape)}"
+        )
+    return tuple(range(len(shape) - len(own), len(shape)))
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """input standardized over its last dimensions, which are normalized_shape; times weight, plus bias."""
+    x = tensor_node(input, "layer_norm")
+    w, b = _optional(weight), _optional(bias)
+    axes = _normalized_shape(x, normalized_shape, {"weight": w, "bias": b}, "layer_norm")
+    check_floating(x, "LayerNormKernelImpl")
+    _check_parameters(x, {"weight": w, "bias": b})
+    y = get(standardize(cast(x, x.type.dtype.compute), arg=(axes, float(eps))), 0)
+    own = x.type.shape[axes[0] :]
+    return wrap(_named(_affine(y, w, b, own), "NativeLayerNorm", x, w, b))
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """input (N, C, *) standardized by sample and group of channels; weight and bias by channel."""
+    x = tensor_node(input, "group_norm")
+    shape = x.type.shape
+    if len(shape) < 2:
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
+        )
+    rest = 1
+    for extent in shape[2:]:
+        rest *= extent
+    if shape[0] * shape[1] // num_groups * rest == 1:
+        raise ValueError(
+            "Expected more than 1 value per channel when training, got input size "
+            f"{[shape[0] * shape[1] // num_groups, num_groups, *shape[2:]]}"
+        )
+    if shape[1] % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(shape)} and num_groups={num_groups}"
+        )
+    w, b = _optional(weight), _optional(bias)
+    for word, node in (("weight", w), ("bias", b)):
+        if node is not None and node.type.shape != shape[1:2]:
+            raise RuntimeError(
+                f"Expected {word} to be a vector of size equal to the number of channels in input, "
+                f"but got {word} of shape {list(node.type.shape)} and input of shape {list(shape)}"
+            )
+    check_floating(x, "GroupNormKernelImpl")
+    _check_parameters(x, {"weight": w, "bias": b})
+    grouped = (shape[0], num_groups, shape[1] // num_groups * rest)
+    wide = reshape(cast(x, x.type.dtype.compute), grouped)
+    y = reshape(get(standardize(wide, arg=((2,), float(eps))), 0), shape)
+    y = _affine(y, w, b, (1, shape[1]) + (1,) * (len(shape) - 2))
+    return wrap(_named(y, "NativeGroupNorm", x, w, b))
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """input divided by its root mean square over the last dimensions, times weight.
+
+    Zhang and Sennrich 2019, "Root mean square layer normalization". eps: of the dtype if None.
+    """
+    x = tensor_node(input, "rms_norm")
+    w = _optional(weight)
+    axes = _normalized_shape(x, normalized_shape, {"weight": w}, "rms_norm")
+    check_floating(x, "rms_norm")
+    wide = cast(x, x.type.dtype.compute)
+    count = 1
+    for axis in axes:
+        count *= x.type.shape[axis]
+    small = finfo(wide.type.dtype).eps if eps is None else float(eps)
+    power = div(sum_(mul(wide, wide), arg=(axes, True)), float(count))
+    y = mul(wide, rsqrt(add(power, small)))
+    if w is not None:
+        y = mul(y, cast(w, y.type.dtype))
+    result = cast(y, x.type.dtype)
+    return wrap(numbered(result, "MulBackward0", *([x] if w is None else [x, w])))
+
+
+for _function in (batch_norm, instance_norm, layer_norm, group_norm, rms_norm):
+    FUNCTIONS[_function.__name__] = _function

@@ -1,0 +1,245 @@
+"""torch.nn.init: tensors filled in place with initial values, from the default generator.
+
+Bounds and standard deviations follow Glorot and Bengio 2010 (xavier) and He et al. 2015 (kaiming), as
+https://docs.pytorch.org/docs/2.13/nn.init.html gives them; numbers are PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lazyt
+from lazyt.gradmode import no_grad
+from lazyt.tensor import Tensor
+
+NO_ELEMENTS = "Initializing zero-element tensors is a no-op"
+
+_GAINS: dict[str, float] = {
+    "linear": 1.0,
+    "conv1d": 1.0,
+    "conv2d": 1.0,
+    "conv3d": 1.0,
+    "conv_transpose1d": 1.0,
+    "conv_transpose2d": 1.0,
+    "conv_transpose3d": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5.0 / 3,
+    "relu": math.sqrt(2.0),
+    "selu": 3.0 / 4,
+}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """What the standard deviation is multiplied with before a nonlinearity. ValueError if unknown."""
+    if nonlinearity == "leaky_relu":
+        if param is None:
+            slope = 0.01
+        elif not isinstance(param, bool) and isinstance(param, (int, float)):
+            slope = param
+        else:
+            raise ValueError(f"negative_slope {param} not a valid number")
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+    return _GAINS[nonlinearity]
+
+
+def _filled(tensor: Tensor, fill: Callable[[Tensor], Any]) -> Tensor:
+    with no_grad():
+        fill(tensor)
+    return tensor
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform numbers of [a, b)."""
+    return _filled(tensor, lambda t: t.uniform_(a, b, generator=generator))
+
+
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None
+) -> Tensor:
+    """Normal numbers."""
+    return _filled(tensor, lambda t: t.normal_(mean, std, generator=generator))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
+) -> Tensor:
+    """Normal numbers limited to [a, b]: uniform ones through the inverse distribution function."""
+
+    def below(x: float) -> float:
+        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values "
+            "may be incorrect.",
+            stacklevel=2,
+        )
+    low, high = below((a - mean) / std), below((b - mean) / std)
+
+    def fill(t: Tensor) -> None:
+        t.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
+        t.erfinv_()
+        t.mul_(std * math.sqrt(2.0))
+        t.add_(mean)
+        t.clamp_(min=a, max=b)
+
+    return _filled(tensor, fill)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Every element `val`."""
+    return _filled(tensor, lambda t: t.fill_(val))
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Every element 1."""
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Every element 0."""
+    return _filled(tensor, lambda t: t.zero_())
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix. ValueError unless 2-D."""
+    if tensor.ndimension() != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    return _filled(
+        tensor, lambda t: t.copy_(lazyt.eye(*t.shape, dtype=t.dtype, device=t.device))
+    )
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution's weight that passes channels through. ValueError unless 3-D to 5-D."""
+    rank = tensor.ndimension()
+    if rank not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    sizes = tuple(tensor.size())
+    if sizes[0] % groups != 0:
+        raise ValueError("dim 0 must be divisible by groups")
+    each = sizes[0] // groups
+    centre = tuple(n // 2 for n in sizes[2:])
+
+    def fill(t: Tensor) -> None:
+        t.zero_()
+        for g in range(groups):
+            for d in range(min(each, sizes[1])):
+                t[(g * each + d, d, *centre)] = 1
+
+    return _filled(tensor, fill)
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
+        )
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    mode = mode.lower()
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform numbers with variance gain^2 * 2 / (fan_in + fan_out). ValueError below 2-D."""
+    bound = math.sqrt(3.0) * gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal numbers with variance gain^2 * 2 / (fan_in + fan_out). ValueError below 2-D."""
+    std = gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor))))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
+) -> Tensor:
+    """Uniform numbers with variance gain^2 / fan; a: the slope of a leaky_relu."""
+    if 0 in tensor.shape:
+        warnings.warn(NO_ELEMENTS, stacklevel=2)
+        return tensor
+    std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
+    bound = math.sqrt(3.0) * std
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
+) -> Tensor:
+    """Normal numbers with variance gain^2 / fan; a: the slope of a leaky_relu."""
+    if 0 in tensor.shape:
+        warnings.warn(NO_ELEMENTS, stacklevel=2)
+        return tensor
+    std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
+    """A (semi-)orthogonal matrix, from the QR decomposition of normal numbers (Saxe et al. 2013).
+
+    Dimensions after the first count as one. ValueError below 2-D.
+    """
+    if tensor.ndimension() < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.size(0)
+    columns = tensor.numel() // rows
+
+    def fill(t: Tensor) -> None:
+        import numpy as np
+
+        flat = t.new_empty((rows, columns)).normal_(0, 1, generator=generator)
+        matrix = flat.numpy().astype(np.float64)
+        q, r = np.linalg.qr(matrix.T if rows < columns else matrix)
+        q = q * np.sign(np.diag(r))
+        if rows < columns:
+            q = q.T
+        made = lazyt.tensor(np.ascontiguousarray(q), dtype=t.dtype)
+        t.copy_(made.view(*t.shape))
+        t.mul_(gain)
+
+    return _filled(tensor, fill)
+
+
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None
+) -> Tensor:
+    """Normal numbers with a fraction `sparsity` of every column zero. ValueError unless 2-D."""
+    if tensor.ndimension() != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tuple(tensor.shape)
+    zeros = int(math.ceil(sparsity * rows))
+
+    def fill(t: Tensor) -> None:
+        t.normal_(0, std, generator=generator)
+        for column in range(columns):
+            t[lazyt.randperm(rows)[:zeros], column] = 0
+
+    return _filled(tensor, fill)
