@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lazyt.ir.dtypes import bfloat16
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.types import TensorType
 
@@ -47,23 +46,14 @@ def root_of(v: Value, roots: dict[Value, Value]) -> Value:
     return roots.get(v, v)
 
 
-def group_roots(graph: Graph, ends: dict[Value, int]) -> dict[Value, Value]:
-    """For every view, the value whose memory it shows (blocked groups copy where others cast for free)."""
+def group_roots(graph: Graph) -> dict[Value, Value]:
+    """For every view, the value whose memory it shows."""
     roots: dict[Value, Value] = {}
     for v in graph.body:
-        if v.op.view or (_is_no_op_cast(v) and v not in ends):
+        if v.op.view:
             shown = v.src[1] if v.op.name == "replaced" else v.src[0]
             roots[v] = roots.get(shown, shown)
     return roots
-
-
-def _is_no_op_cast(v: Value) -> bool:
-    """bfloat16 is carried in float32: widening it is the same array."""
-    return (
-        v.op.name == "cast"
-        and v.src[0].type.dtype.numpy == v.type.dtype.numpy
-        and v.type.dtype is not bfloat16
-    )
 
 
 def last_uses(
@@ -111,7 +101,7 @@ def plan_memory(
     """
     inner = inner or {}
     ends = ends or {}
-    roots = group_roots(graph, ends)
+    roots = group_roots(graph)
     last, shown = last_uses(graph, roots, ends)
     dying: dict[int, list[Value]] = {}
     for root, end in last.items():

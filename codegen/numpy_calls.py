@@ -62,8 +62,16 @@ def blocked(group: Group) -> int:
     return rows if rows < group.shape[0] else 0
 
 
-def generate(grouping: Grouping, donatable: frozenset[int] = frozenset()) -> NumpyCode:
-    """NumPy code for a grouped graph. `donatable`: inputs that the caller may give up."""
+def generate(
+    grouping: Grouping,
+    donatable: frozenset[int] = frozenset(),
+    shared: frozenset[int] = frozenset(),
+) -> NumpyCode:
+    """NumPy code for a grouped graph.
+
+    donatable: inputs that the caller may give up. shared: positions of the outputs that are views and may
+    show memory of others; every other output gets memory of its own.
+    """
     graph = grouping.graph
     assert graph is not None
     inner: dict[Value, TensorType] = {}
@@ -80,14 +88,15 @@ def generate(grouping: Grouping, donatable: frozenset[int] = frozenset()) -> Num
                 if v not in outputs:
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
     memory = plan_memory(graph, donatable, inner, ends)
-    return _Writer(graph, memory, block_of).write()
+    return _Writer(graph, memory, block_of, shared).write()
 
 
 class _Writer:
     """Writes the function line by line."""
 
-    def __init__(self, graph: Graph, memory: MemoryPlan, block_of: dict):
+    def __init__(self, graph: Graph, memory: MemoryPlan, block_of: dict, shared: frozenset[int]):
         self.graph = graph
+        self.shared = shared
         self.memory = memory
         self.block_of = block_of
         self.number = graph.numbered()
@@ -127,9 +136,22 @@ class _Writer:
             dead = [s for m in members for s in memory.dies_after.get(m, ()) if s not in inside]
             if dead:
                 self.line(f"    del {', '.join(map(self.name, dead))}")
-        results = ", ".join(self.name(v) for v in graph.outputs)
-        self.line(f"    return ({results}{',' if len(graph.outputs) == 1 else ''})")
+        results = self.results()
+        self.line(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         return NumpyCode("\n".join(self.lines) + "\n", self.values, memory, graph)
+
+    def results(self) -> list[str]:
+        """What is returned: a value that is an input, a view or returned before is copied."""
+        texts = []
+        owned: set[Value] = set()
+        for i, v in enumerate(self.graph.outputs):
+            text = self.name(v)
+            if i not in self.shared:
+                if v.op is None or v.op.view or v in owned:
+                    text = f"copied({text})"
+                owned.add(v)
+            texts.append(text)
+        return texts
 
     def buffer(self, v: Value) -> str | None:
         """The text of the buffer a result goes into; writes the line that chooses a donated one."""

@@ -266,6 +266,9 @@ def _leading_to(order: list[Node], inputs: list[Node]) -> set[Node]:
     leading: set[Node] = set()
     targets = set(inputs)
     for n in order:
+        if n.grad == FREED:
+            leading.add(n)  # what it led to is forgotten: reaching it is the error
+            continue
         for s in n.src:
             if s.__class__ is Node and (s in targets or s in leading):
                 leading.add(n)

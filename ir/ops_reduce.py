@@ -201,20 +201,21 @@ def _std_vjp(g, y, x):
     return _var_vjp(halved, y, x)
 
 
-var = reduction(
-    "var",
-    "var({0}, {axes}, {correction}, {keep})",
-    fields=("axes", "keep", "correction"),
-    vjp=(_var_vjp,),
-    samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
-)
-std = reduction(
-    "std",
-    "std({0}, {axes}, {correction}, {keep})",
-    fields=("axes", "keep", "correction"),
-    vjp=(_std_vjp,),
-    samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
-)
+def _spread(name: str, numpy: str, vjp: Any) -> Op:
+    return reduction(
+        name,
+        numpy,
+        fields=("axes", "keep", "correction"),
+        vjp=(vjp,),
+        samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
+    )
+
+
+var = _spread("var", "var({0}, {axes}, {correction}, {keep})", _var_vjp)
+std = _spread("std", "std({0}, {axes}, {correction}, {keep})", _std_vjp)
+# About the mean as it comes out in the dtype, which is how PyTorch's var and std of everything round.
+var_whole = _spread("var_whole", "var({0}, {axes}, {correction}, {keep}, whole=True)", _var_vjp)
+std_whole = _spread("std_whole", "std({0}, {axes}, {correction}, {keep}, whole=True)", _std_vjp)
 
 
 def _norm_vjp(g, y, x):

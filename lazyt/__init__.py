@@ -39,7 +39,7 @@ from lazyt.pointwise import FUNCTIONS as _FUNCTIONS  # noqa: E402
 from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
 from lazyt.settings import *  # noqa: E402, F403
 from lazyt.size import Size as Size  # noqa: E402
-from lazyt import random as _random  # noqa: E402, F401
+from lazyt import random as random  # noqa: E402
 from lazyt import reductions as _reductions  # noqa: E402, F401
 from lazyt import indexing as _indexing  # noqa: E402, F401
 from lazyt.inspect import dump as dump  # noqa: E402
@@ -55,6 +55,7 @@ from lazyt import order_statistics as _order_statistics  # noqa: E402, F401
 from lazyt import return_types as return_types  # noqa: E402
 from lazyt import scans as _scans  # noqa: E402, F401
 from lazyt import sorting as _sorting  # noqa: E402, F401
+from lazyt import softmax as _softmax  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 from lazyt.torch_names import install_importer_finder as _install  # noqa: E402
 
@@ -81,3 +82,34 @@ contiguous_format = "torch.contiguous_format"
 preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
+
+_LATER = ("nn", "optim", "utils")
+
+
+def __getattr__(name: str):
+    """What is imported when it is first named: submodules, and functions that live in nn.functional."""
+    import importlib
+
+    if name in _LATER:
+        return importlib.import_module(f"{__name__}.{name}")
+    if not name.startswith("_"):
+        importlib.import_module(f"{__name__}.nn.functional")
+        if name in _FUNCTIONS:
+            globals()[name] = _FUNCTIONS[name]
+            return _FUNCTIONS[name]
+    raise AttributeError(f"module 'torch' has no attribute '{name}'")
+
+
+def _later_method(name: str):
+    def method(self, *args, **kwargs):
+        import importlib
+
+        importlib.import_module(f"{__name__}.nn.functional")  # attaches the real method
+        return getattr(self, name)(*args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+for _name in ("prelu", "hardshrink"):
+    setattr(Tensor, _name, _later_method(_name))

@@ -21,7 +21,7 @@ from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
 from lazyt.ir.ops_elementwise import cast, floor, full
-from lazyt.ir.ops_shape import expand, replaced
+from lazyt.ir.ops_shape import copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Meta, Storage, check_writable, data, node_of, shape_of, write
@@ -54,6 +54,7 @@ def wrap(node: Node) -> Tensor:
     storage.node = node
     storage.version = 0
     storage.export = None
+    storage.address = None
     t = _new(TENSOR[0])
     t._storage = storage
     t._node = node
@@ -196,6 +197,25 @@ def overwritten(t: Tensor, node: Node, name: str) -> Node:
         node = tagged(replaced(floor(old), node), name, old, saves=False)
         node.tag.name = name
     return node
+
+
+def copied_over(t: Tensor, node: Node) -> Node:
+    """A node of its own with the value of `node` (of t's shape and dtype), to take t's place.
+
+    Where `t` has a history it stays in the graph and receives zeros.
+    """
+    meta = t._meta
+    if meta is not None and meta.strides is not None:
+        return node
+    old = node_of(t)
+    if old.grad and LOCAL.grad:
+        made = strided_update_(old, node, 0, arg=(old.type.shape, old.type.strides))
+    else:
+        made = copy(node)
+    tagged(made, "", old, node, saves=False)
+    if made.grad:
+        made.tag.name = "CopyBackwards"
+    return made
 
 
 def update(t: Tensor, node: Node) -> Tensor:

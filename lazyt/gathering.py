@@ -98,6 +98,7 @@ def check_known(node: Node, low: int, extent: int, axis: int, error: type, text:
         raise error(text.format(bad=bad, axis=axis, extent=extent))
 
 
+OUT_OF_SELF = "index out of range in self"
 BOUNDS = "index {bad} is out of bounds for dimension {axis} with size {extent}"
 
 
@@ -238,8 +239,11 @@ def index_select(
     message = "index_select(): Expected dtype int32 or int64 for index"
     at = _vector(index, "index_select", message)
     extent = shape[axis] if shape else 1
-    text = "INDICES element is out of DATA bounds, id={bad} axis_dim={extent}"
-    check_known(at, 0, extent, axis, RuntimeError, text)
+    if len(shape) > 1:
+        text = "INDICES element is out of DATA bounds, id={bad} axis_dim={extent}"
+        check_known(at, 0, extent, axis, RuntimeError, text)
+    else:
+        check_known(at, 0, extent, axis, IndexError, OUT_OF_SELF)
     if not shape:
         return deliver(copy(node), out)
     return deliver(tagged(index_op(node, at, arg=((axis,),)), "IndexSelect", node), out)
@@ -282,7 +286,10 @@ def compute_index_add(
 ) -> Node:
     """`self` with slice i of `source` (times alpha) added to slice index[i] of a dimension."""
     node, at, value, axis = _rows(self, dim, index, source, "index_add")
-    within(at, node.type.shape, axis)
+    if len(node.type.shape) > 1:
+        within(at, node.type.shape, axis)
+    else:
+        check_known(at, 0, node.type.numel, axis, IndexError, OUT_OF_SELF)
     scaled = value if alpha == 1 else mul_op(value, coerce(alpha, value.type.dtype))
     return tagged(_put_rows(node, at, scaled, axis, True), "IndexAdd", node, value)
 
@@ -306,7 +313,9 @@ def compute_index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Nod
     """`self` with a number in the positions of a dimension that `index` names."""
     node = node_of(self)
     axis = wrap_dim(dim, len(node.type.shape))
-    at = _vector(index, "index_fill_", "index_fill_(): Expected dtype int64 for index.")
+    if tensor(index, "index_fill", "index", 3).dtype is not dtypes.int64:
+        raise IndexError("index_fill_(): Expected dtype int64 for index.")
+    at = _vector(index, "index_fill_", "")
     extent = node.type.shape[axis] if node.type.shape else 1
     check_known(at, -extent, extent, axis, IndexError, BOUNDS)
     dtype = node.type.dtype

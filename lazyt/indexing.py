@@ -28,11 +28,28 @@ from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import wrapped
-from lazyt.ir.ops_shape import alias, copy, expand, part_, reshape, reshape_, slice_
+from lazyt.ir.ops_shape import (
+    alias,
+    expand,
+    inverse,
+    part_,
+    permute,
+    reshape,
+    reshape_,
+    slice_,
+)
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .creation import array_from
-from .dispatch import data_node, number_of, overwritten, scalar_name, tagged, wrap
+from .dispatch import (
+    copied_over,
+    data_node,
+    number_of,
+    overwritten,
+    scalar_name,
+    tagged,
+    wrap,
+)
 from .state import (
     PARTIAL_OVERLAP,
     Meta,
@@ -395,9 +412,10 @@ def show(
         made.base, made.recipe = t, (step,)
     else:
         if meta.base is None:
-            made.base, made.recipe = t, (step,)
+            made.base, made.origin, made.recipe = t, meta.recipe, (step,)
         else:
-            made.base, made.recipe = meta.base, (*meta.recipe, step)
+            made.base, made.origin = meta.base, meta.origin
+            made.recipe = (*meta.recipe, step)
             made.untracked = meta.untracked
         made.stopped, made.silent = meta.stopped, meta.silent
     made.offset, made.strides = offset, strides
@@ -448,19 +466,53 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     node = cast(node, dtype)
     if node.type.shape != shape:
         node = expand(node, shape)
-    if target is self:
-        # A node of its own: writes to the value and to this tensor must not be taken for each other.
-        node = named(copy(node), "CopyBackwards") if node.grad else copy(node)
-        if not node.grad:
-            node = overwritten(self, node, "CopyBackwards")
-    write(target, node)
+    if value._storage is self._storage:
+        node = in_sequence(node, target, value)
+    write(target, copied_over(target, node))
 
 
-def named(node: Node, name: str) -> Node:
-    """`node`, shown by `grad_fn` under exactly this name."""
-    tagged(node, name, saves=False)
-    node.tag.name = name
-    return node
+def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:
+    """What a copy between overlapping windows of one memory leaves, element after element, as PyTorch's.
+
+    An element that an earlier step has overwritten is read as that step left it:
+    `x[:] = x.t()[:, :1]` reads its first row and writes it everywhere.
+    """
+    offset, shape, strides = geometry(target)
+    start, extents, steps = geometry(source)
+    first, second = span(offset, shape, strides), span(start, extents, steps)
+    if first is None or second is None or (offset, shape, strides) == (start, extents, steps):
+        return node
+    if first[0] > second[1] or second[0] > first[1]:
+        return node
+    lead = len(shape) - len(extents)
+    along = [steps[i - lead] if i >= lead and extents[i - lead] != 1 else 0 for i in range(len(shape))]
+    order = tuple(sorted(range(len(shape)), key=lambda i: -strides[i]))
+    written = _cells(offset, shape, strides, order) - first[0]
+    read = _cells(start, shape, along, order) - first[0]
+    step_of = np.full(first[1] - first[0] + 1, -1)
+    count = np.arange(len(written))
+    step_of[written] = count
+    inside = (read >= 0) & (read < len(step_of))
+    before = np.where(inside, step_of[np.where(inside, read, 0)], -1)
+    changed = np.flatnonzero((before >= 0) & (before < count))
+    if not changed.size:
+        return node
+    for i in changed.tolist():
+        count[i] = count[before[i]]
+    moved = permute(node, order)
+    flat = index_op(
+        reshape(moved, (len(count),)), data_node(count, dtypes.int64), arg=((0,),)
+    )
+    return permute(reshape(flat, moved.type.shape), inverse(order))
+
+
+def _cells(offset: int, shape: tuple, strides: Any, order: tuple) -> np.ndarray:
+    """The memory cells of a window, with its dimensions in another order."""
+    cells = np.array([offset])
+    for axis in order:
+        cells = cells[:, None] + np.arange(shape[axis]) * strides[axis]
+        cells = cells.reshape(-1)
+    return cells
 
 
 def strip(shape: tuple[int, ...]) -> tuple[int, ...]:

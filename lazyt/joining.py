@@ -255,8 +255,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     for t in parts:
         if t.dim() > 1:
+            extents = "".join(f"  {n}" for n in shape_of(t))
             raise RuntimeError(
-                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t.dim()}"
+                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got:{extents}"
             )
     swap = indexing == "xy" and len(parts) > 1
     if swap:

@@ -24,8 +24,13 @@ class Parameter(Tensor):
             )
         return made
 
-    def __reduce_ex__(self, protocol: Any) -> tuple:
-        return Tensor.__reduce_ex__(self, protocol)
+    def __deepcopy__(self, memo: dict) -> Any:
+        """A copy of the values; unlike a plain leaf's, it has no `.grad`."""
+        grad, self.grad = self.grad, None
+        try:
+            return Tensor.__deepcopy__(self, memo)
+        finally:
+            self.grad = grad
 
 
 class Buffer(Tensor):

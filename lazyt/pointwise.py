@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
 from lazyt.ir.node import Node
+from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
@@ -366,6 +369,10 @@ def _of_floats(op: Op) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _as_bfloat16(number: float) -> float:
+    return float(round_bfloat16(np.asarray(number, np.float32)))
+
+
 def _comparing(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         dtype = result_dtype(a, b)
@@ -376,6 +383,8 @@ def _comparing(op: Op) -> Callable[[Any, Any], Node]:
             if not low <= number <= high:
                 dtype = dtypes.int64 if -(2**63) <= number < 2**63 else dtypes.float64
         (x, y), _ = promoted(a, b, dtype=dtype)
+        if dtype is dtypes.bfloat16:  # carried in float32: what is compared must be rounded
+            x, y = (v if v.__class__ is Node else _as_bfloat16(v) for v in (x, y))
         return op(x, y)
 
     return compute

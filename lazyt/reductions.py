@@ -331,7 +331,8 @@ def var(
 ) -> Tensor:
     """The variance over `dim`, divided by the count less `correction` (1 where unbiased)."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var")
-    return deliver(tagged(red.var(node, arg=tuple(arg)), "Var", node), out)
+    op = red.var_whole if len(arg[0]) == len(node.type.shape) else red.var
+    return deliver(tagged(op(node, arg=tuple(arg)), "Var", node), out)
 
 
 def std(
@@ -345,7 +346,8 @@ def std(
 ) -> Tensor:
     """The square root of `var`."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "std")
-    return deliver(tagged(red.std(node, arg=tuple(arg)), "Std", node), out)
+    op = red.std_whole if len(arg[0]) == len(node.type.shape) else red.std
+    return deliver(tagged(op(node, arg=tuple(arg)), "Std", node), out)
 
 
 def var_mean(

@@ -67,7 +67,7 @@ MULTI_VIEW_WRITE = (
 class Storage:
     """The memory that handles share: its current node, a version, and who outside may see it."""
 
-    __slots__ = ("node", "version", "export", "__weakref__")
+    __slots__ = ("node", "version", "export", "address", "__weakref__")
 
     node: Node
     version: int
@@ -77,6 +77,7 @@ class Storage:
         self.node = node
         self.version = 0
         self.export = None
+        self.address = None
 
 
 class Meta:
@@ -84,6 +85,7 @@ class Meta:
 
     base, recipe: a view's root handle and the steps (op, arg, numbers) that lead from its value; without
         a base the recipe starts at the storage (detached views, in-place transposes).
+    origin: the steps from the storage to the base as it was when the view was made.
     offset, strides: where the view lies in the storage, in elements; strides None for all of it.
     leaf: requires_grad was asked of this handle. stopped: an alias that carries no history (detach);
     silent: its writes are not counted as versions (`.data`).
@@ -92,6 +94,7 @@ class Meta:
 
     __slots__ = (
         "base",
+        "origin",
         "recipe",
         "offset",
         "strides",
@@ -109,6 +112,7 @@ class Meta:
 
     def __init__(self) -> None:
         self.base: Tensor | None = None
+        self.origin: tuple = ()
         self.recipe: tuple = ()
         self.offset = 0
         self.strides: tuple[int, ...] | None = None
@@ -126,7 +130,7 @@ class Meta:
     def child(self) -> Meta:
         """The meta of an alias: same place, none of the autograd record."""
         other = Meta()
-        other.base, other.recipe = self.base, self.recipe
+        other.base, other.origin, other.recipe = self.base, self.origin, self.recipe
         other.offset, other.strides = self.offset, self.strides
         return other
 
@@ -192,7 +196,7 @@ def sync(t: Tensor) -> Node:
         elif meta is None:
             node = current
         else:
-            if meta.base is not None and meta.base._storage is storage:
+            if meta.base is not None and _in_place(meta, storage):
                 if meta.untracked:
                     local.grad = False
                 node = replay(node_of(meta.base), meta.recipe)
@@ -201,7 +205,7 @@ def sync(t: Tensor) -> Node:
                     node.tag = Tag("AsStridedBackward0", (node_of(meta.base),), saves=False)
                 local.grad = True
             else:
-                node = replay(current, meta.recipe)
+                node = replay(current, meta.origin + meta.recipe)
             if node.grad and meta.stopped:
                 node = stop(node)
         if meta is not None and meta.leaf:
@@ -212,6 +216,20 @@ def sync(t: Tensor) -> Node:
         t._node = node
         t._seen = current
     return node
+
+
+def _in_place(meta: Meta, storage: Storage) -> bool:
+    """Whether a view's base still shows what it showed when the view was made."""
+    base = meta.base
+    if base is None or base._storage is not storage:
+        return False
+    return (base._meta.recipe if base._meta is not None else ()) == meta.origin
+
+
+def full_recipe(t: Tensor) -> tuple:
+    """The steps from the storage's value to this handle's."""
+    meta = t._meta
+    return () if meta is None else meta.origin + meta.recipe
 
 
 def replay(node: Node, recipe: tuple) -> Node:
@@ -233,6 +251,23 @@ def leaf_alias(t: Tensor, node: Node) -> Node:
         meta.hooks = {}  # shared with the tag: hooks registered later are seen by what is traced now
     made.tag.hooks = meta.hooks
     return made
+
+
+def memory_of(storage: Storage) -> np.ndarray:
+    """The array whose address `data_ptr` reports: the same one for as long as nobody else holds it."""
+    if storage.export is not None:
+        return storage.export.array
+    value = runtime.value_of(storage.node)
+    kept = storage.address
+    if kept is not None and kept is not value and kept.shape == value.shape:
+        # The storage's slot, `kept` and getrefcount's argument: the old memory is ours alone.
+        if getrefcount(kept) == 3:
+            np.copyto(kept, value)
+            storage.node.value = value = kept
+    if value.base is not None or not value.flags.c_contiguous:
+        storage.node.value = value = np.array(value, order="C", copy=True)
+    storage.address = value
+    return value
 
 
 def array_of(t: Tensor) -> np.ndarray:
@@ -324,7 +359,7 @@ def write(t: Tensor, value: Node) -> None:
         storage.version += 1
     storage.node = stored
     t._node = t._seen = None  # type: ignore[assignment]
-    if meta is None or (aliasing and new.grad and t is root):
+    if (meta is None and before) or (aliasing and new.grad and t is root):
         t._node, t._seen = new, stored
     elif aliasing and new.grad and (record is None or record.strides is None):
         root._node, root._seen = new, stored
@@ -427,9 +462,7 @@ def export(t: Tensor) -> np.ndarray:
     if storage.export is None or not is_exported(storage):
         node = storage.node
         value = runtime.value_of(node)
-        private = value.base is None and value.flags.writeable and value.flags.c_contiguous
-        # The node, `value` and getrefcount's argument; more means somebody shares the array.
-        if not private or getrefcount(value) > 3:
+        if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
             value = np.array(value, order="C", copy=True)
         fresh = leaf(data, value, node.type)
         storage.node = _with_history(node, fresh)
@@ -466,8 +499,8 @@ def _replayed(t: Tensor, whole: np.ndarray) -> np.ndarray:
     meta = t._meta
     if meta is None:
         return whole
-    start = _replayed(meta.base, whole) if meta.base is not None else whole
-    for op, arg, numbers in meta.recipe:
+    start = whole
+    for op, arg, numbers in full_recipe(t):
         type = op.infer((_typed(start, t), *numbers), arg)
         start = op.function(type, arg, start, *numbers)
     return start

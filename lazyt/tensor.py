@@ -19,21 +19,25 @@ from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy
+from lazyt.ir.ops_shape import copy, expand
 from lazyt.ir.types import TensorType
 from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, overwritten, update, wrap
+from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, update, wrap
 from .size import Size
 from .state import (
     Meta,
     Storage,
     adopt,
     array_of,
+    check_overlap,
+    check_writable,
     export,
+    full_recipe,
     geometry,
+    memory_of,
     node_of,
     shape_of,
     sync,
@@ -153,10 +157,7 @@ class Tensor:
     def data_ptr(self) -> int:
         """The address of the first element; equal for two tensors exactly when they start together."""
         offset, _, _ = geometry(self)
-        if self._storage.export is not None:
-            array = self._storage.export.array
-        else:
-            array = value_of(self._storage.node)
+        array = memory_of(self._storage)
         if not array.size:
             return 0
         return array.ctypes.data + offset * array.itemsize
@@ -205,7 +206,9 @@ class Tensor:
                 "var_no_grad = var.detach()."
             )
         if requires_grad and not self.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         if requires_grad == leaf:
             return self
         if requires_grad and meta is not None and meta.inference and not LOCAL.inference:
@@ -298,7 +301,7 @@ class Tensor:
         meta = self._meta.child() if self._meta is not None else Meta()
         if meta.base is not None:
             # Freed from its base: the recipe must start at the storage itself.
-            meta.recipe = _full_recipe(self)
+            meta.recipe, meta.origin = full_recipe(self), ()
             meta.base = None
         meta.stopped = True
         other._meta = meta
@@ -494,7 +497,7 @@ class Tensor:
         if meta is not None:
             other._meta = meta.child()
             if meta.base is not None:
-                other._meta.recipe = _full_recipe(self)
+                other._meta.recipe, other._meta.origin = full_recipe(self), ()
                 other._meta.base = None
             other._meta.leaf = meta.leaf
             if meta.grad is not None:
@@ -548,8 +551,7 @@ class Tensor:
 
     def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
         """Overwrites the elements with those of `src`, which broadcasts and converts."""
-        from .dispatch import check_writable, fit_shape
-        from .dispatch import wrap as _wrap  # noqa: F401
+        from .indexing import in_sequence
 
         if not isinstance(src, Tensor):
             raise TypeError(
@@ -559,19 +561,15 @@ class Tensor:
         node = node_of(src)
         target = shape_of(self)
         if node.type.shape != target:
-            try:
-                fit_shape(target, node.type.shape)
-            except RuntimeError as error:
-                raise RuntimeError(
-                    f"The expanded size of the tensor doesn't allow copying: {error}"
-                ) from None
+            fit_shape(target, node.type.shape)
+        else:
+            check_overlap(self, src)
         node = cast(node, self.dtype)
         if node.type.shape != target:
-            from lazyt.ir.ops_shape import expand
-
             node = expand(node, target)
-        node = copy(node)
-        return update(self, node if node.grad else overwritten(self, node, "CopyBackwards"))
+        if src._storage is self._storage:
+            node = in_sequence(node, self, src)
+        return update(self, copied_over(self, node))
 
     def set_(self, source: Tensor) -> Tensor:
         """Makes this tensor a handle on the storage of `source`."""
@@ -593,16 +591,6 @@ def _realised(array: np.ndarray, type: TensorType) -> Node:
     from .dispatch import data_node
 
     return data_node(array, type.dtype)
-
-
-def _full_recipe(t: Tensor) -> tuple:
-    """The steps from the storage's value to this view."""
-    meta = t._meta
-    if meta is None:
-        return ()
-    if meta.base is None:
-        return meta.recipe
-    return _full_recipe(meta.base) + meta.recipe
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -716,6 +704,8 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
                 return slow(self, other)
             grad = a.grad or b.grad
         elif (kind is float or kind is int) and type.dtype.category == 2:
+            if boolean and type.dtype is dtypes.bfloat16:
+                return slow(self, other)
             b = other if kind is float else float(other)
             grad = a.grad
         else:
@@ -747,6 +737,7 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
         storage.node = n
         storage.version = 0
         storage.export = None
+        storage.address = None
         t = _new(Tensor)
         t._storage = storage
         t._node = n

@@ -52,10 +52,11 @@ def make_view(
     meta = t._meta
     made = Meta()
     if meta is not None and (meta.base is not None):
-        made.base, made.recipe = meta.base, meta.recipe + steps
+        made.base, made.origin, made.recipe = meta.base, meta.origin, meta.recipe + steps
         made.untracked = meta.untracked
     else:
         made.base, made.recipe = t, steps
+        made.origin = meta.recipe if meta is not None else ()
     made.offset, made.strides = offset, strides
     if not LOCAL.grad and not LOCAL.inference:
         made.untracked = True
@@ -434,7 +435,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     axis = wrap_dim(dim, len(shape))
     return tuple(
-        select(input, axis, i, (i, "UnbindBackward0"), "Unbind") for i in range(shape[axis])
+        select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis])
     )
 
 
@@ -470,7 +471,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         sizes = [min(size, extent - i) for i in range(0, extent, size)] if extent else [0]
     out, start = [], 0
     for i, n in enumerate(sizes):
-        out.append(slice_view(input, axis, start, n, 1, name, (i, name + "Backward0")))
+        out.append(slice_view(input, axis, start, n, 1, name, (i, name)))
         start += n
     return tuple(out)
 

@@ -126,7 +126,8 @@ def compile_plan(
     optimized = grouping.graph  # type: ignore[assignment]
     if CHECK_PASSES[0]:
         verify(optimized)
-    code = generate(grouping, donatable)
+    shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
+    code = generate(grouping, donatable, shared)
     plan.keep = keep
     plan.kept = frozenset(keep)
     plan.numbers = numbers

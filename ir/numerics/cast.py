@@ -25,7 +25,7 @@ def cast_array(x: np.ndarray, to: Any, out: np.ndarray | None = None) -> np.ndar
         if target == np.float16:
             return cast_float16(x, out=out)
     if out is None:
-        return x.astype(target, copy=False)
+        return x.astype(target)
     np.copyto(out, x, casting="unsafe")
     return out
 

@@ -154,12 +154,51 @@ def mean(
     return np.divide(total, np.array(terms, total.dtype), out=total)
 
 
+def cascade_sum(x: np.ndarray) -> np.float32:
+    """The sum of a float32 vector with the additions in the order PyTorch makes them on a CPU.
+
+    32 partial sums (4 registers of 8 lanes) run over the vector in blocks of blocks, four levels deep;
+    then registers, the rest and lanes are added one by one (aten/src/ATen/native/cpu/SumKernel.cpp).
+    """
+    lanes = 8 if len(x) >= 8 else 1
+    vectors = x[: len(x) // lanes * lanes].reshape(-1, lanes)
+    rows = len(vectors) // 4
+    registers = _cascade_rows(vectors[: 4 * rows].reshape(rows, 4 * lanes)).reshape(4, lanes)
+    total = registers[0]
+    for more in (*vectors[4 * rows :], *registers[1:]):
+        total = total + more
+    result = np.float32(0)
+    for term in (*x[vectors.size :], *total):
+        result = result + term
+    return result
+
+
+def _cascade_rows(x: np.ndarray) -> np.ndarray:
+    """``(rows, n)`` summed over rows: blocks of 2^p rows, blocks of those sums, and so on."""
+    step = 1 << max(4, (max(len(x), 1) - 1).bit_length() // 4)
+    level, rests = x, []
+    for _ in range(3):
+        blocks = len(level) // step
+        rests.append(np.add.reduce(level[blocks * step :], axis=0))
+        level = np.add.reduce(level[: blocks * step].reshape(blocks, step, x.shape[1]), axis=1)
+    total = rests[0]
+    for rest in (*rests[1:], np.add.reduce(level, axis=0)):
+        total = total + rest
+    return total
+
+
 def _moments(
-    x: np.ndarray, axes: Axes, correction: float, keepdims: bool
+    x: np.ndarray, axes: Axes, correction: float, keepdims: bool, whole: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Variance and mean in float64: two passes, and squares of any float32 stay finite."""
+    """Variance and mean in float64: two passes, and squares of any float32 stay finite.
+
+    ``whole`` (all axes of float32) takes the deviations from the mean that PyTorch finds in float32.
+    """
     wide = x.astype(np.float64, copy=False)
-    center = mean(wide, axes, True)
+    if whole and x.dtype == np.float32 and x.size:
+        center = np.full((1,) * x.ndim, cascade_sum(x.ravel("K")) / np.float32(x.size))
+    else:
+        center = mean(wide, axes, True)
     deviation = np.asarray(wide - center)
     np.multiply(deviation, deviation, out=deviation)
     total = sum(deviation, axes, keepdims)
@@ -173,11 +212,13 @@ def var(
     axes: Axes,
     correction: float = 1,
     keepdims: bool = False,
+    *,
+    whole: bool = False,
     dtype: np.dtype | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The variance ``sum((x - mean)^2) / max(0, n - correction)``, computed in float64."""
-    result = _moments(x, axes, correction, keepdims)[0]
+    result = _moments(x, axes, correction, keepdims, whole)[0]
     if out is not None:
         return _deliver(result, out)
     return result.astype(x.dtype if dtype is None else dtype, copy=False)
@@ -188,11 +229,13 @@ def std(
     axes: Axes,
     correction: float = 1,
     keepdims: bool = False,
+    *,
+    whole: bool = False,
     dtype: np.dtype | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The root of the variance, taken before rounding: finite even where the variance is not."""
-    result = _moments(x, axes, correction, keepdims)[0]
+    result = _moments(x, axes, correction, keepdims, whole)[0]
     result = np.sqrt(result, out=result)
     if out is not None:
         return _deliver(result, out)

@@ -1,15 +1,22 @@
 """Order: sort, selection by rank, mode, unique elements. Nan counts as larger than everything.
 
 Everything rests on stable sorts, so that equal keys keep their order and results are the same on
-every run; where PyTorch leaves the choice among equal elements open, the first one is taken. A
+every run. Where `topk` and `kthvalue` choose among equal elements of a row that is not too long, they
+choose the one PyTorch does (see `selection`), else the first. A
 stable *descending* sort is the mirrored ascending sort of the mirrored array: mirroring the result
 of an ascending sort alone would reverse equal keys.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from .selection import Row, quick_select, topk_order
+
+# Rows longer than this name the first of equal elements.
+_LONGEST_SETTLED = 4096
 # From this length on, and for at most an eighth of the elements, selection beats sorting.
 _LONG = 1024
 
@@ -50,6 +57,35 @@ def _select(row: np.ndarray, count: int, largest: bool) -> np.ndarray:
     return chosen[argsort(row[chosen], 0, largest)]
 
 
+def _settle(
+    x: np.ndarray,
+    axis: int,
+    order: np.ndarray,
+    tied: Callable[[np.ndarray], np.ndarray],
+    choose: Callable[[Row], list[int]],
+) -> None:
+    """Puts PyTorch's choice first in the sorted `order` of every row where equal elements compete.
+
+    tied: from (rows, extent - 1), whether neighbours in order are equal, which rows those are.
+    """
+    extent = x.shape[axis]
+    if not 1 < extent <= _LONGEST_SETTLED or not x.size:
+        return
+    lines = np.moveaxis(order, axis, -1)
+    keys = np.take_along_axis(np.moveaxis(x, axis, -1), lines, -1)
+    equal = keys[..., 1:] == keys[..., :-1]
+    if x.dtype.kind == "f":
+        equal |= np.isnan(keys[..., 1:]) & np.isnan(keys[..., :-1])
+    if not equal.any():
+        return
+    for place in zip(*np.nonzero(tied(equal))):
+        line = lines[place]
+        ranks = np.empty(extent, np.int64)
+        ranks[line] = np.concatenate([[0], np.cumsum(~equal[place])])
+        chosen = choose(list(zip(ranks.tolist(), range(extent))))
+        line[: len(chosen)] = chosen
+
+
 def topk(
     x: np.ndarray, count: int, axis: int, largest: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +102,9 @@ def topk(
         order = np.ascontiguousarray(order)
     else:
         order = argsort(x, axis, largest)
+        if count:
+            tied = lambda equal: equal[..., :count].any(-1)
+            _settle(x, axis, order, tied, lambda row: topk_order(row, count))
         order = np.ascontiguousarray(np.take(order, np.arange(count), axis))
     return np.take_along_axis(x, order, axis), order
 
@@ -92,7 +131,16 @@ def kthvalue(
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
     order = argsort(x, axis)
-    return _pick(x, axis, order, _constant_rank(x, axis, k - 1), keepdims)
+
+    def choose(row: Row) -> list[int]:
+        quick_select(row, k - 1)
+        return [row[k - 1][1]]
+
+    # The choice is put first, so that is where it is picked in rows with a choice.
+    before = order.copy()
+    _settle(x, axis, order, lambda equal: equal[..., max(k - 2, 0) : k].any(-1), choose)
+    settled = np.take(order, [0], axis) != np.take(before, [0], axis)
+    return _pick(x, axis, order, np.where(settled, 0, k - 1), keepdims)
 
 
 def median(

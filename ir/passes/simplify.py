@@ -15,12 +15,10 @@ from ..types import TensorType
 
 
 def simplify(graph: Graph) -> Graph:
-    kept = set(graph.outputs)
-
     def rule(v: Value) -> Value:
         while True:
             found = RULES.get(v.op.name)
-            better = found(v, kept) if found is not None else None
+            better = found(v) if found is not None else None
             if better is None:
                 return v
             if better.op is None or better.op is v.op and better is v:
@@ -42,15 +40,15 @@ def _whole(v: Value, operand) -> bool:
     return operand.__class__ is Value and operand.type is v.type
 
 
-def _forward(v: Value, kept: set) -> Value | None:
+def _forward(v: Value) -> Value | None:
     return v.src[0]
 
 
-def _replaced(v: Value, kept: set) -> Value | None:
+def _replaced(v: Value) -> Value | None:
     return v.src[1]
 
 
-def _mul(v: Value, kept: set) -> Value | None:
+def _mul(v: Value) -> Value | None:
     a, b = v.src
     if v.type.dtype.is_floating_point:
         if (_number(b, 1.0) or _filled(b, 1.0)) and _whole(v, a):
@@ -60,14 +58,14 @@ def _mul(v: Value, kept: set) -> Value | None:
     return _scalarize(v)
 
 
-def _div(v: Value, kept: set) -> Value | None:
+def _div(v: Value) -> Value | None:
     a, b = v.src
     if (_number(b, 1.0) or _filled(b, 1.0)) and _whole(v, a) and v.type.dtype.is_floating_point:
         return a
     return _scalarize(v)
 
 
-def _sub(v: Value, kept: set) -> Value | None:
+def _sub(v: Value) -> Value | None:
     a, b = v.src
     if (_number(b, 0.0) or _filled(b, 0.0)) and _whole(v, a) and v.type.dtype.is_floating_point:
         return a
@@ -86,7 +84,7 @@ def _filled(s, number: float) -> bool:
     )
 
 
-def _scalarize(v: Value, kept: set | None = None) -> Value | None:
+def _scalarize(v: Value) -> Value | None:
     """A constant operand becomes a plain number where the other gives the whole shape."""
     if len(v.src) != 2:
         return None
@@ -108,7 +106,7 @@ def _scalarize(v: Value, kept: set | None = None) -> Value | None:
     return None
 
 
-def _neg(v: Value, kept: set) -> Value | None:
+def _neg(v: Value) -> Value | None:
     inner = v.src[0]
     if inner.op is not None and inner.op.name == "neg":
         return inner.src[0]
@@ -132,7 +130,7 @@ def holds(narrow: DType, wide: DType) -> bool:
     return wide.limits is not None and wide.limits[0] <= low and high <= wide.limits[1]
 
 
-def _cast(v: Value, kept: set) -> Value | None:
+def _cast(v: Value) -> Value | None:
     inner = v.src[0]
     if inner.type is v.type:
         return inner
@@ -145,7 +143,7 @@ def _cast(v: Value, kept: set) -> Value | None:
     return None
 
 
-def _reshape(v: Value, kept: set) -> Value | None:
+def _reshape(v: Value) -> Value | None:
     inner = v.src[0]
     if inner.type.shape == v.type.shape:
         return inner
@@ -156,7 +154,7 @@ def _reshape(v: Value, kept: set) -> Value | None:
     return _of_constant(v, inner)
 
 
-def _permute(v: Value, kept: set) -> Value | None:
+def _permute(v: Value) -> Value | None:
     inner = v.src[0]
     order = v.arg[0]
     if order == tuple(range(len(order))):
@@ -169,7 +167,7 @@ def _permute(v: Value, kept: set) -> Value | None:
     return _of_constant(v, inner)
 
 
-def _expand(v: Value, kept: set) -> Value | None:
+def _expand(v: Value) -> Value | None:
     inner = v.src[0]
     if inner.type.shape == v.type.shape:
         return inner
@@ -177,7 +175,7 @@ def _expand(v: Value, kept: set) -> Value | None:
         return None
     if inner.op.name == "expand":
         return Value(v.op, inner.src, v.arg, v.type, v.origin)
-    return _of_constant(v, inner) if v not in kept else None
+    return _of_constant(v, inner)
 
 
 def _of_constant(v: Value, inner: Value) -> Value | None:
@@ -186,14 +184,14 @@ def _of_constant(v: Value, inner: Value) -> Value | None:
     return None
 
 
-RULES: dict[str, Callable[[Value, set], Value | None]] = {
+RULES: dict[str, Callable[[Value], Value | None]] = {
     "alias": _forward,
     "stop": _forward,
     "replaced": _replaced,
     "mul": _mul,
     "div": _div,
     "sub": _sub,
-    "add": lambda v, kept: _scalarize(v),
+    "add": _scalarize,
     "neg": _neg,
     "cast": _cast,
     "reshape": _reshape,
@@ -202,5 +200,5 @@ RULES: dict[str, Callable[[Value, set], Value | None]] = {
 }
 # Not pow: a power that is a number has exact shortcuts, a power that is a tensor has none.
 for _name in ("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"):
-    RULES[_name] = lambda v, kept: _scalarize(v)
+    RULES[_name] = _scalarize
 assert all(name in REGISTRY for name in RULES)

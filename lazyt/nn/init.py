@@ -58,9 +58,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     return _filled(tensor, lambda t: t.uniform_(a, b, generator=generator))
 
 
-def normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None
-) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal numbers."""
     return _filled(tensor, lambda t: t.normal_(mean, std, generator=generator))
 
@@ -115,9 +113,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix. ValueError unless 2-D."""
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return _filled(
-        tensor, lambda t: t.copy_(lazyt.eye(*t.shape, dtype=t.dtype, device=t.device))
-    )
+    return _filled(tensor, lambda t: t.copy_(lazyt.eye(*t.shape, dtype=t.dtype, device=t.device)))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -228,9 +224,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     return _filled(tensor, fill)
 
 
-def sparse_(
-    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None
-) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal numbers with a fraction `sparsity` of every column zero. ValueError unless 2-D."""
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")

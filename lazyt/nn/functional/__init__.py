@@ -3,6 +3,8 @@
 # ruff: noqa: F401 (what is imported here is what the module offers)
 from __future__ import annotations
 
+from lazyt.padding import pad
+
 from .activations import (
     celu,
     celu_,
@@ -76,9 +78,7 @@ from .regression import (
 )
 
 __all__ = [
-    name
-    for name, value in list(globals().items())
-    if callable(value) and not name.startswith("__")
+    name for name, value in list(globals().items()) if callable(value) and not name.startswith("__")
 ]
 for _name in __all__:
     # One module to its users: names in messages and pickles do not say which file holds it.

@@ -16,14 +16,12 @@ from lazyt.ir.dtypes import DType, bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_nn import log_sigmoid
-from lazyt.ir.ops_reduce import log_softmax as log_softmax_op
-from lazyt.ir.ops_reduce import softmax as softmax_op
 from lazyt.ir.ops_shape import narrow, reshape
-from lazyt.pointwise import FUNCTIONS, public
-from lazyt.state import node_of
+from lazyt.pointwise import FUNCTIONS
+from lazyt.softmax import compute_softmax
 from lazyt.tensor import Tensor, wrap_dim
 
-from .common import check_floating, elementwise, in_compute_dtype, owned, tensor_node
+from .common import check_floating, elementwise, in_compute_dtype, tensor_node
 
 # --- rectifiers -----------------------------------------------------------------------------------
 
@@ -325,20 +323,6 @@ def _default_dim(name: str, rank: int, level: int) -> int:
     return 0 if rank in (0, 1, 3) else 1
 
 
-def compute_softmax(node: Node, dim: int, dtype: DType | None, log: bool) -> Node:
-    """(log_)softmax along `dim`; NotImplementedError for dtypes that are not floating-point."""
-    x = node if dtype is None else cast(node, dtype)
-    shape = x.type.shape
-    axis = wrap_dim(dim, len(shape))
-    kind = x.type.dtype
-    if not kind.is_floating_point:
-        where = "lastdim_" if axis == max(len(shape) - 1, 0) else ""
-        name = "log_softmax_lastdim" if log else "softmax_lastdim"
-        kernel = f"{name}_kernel_impl" if where else name.replace("_lastdim", "_kernel_impl")
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(kind)}'")
-    return (log_softmax_op if log else softmax_op)(x, arg=(axis,))
-
-
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
@@ -367,19 +351,6 @@ def log_softmax(
     if dim is None:
         dim = _default_dim("log_softmax", len(node.type.shape), _stacklevel)
     return wrap(compute_softmax(node, dim, dtype, True))
-
-
-def _method(log: bool, name: str) -> Any:
-    def function(
-        input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None
-    ) -> Tensor:
-        from lazyt.dispatch import deliver
-
-        return deliver(compute_softmax(tensor_node(input, name), dim, dtype, log), out)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`{name}` along `dim`; with `dtype`, of the input converted first."
-    return function
 
 
 def normalize(
@@ -414,7 +385,5 @@ FUNCTIONS.update(
     celu_=celu_,
     prelu=prelu,
 )
-public(_method(False, "softmax"), "softmax")
-public(_method(True, "log_softmax"), "log_softmax")
 Tensor.prelu = prelu  # type: ignore[attr-defined]
 Tensor.hardshrink = hardshrink  # type: ignore[attr-defined]

@@ -86,9 +86,7 @@ def _batched(x: Node, rank: int, name: str) -> tuple[Node, bool]:
     if have == rank + 2:
         return x, True
     if have == rank + 1:
-        return numbered(
-            reshape(x, (1, *x.type.shape)), "UnsqueezeBackward0", x, saves=False
-        ), False
+        return numbered(reshape(x, (1, *x.type.shape)), "UnsqueezeBackward0", x, saves=False), False
     raise RuntimeError(
         f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of "
         f"size: {list(x.type.shape)}"
@@ -322,9 +320,7 @@ def conv_transpose1d(
     dilation: Any = 1,
 ) -> Tensor:
     """The transpose of `conv1d`; weight (C, O / groups, K)."""
-    return _transposed(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose2d(
@@ -338,9 +334,7 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Tensor:
     """The transpose of `conv2d`; weight (C, O / groups, KH, KW)."""
-    return _transposed(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose3d(
@@ -354,9 +348,7 @@ def conv_transpose3d(
     dilation: Any = 1,
 ) -> Tensor:
     """The transpose of `conv3d`; weight (C, O / groups, KD, KH, KW)."""
-    return _transposed(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 for _function in (conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d):

@@ -67,9 +67,7 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
     return update(input, y) if inplace else wrap(y)
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """input with each element 0 with probability p, else divided by 1 - p; input itself in evaluation.
 
     Errors: ValueError unless 0 <= p <= 1.

@@ -145,9 +145,7 @@ def _count(extents: tuple[int, ...]) -> int:
     return count
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 A x2 + b for every output: inputs (*, in1) and (*, in2), weight (out, in1, in2)."""
     a, c = tensor_node(input1, "bilinear", "input1"), tensor_node(input2, "bilinear", "input2", 2)
     w = node_of(weight)
@@ -187,5 +185,5 @@ def bilinear(
     result = copy(y) if b is None else add(y, b)
     inputs = [n for n in (a, c, w) if n is not None]
     if b is None:
-        return wrap(tagged(result, "Trilinear", *inputs))
+        return wrap(tagged(result, "View", *inputs))
     return wrap(tagged(result, "Add", *inputs, b))

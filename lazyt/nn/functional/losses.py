@@ -14,10 +14,10 @@ from lazyt.ir.ops_elementwise import add, cast, div, eq, mul, neg, where
 from lazyt.ir.ops_nn import class_count, nll
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import expand, reshape
+from lazyt.softmax import compute_softmax
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .activations import compute_softmax
 from .common import numbered, reduction_of, tensor_node
 
 
@@ -73,13 +73,9 @@ def _check_batch(x: Node, t: Node) -> None:
                 f"dimension: {len(ts)}"
             )
         if ts[1:] != shape[2:]:
-            raise RuntimeError(
-                f"size mismatch (got input: {list(shape)} , target: {list(ts)}"
-            )
+            raise RuntimeError(f"size mismatch (got input: {list(shape)} , target: {list(ts)}")
     elif ts != (shape[0], *shape[2:]):
-        raise RuntimeError(
-            f"Expected target size {[shape[0], *shape[2:]]}, got {list(ts)}"
-        )
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(ts)}")
 
 
 def _target(x: Node, t: Node, ignore: int) -> Node:
@@ -193,9 +189,7 @@ def cross_entropy(
     t = tensor_node(target, "cross_entropy_loss", "target", 2)
     check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     axis = 1 if len(x.type.shape) > 1 else 0
     if t.type.shape == x.type.shape and t.type.dtype.is_floating_point:
         if ignore_index >= 0:

@@ -14,7 +14,7 @@ from lazyt.ir.dtypes import float32
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
 from lazyt.ir.ops_nn import standardize
-from lazyt.ir.ops_reduce import get, sum_
+from lazyt.ir.ops_reduce import get, get_, sum_
 from lazyt.ir.ops_shape import copy, reshape, reshape_
 from lazyt.pointwise import FUNCTIONS
 from lazyt.state import node_of, write
@@ -56,7 +56,10 @@ def _named(y: Node, name: str, x: Node, *others: Node | None) -> Node:
     y = cast(y, x.type.dtype)
     if y.op is reshape_:
         y = copy(y)
-    return tagged(y, name, x, *[n for n in others if n is not None])
+    # `get` stands for the node that it takes a result of.
+    named = y.src[0] if y.op is get_ else y
+    tagged(named, name, x, *[n for n in others if n is not None])
+    return y
 
 
 # --- batch ----------------------------------------------------------------------------------------
@@ -76,9 +79,7 @@ def _check_batch(size: tuple[int, ...]) -> None:
 def _check_channels(channels: int, tensors: dict[str, Node | None]) -> None:
     for name, node in tensors.items():
         if node is not None and node.type.numel != channels:
-            raise RuntimeError(
-                f"{name} should contain {channels} elements not {node.type.numel}"
-            )
+            raise RuntimeError(f"{name} should contain {channels} elements not {node.type.numel}")
 
 
 def _track(running: Tensor, batch: Node, momentum: Any, scale: float = 1.0) -> None:
@@ -125,9 +126,7 @@ def batch_norm(
         for name, node in (("running_mean", m), ("running_var", v)):
             if node is None:
                 raise RuntimeError(f"{name} must be defined in evaluation mode")
-    _check_channels(
-        channels, {"running_mean": m, "running_var": v, "weight": w, "bias": b}
-    )
+    _check_channels(channels, {"running_mean": m, "running_var": v, "weight": w, "bias": b})
     check_floating(x, "batch_norm")
     _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
     wide = cast(x, x.type.dtype.compute)

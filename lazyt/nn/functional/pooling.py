@@ -15,9 +15,8 @@ from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.pool import pool_output_size
 from lazyt.ir.ops_elementwise import div
 from lazyt.ir.ops_linalg import avg_pool as avg_pool_op
-from lazyt.ir.ops_linalg import matmul
+from lazyt.ir.ops_linalg import matmul, max_pool_values
 from lazyt.ir.ops_linalg import max_pool as max_pool_op
-from lazyt.ir.ops_linalg import max_pool_values
 from lazyt.ir.ops_reduce import get, sum_
 from lazyt.ir.ops_shape import copy, permute
 from lazyt.pointwise import FUNCTIONS
@@ -173,9 +172,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """The maximum of every window of the last dimension; with `return_indices` also its position."""
-    return _max_pool(
-        1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -188,9 +185,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The maximum of every window of the last two dimensions; indices count in a plane."""
-    return _max_pool(
-        2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool3d(
@@ -203,9 +198,7 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """The maximum of every window of the last three dimensions; indices count in a volume."""
-    return _max_pool(
-        3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool1d_with_indices(

@@ -21,9 +21,7 @@ from .common import check_floating, in_compute_dtype, numbered, reduction_of
 from .losses import check_reduction, reduced, total
 
 
-def _both(
-    input: Any, target: Any, name: str, reduction: str, level: int = 4
-) -> tuple[Node, Node]:
+def _both(input: Any, target: Any, name: str, reduction: str, level: int = 4) -> tuple[Node, Node]:
     """Both operands in one dtype and shape, with PyTorch's warning where they had to be stretched."""
     for x in (input, target):
         if not isinstance(x, Tensor):
@@ -63,7 +61,8 @@ def _finished(
         loss = formula(a, b)
         return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
 
-    return wrap(tagged(in_compute_dtype(whole, x, t), name, x, t))
+    result = in_compute_dtype(whole, x, t)
+    return wrap(result if weight is not None else tagged(result, name, x, t))
 
 
 def _square(x: Node, t: Node) -> Node:

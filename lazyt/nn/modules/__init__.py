@@ -74,6 +74,4 @@ from .pooling import (
 )
 from .sparse import Embedding
 
-__all__ = [
-    name for name, value in list(globals().items()) if isinstance(value, type)
-]
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]

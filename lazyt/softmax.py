@@ -1,0 +1,53 @@
+"""softmax and log_softmax, as functions and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lazyt.ir.dtypes import DType
+from lazyt.ir.node import Node
+from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_reduce import log_softmax as log_softmax_op
+from lazyt.ir.ops_reduce import softmax as softmax_op
+
+from .dispatch import deliver, scalar_name
+from .pointwise import public
+from .state import node_of
+from .tensor import Tensor, wrap_dim
+
+
+def compute_softmax(node: Node, dim: int, dtype: DType | None, log: bool) -> Node:
+    """(log_)softmax along `dim`; NotImplementedError for dtypes that are not floating-point."""
+    x = node if dtype is None else cast(node, dtype)
+    shape = x.type.shape
+    axis = wrap_dim(dim, len(shape))
+    kind = x.type.dtype
+    if not kind.is_floating_point:
+        name = "log_softmax" if log else "softmax"
+        if axis == max(len(shape) - 1, 0):
+            name += "_lastdim"
+        raise NotImplementedError(
+            f"\"{name}_kernel_impl\" not implemented for '{scalar_name(kind)}'"
+        )
+    return (log_softmax_op if log else softmax_op)(x, arg=(axis,))
+
+
+def _function(name: str, log: bool) -> Callable:
+    def function(
+        input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None
+    ) -> Any:
+        if not isinstance(input, Tensor):
+            raise TypeError(
+                f"{name}(): argument 'input' (position 1) must be Tensor, not "
+                f"{type(input).__name__}"
+            )
+        return deliver(compute_softmax(node_of(input), dim, dtype, log), out)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`{name}` along `dim`; with `dtype`, of the input converted first."
+    return function
+
+
+public(_function("softmax", False), "softmax")
+public(_function("log_softmax", True), "log_softmax")
