@@ -35,13 +35,14 @@ class Tag:
     name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the nodes
         it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
+    keeps: what it saves beyond what the primitives do: nodes that must not have been overwritten.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
     retain: called last with the cotangent (`Tensor.retain_grad`).
     call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function.
     """
 
-    __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
+    __slots__ = ("name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
 
     def now(self, node: Node) -> Node:
         """What a saved leaf reads as at this moment (leaves override it)."""
@@ -51,6 +52,7 @@ class Tag:
         self.name = name
         self.inputs = inputs
         self.saves = saves
+        self.keeps: tuple = ()
         self.leaf: Any = None
         self.hooks: dict | None = None
         self.retain: Callable | None = None
@@ -124,10 +126,11 @@ def needed_values(node: Node) -> list[Node]:
     return out
 
 
-def current(node: Node) -> Node:
+def current(node: Node, reader: Node | None = None) -> Node:
     """The node to read where `node` was saved: itself, or what a `.data` write put in its place.
 
-    Raises PyTorch's RuntimeError where a tracked write replaced it.
+    Raises PyTorch's RuntimeError where a tracked write replaced it, unless that was the in-place
+    operation `reader` itself, which keeps what it overwrote.
     """
     if node.tag is not None and node.tag.leaf is not None:
         return node.tag.now(node)
@@ -146,6 +149,8 @@ def current(node: Node) -> Node:
         return node
     while base.after is not None:
         if isinstance(base.after, Overwritten):
+            if reader is not None and base.after.by == id(reader):
+                return node
             raise RuntimeError(_overwritten_text(node, base.after))
         base = base.after
     for step in reversed(path):
@@ -301,6 +306,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
             if c is not None and s.grad:
                 _accumulate(cotangents, s, c)
         return
+    _check_saved(n)
     vjp = op.vjp
     table = vjp.__class__ is tuple
     for i, s in enumerate(src):
@@ -313,7 +319,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
         for k in saved(n, i):
             value = n if k == OUTPUT else src[k]
             if value.after is not None or value.op.view:
-                now = current(value)
+                now = current(value, n)
                 if now is not value:
                     if k == OUTPUT:
                         y = _with_value(n, now)
@@ -326,6 +332,17 @@ def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
             _accumulate_result(cotangents, s, n.arg[0], c)
         else:
             _accumulate(cotangents, s, c)
+
+
+def _check_saved(n: Node) -> None:
+    """Raises where something that PyTorch would have saved for `n` was overwritten."""
+    for k in n.op.also_saves(n):
+        value = n if k == OUTPUT else n.src[k]
+        if value.__class__ is Node:
+            current(value, n)
+    if n.tag is not None:
+        for value in n.tag.keeps:
+            current(value, n)
 
 
 def _with_value(n: Node, now: Node) -> Node:
@@ -365,7 +382,7 @@ def free(n: Node) -> None:
             return
         if not tag.saves:
             return
-    if _saves(n):
+    if n.op.also_saves(n) or (tag is not None and tag.keeps) or _saves(n):
         n.grad = FREED
 
 

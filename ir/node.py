@@ -28,7 +28,7 @@ NO_GRAD, LIVE, FREED = 0, 1, 2
 class Overwritten:
     """Stands in `Node.after` when a tracked write replaced the value: backward may not use it."""
 
-    __slots__ = ()
+    __slots__ = ("by",)
 
 
 OVERWRITTEN = Overwritten()

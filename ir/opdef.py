@@ -39,6 +39,8 @@ class Op:
     fields: names of the structural arguments, in the order of `Node.arg`.
     runtime: numbers among the operands are run-time integers from the start (slice offsets).
     raising: "always" or "integers" where computing it may fail on some values.
+    also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here do not
+        read them: overwriting them is an error all the same.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div).
     samples: for elementwise primitives the domain of their operands ("positive", "integer", ...; None for
         all numbers), else a function that gives [(operands, arg)], where an operand is a shape, a
@@ -59,6 +61,7 @@ class Op:
         saves_numbers: bool = False,
         results: int = 1,
         raising: str = "",
+        also_saves: Callable[[Node], tuple[int, ...]] = lambda node: (),
         samples: Callable | str | None = None,
     ):
         self.name = name
@@ -72,6 +75,7 @@ class Op:
         self.saves_numbers = saves_numbers
         self.results = results
         self.raising = raising
+        self.also_saves = also_saves
         self.samples = samples
         self.differentiable = vjp is not None
         self.view = kind == "view"

@@ -144,7 +144,12 @@ def _pow_exponent(g, y, a, b):
 
 
 pow_ = elementwise(
-    "pow", "power({0}, {1}, out={out})", vjp=(_pow_base, _pow_exponent), samples="positive", raising="integers"
+    "pow",
+    "power({0}, {1}, out={out})",
+    vjp=(_pow_base, _pow_exponent),
+    samples="positive",
+    raising="integers",
+    also_saves=lambda n: (0, 1, -1) if n.src[1].__class__ is Node else (),
 )
 maximum = elementwise(
     "maximum",

@@ -37,6 +37,7 @@ gather = Op(
     fields=("axis",),
     infer=_gather_type,
     vjp=(lambda g, y, x, index: scatter_add(zeros_like(x), index, g, arg=y.arg), None),
+    also_saves=lambda n: (0,),
     samples=lambda: [
         (((3, 4), [[0, 3], [1, 1]]), (1,)),
         (((3, 4), [[2, 0, 2, 1], [2, 2, 0, 0]]), (0,)),
@@ -85,9 +86,8 @@ def _untouched(g, at, axis, include_self):
 
 def _shares(g, y, x, at, value):
     """For extremes: `g` divided among the equal ones that made each result, and which those are."""
-    axis, _, include_self = y.arg
+    axis = y.arg[0]
     own = cast(eq(x, y), g.type.dtype)
-    own = _untouched(own, at, axis, include_self)
     sent = cast(eq(value, gather(y, at, arg=(axis,))), g.type.dtype)
     count = scatter_add(own, at, sent, arg=(axis,))
     return div(g, count), own, sent
@@ -112,8 +112,9 @@ def _reduce_base(g, y, x, at, value):
         others = scatter_reduce(whole, at, value, arg=y.arg)
         base = div(mul(g, others), whole)
     else:
+        # What stood there takes its share also where it does not count, as in PyTorch.
         share, own, _ = _shares(g, y, x, at, value)
-        return mul(share, own)
+        base = mul(share, own)
     return _untouched(base, at, axis, include_self)
 
 

@@ -133,6 +133,7 @@ conv = Op(
         lambda g, y, x, w: conv_input(g, w, arg=(x.type.shape[2:], *y.arg)),
         lambda g, y, x, w: conv_weight(g, x, arg=(w.type.shape[2:], *y.arg)),
     ),
+    also_saves=lambda n: (0, 1),
     grad_name="Convolution",
     samples=lambda: [(((2, 4, 7, 8), (6, 2, 3, 2)), _ONE_CASE)],
 )
@@ -202,6 +203,7 @@ max_pool = Op(
     fields=("kernel", "stride", "padding", "dilation", "ceil"),
     infer=_pool_pair,
     vjp=(_max_pool_vjp,),
+    also_saves=lambda n: (0,),
     results=2,
     grad_name="MaxPool2DWithIndices",
     samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],

@@ -156,9 +156,7 @@ def _sublists(args: Sequence[Any]) -> tuple[list[Tensor], list[list[str]], list[
 # --- einsum: shapes -------------------------------------------------------------------------------
 
 
-def _spelled(
-    tensors: list[Tensor], terms: list[list[str]]
-) -> tuple[list[list[Any]], int]:
+def _spelled(tensors: list[Tensor], terms: list[list[str]]) -> tuple[list[list[Any]], int]:
     """The terms with every ellipsis spelled out as numbers, counted from the last dimension."""
     out: list[list[Any]] = []
     widest = 0
@@ -184,9 +182,7 @@ def _spelled(
     return out, widest
 
 
-def _output(
-    terms: list[list[Any]], output: list[str] | None, widest: int
-) -> list[Any]:
+def _output(terms: list[list[Any]], output: list[str] | None, widest: int) -> list[Any]:
     """The labels of the result: as given, or the ellipsis and what occurs once, in alphabetic order."""
     covered = list(range(-widest, 0))
     counts: dict[Any, int] = {}

@@ -350,13 +350,10 @@ def compute_index_put(
         )
     advanced, axis = [], 0
     for i, item in enumerate(indices):
-        if item is not None and not isinstance(item, Tensor):
+        if not isinstance(item, Tensor):
             raise TypeError(
                 f"expected Tensor as element {i} in argument 0, but got {type(item).__name__}"
             )
-        if item is None:
-            axis += 1
-            continue
         mask = item.dtype is dtypes.bool_ or item.dtype is dtypes.uint8
         advanced.append((axis, item))
         axis += item.dim() if mask else 1

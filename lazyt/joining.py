@@ -291,7 +291,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input.numel()), r))
     places = np.array(rows, np.int64).reshape(len(rows) if r else 0, r)
-    return wrap(index_op(node_of(input), data_node(places, dtypes.int64), arg=((0,),)))
+    node = node_of(input)
+    taken = index_op(node, data_node(places, dtypes.int64), arg=((0,),))
+    return wrap(tagged(taken, "Stack", node, saves=False))
 
 
 def tri_indices(name: str, upper: bool) -> Callable:

@@ -142,9 +142,7 @@ def multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
         allowed = (1, 2) if i in (0, count - 1) else (2,)
         if rank not in allowed:
             words = "1D or 2D" if len(allowed) == 2 else "2D"
-            raise RuntimeError(
-                f"multi_dot(): tensor {i} must be {words} but got {rank}D"
-            )
+            raise RuntimeError(f"multi_dot(): tensor {i} must be {words} but got {rank}D")
     first = nodes[0].type.shape
     extents = [first[0] if len(first) == 2 else 1, first[-1]]
     for node in nodes[1:]:

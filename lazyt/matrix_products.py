@@ -54,9 +54,7 @@ def check_mm(a: Node, b: Node, rows: int | None = None) -> None:
     m, k = a.type.shape[-2:] if rows is None else (rows, a.type.shape[-1])
     n, p = b.type.shape
     if k != n:
-        raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {n}x{p})"
-        )
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {n}x{p})")
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
             "expected m1 and m2 to have the same dtype, but got: "
@@ -78,8 +76,7 @@ def check_mv_dtypes(added: DType, matrix: Node, vector: Node) -> None:
     if kinds[0] is not kinds[1] or kinds[1] is not kinds[2]:
         first, second, third = map(scalar_name, kinds)
         raise RuntimeError(
-            "addmv input tensors must have the same dtype, but got "
-            f"{first}, {second}, and {third}"
+            f"addmv input tensors must have the same dtype, but got {first}, {second}, and {third}"
         )
     _not_for_bool(matrix, "addmv_impl_cpu")
 
@@ -88,9 +85,7 @@ def check_dot(a: Node, b: Node, name: str = "dot") -> None:
     """PyTorch's errors for an inner product of two vectors."""
     first, second = a.type.shape, b.type.shape
     if len(first) != 1 or len(second) != 1:
-        raise RuntimeError(
-            f"1D tensors expected, but got {len(first)}D and {len(second)}D tensors"
-        )
+        raise RuntimeError(f"1D tensors expected, but got {len(first)}D and {len(second)}D tensors")
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
             f"{name} : expected both vectors to have same dtype, but found "

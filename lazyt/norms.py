@@ -93,7 +93,9 @@ def vector_norm(
 def _matrix_axes(dim: Any, rank: int) -> tuple[int, int]:
     axes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if len(axes) != 2:
-        raise RuntimeError("linalg.matrix_norm: dim must be a 2-tuple. Got " + " ".join(map(str, axes)))
+        raise RuntimeError(
+            "linalg.matrix_norm: dim must be a 2-tuple. Got " + " ".join(map(str, axes))
+        )
     rows, columns = (wrap_dim(int(d), rank) for d in axes)
     if rows == columns:
         raise RuntimeError(
@@ -138,7 +140,9 @@ def matrix_norm(
     result = (red.amax if ord > 0 else red.amin)(sums, arg=((kept,), True))
     if not keepdim:
         shape = tuple(n for i, n in enumerate(node.type.shape) if i not in (rows, columns))
-        result = tagged(copy(reshape(result, shape)), "Amax" if ord > 0 else "Amin", sums, saves=False)
+        result = tagged(
+            copy(reshape(result, shape)), "Amax" if ord > 0 else "Amin", sums, saves=False
+        )
     return deliver(result, out)
 
 

@@ -42,9 +42,7 @@ def _median(name: str, ignore_nan: bool, along: Any) -> Any:
             return deliver(tagged(result, title, node), out)
         axis = one_dim(dim, rank, name)
         check_nonempty(node, axis, (axis,), name)
-        return deliver_pair(
-            name, selected(along, node, axis, keepdim, f"{title}Backward1"), out
-        )
+        return deliver_pair(name, selected(along, node, axis, keepdim, f"{title}Backward1"), out)
 
     function.__name__ = function.__qualname__ = name
     without = " without counting nan" if ignore_nan else ""
@@ -104,9 +102,7 @@ def _fractions(q: Any, dtype: Any, name: str) -> tuple[Node, bool]:
     return reshape(node, (node.type.numel,)), not node.type.shape
 
 
-def compute_quantile(
-    x: Node, q: Node, axis: int, interpolation: str, ignore_nan: bool
-) -> Node:
+def compute_quantile(x: Node, q: Node, axis: int, interpolation: str, ignore_nan: bool) -> Node:
     """Quantiles along `axis`, which has one position a probability in the result."""
     rank = len(x.type.shape)
     extent = x.type.shape[axis]
@@ -177,7 +173,9 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
             kept: tuple[int, ...] = (1,) * len(shape) if keepdim else ()
         else:
             kept = tuple(
-                n for i, n in enumerate((*shape[:axis], 1, *shape[axis + 1 :])) if keepdim or i != axis
+                n
+                for i, n in enumerate((*shape[:axis], 1, *shape[axis + 1 :]))
+                if keepdim or i != axis
             )
             if not shape:
                 kept = ()
@@ -186,9 +184,7 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
 
     function.__name__ = function.__qualname__ = name
     without = " of the elements that are not nan" if ignore_nan else ""
-    function.__doc__ = (
-        f"The quantiles{without} for a probability or a vector of them, along `dim` or of everything."
-    )
+    function.__doc__ = f"The quantiles{without} for a probability or a vector of them, along `dim` or of everything."
     return function
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
+from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
@@ -499,7 +500,7 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
     if isinstance(alpha, float) and dtype.category != FLOATING:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if b.__class__ is Node:
-        return ops.mul(cast(b, dtype), alpha_number(alpha, dtype))
+        return unsaved(ops.mul(cast(b, dtype), alpha_number(alpha, dtype)))
     return b * alpha
 
 
@@ -507,6 +508,13 @@ def alpha_number(alpha: Any, dtype: DType) -> Any:
     from .dispatch import coerce
 
     return coerce(number_of(alpha), dtype)
+
+
+def unsaved(node: Node) -> Node:
+    """An inner step of a composition whose backward saves nothing in PyTorch."""
+    if node.grad and node.tag is None:
+        node.tag = Tag(saves=False)
+    return node
 
 
 def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
@@ -620,6 +628,15 @@ OPERATORS: dict[str, tuple[Compute, Op | None, bool]] = {
     "lshift": (COMPUTE["bitwise_left_shift"], None, False),
     "rshift": (COMPUTE["bitwise_right_shift"], None, False),
 }
+
+
+def compute_reverse_div(a: Any, b: Any) -> Node:
+    """number / tensor, which PyTorch computes as reciprocal times number."""
+    if a.__class__ is Node:
+        return compute_div(a, b)
+    return compute_mul(ops.reciprocal(to_float(b)), float(a))
+
+
 for _name, (_compute, _fast, _floats) in OPERATORS.items():
     _slow = _operator(_compute)
     setattr(
@@ -629,6 +646,7 @@ for _name, (_compute, _fast, _floats) in OPERATORS.items():
     )
     setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
     setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
+Tensor.__rtruediv__ = _operator(compute_reverse_div, reverse=True)  # type: ignore[attr-defined]
 for _name in ("lt", "le", "gt", "ge"):
     setattr(
         Tensor,
@@ -776,7 +794,8 @@ def compute_lerp(a: Node, b: Node, weight: Any) -> Node:
             f"expected dtype {a.type.dtype.name} for `end` but got dtype {b.type.dtype.name}"
         )
     w = operand(weight, "lerp", 1)
-    return ops.add(a, ops.mul(ops.sub(b, a), w if w.__class__ is Node else float(w)))
+    scaled = ops.mul(ops.sub(b, a), w if w.__class__ is Node else float(w))
+    return ops.add(a, scaled if w.__class__ is Node else unsaved(scaled))
 
 
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:

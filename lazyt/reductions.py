@@ -22,7 +22,7 @@ from lazyt.ir.ops_shape import copy, reshape
 from . import return_types
 from .dispatch import deliver, scalar_name, tagged, wrap
 from .pointwise import FUNCTIONS, to_float
-from .state import node_of, shape_of
+from .state import node_of
 from .tensor import Tensor, wrap_dim
 
 Axes = tuple[int, ...]
@@ -141,15 +141,15 @@ def check_nonempty(node: Node, dim: Any, axes: Axes, name: str, whole: type = Ru
     if node.type.numel:
         return
     if dim is None or dim == () or dim == []:
-        hint = " Specify the reduction dim with the 'dim' argument." if whole is RuntimeError else ""
+        hint = (
+            " Specify the reduction dim with the 'dim' argument." if whole is RuntimeError else ""
+        )
         raise whole(
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0.{hint}"
         )
     for axis in axes:
         if shape[axis] == 0:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {axis} to have non-zero size."
-            )
+            raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
 def at_least_vector(node: Node) -> Node:

@@ -1,7 +1,7 @@
 """Named results: tuples that print and unpack as those of torch.return_types.
 
-    values, indices = torch.max(x, 1)
-    torch.max(x, 1).indices
+values, indices = torch.max(x, 1)
+torch.max(x, 1).indices
 """
 
 from __future__ import annotations
@@ -41,8 +41,22 @@ def _result(name: str, *fields: str) -> type[NamedResult]:
     return type(name, (NamedResult,), members)
 
 
-_PAIRS = ("max", "min", "median", "nanmedian", "mode", "kthvalue", "sort", "topk", "cummax", "cummin")
-for _name, _fields in {**dict.fromkeys(_PAIRS, ("values", "indices")), "aminmax": ("min", "max")}.items():
+_PAIRS = (
+    "max",
+    "min",
+    "median",
+    "nanmedian",
+    "mode",
+    "kthvalue",
+    "sort",
+    "topk",
+    "cummax",
+    "cummin",
+)
+for _name, _fields in {
+    **dict.fromkeys(_PAIRS, ("values", "indices")),
+    "aminmax": ("min", "max"),
+}.items():
     # What a function returns that was given `out=` has a type of its own.
     for _suffix in ("", "_out"):
         globals()[_name + _suffix] = _result(_name + _suffix, *_fields)

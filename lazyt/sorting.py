@@ -22,6 +22,7 @@ from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
 
 from .dispatch import deliver, from_array, number_of, promoted, scalar_name, wrap
+from .pointwise import FUNCTIONS
 from .reductions import (
     at_least_vector,
     deliver_pair,
@@ -30,7 +31,6 @@ from .reductions import (
     numpy_words,
     one_dim,
 )
-from .pointwise import FUNCTIONS
 from .state import array_of, node_of
 from .tensor import Tensor, wrap_dim
 
@@ -61,9 +61,7 @@ def sort(
     return deliver_pair("sort", _sorted_pair(node, pair, grad_name), out)
 
 
-def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
-) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """Where the elements in order along `dim` are."""
     return sort(input, dim, descending)[1]
 
@@ -192,9 +190,7 @@ def histc(
             f"\"histogram_cpu\" not implemented for '{scalar_name(node.type.dtype)}'"
         )
     if bins <= 0:
-        raise RuntimeError(
-            f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0"
-        )
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     low, high = float(number_of(min)), float(number_of(max))
     if low > high:
         raise RuntimeError("torch.histc: max must be larger than min")
@@ -215,9 +211,7 @@ def _after(right: bool, side: str | None, name: str) -> bool:
     return right or side == "right"
 
 
-def _positions(
-    rows: Node, values: Any, right: bool, out_int32: bool, out: Tensor | None
-) -> Tensor:
+def _positions(rows: Node, values: Any, right: bool, out_int32: bool, out: Tensor | None) -> Tensor:
     number = number_of(values)
     if number is None:
         (rows, node), _ = promoted(rows, node_of(values))

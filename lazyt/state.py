@@ -57,8 +57,12 @@ NO_GRAD_VIEW_WRITE = (
     "moving both the view and the inplace either both inside the no_grad block (if you don't want the "
     "inplace to be tracked) or both outside (if you want the inplace to be tracked)."
 )
+OUTPUT_VIEW = "Output {} of {} is a view and is being modified inplace. "
+UNTRACKED_VIEW = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+)
 MULTI_VIEW_WRITE = (
-    "Output {index} of {name} is a view and is being modified inplace. This view is the output of a "
+    "This view is the output of a "
     "function that returns multiple views. Such functions do not allow the output views to be modified "
     "inplace. You should replace the inplace operation by an out-of-place one."
 )
@@ -161,13 +165,14 @@ class Leaf(Tag):
 
 
 class Written(Overwritten):
-    """A tracked write: which storage, and the version that was overwritten."""
+    """A tracked write: which storage, the version that was overwritten, and by which node."""
 
     __slots__ = ("storage", "version")
 
-    def __init__(self, storage: Storage, version: int):
+    def __init__(self, storage: Storage, version: int, by: Node | None = None):
         self.storage = storage
         self.version = version
+        self.by = id(by)
 
     def versions(self) -> tuple[int, int]:
         return self.version, self.storage.version
@@ -299,11 +304,20 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         if meta.untracked:
             raise RuntimeError(NO_GRAD_VIEW_WRITE)
         raise RuntimeError(VIEW_OF_LEAF_WRITE)
-    if meta.untracked and node_of(base).grad:
+    if node_of(base).grad:
+        check_view(meta)
+
+
+def check_view(meta: Meta) -> None:
+    """Raises for a view that must not take part in a tracked write."""
+    if meta.base is None:
+        return
+    if meta.multi is not None:
+        tracked = node_of(meta.base).grad and not meta.untracked
+        start = OUTPUT_VIEW.format(*meta.multi) if tracked else UNTRACKED_VIEW
+        raise RuntimeError(start + MULTI_VIEW_WRITE)
+    if meta.untracked:
         raise RuntimeError(NO_GRAD_VIEW_WRITE)
-    if meta.multi is not None and node_of(base).grad:
-        index, name = meta.multi
-        raise RuntimeError(MULTI_VIEW_WRITE.format(index=index, name=name))
 
 
 def shape_of(t: Tensor) -> tuple[int, ...]:
@@ -321,6 +335,9 @@ def write(t: Tensor, value: Node) -> None:
     meta = t._meta
     local = LOCAL
     before = local.grad
+    result = value
+    if before and value.grad and meta is not None:
+        check_view(meta)
     root = t if meta is None or meta.base is None else meta.base
     if root._storage is not storage:
         root = t  # the base went to other memory; its old views stay
@@ -355,7 +372,7 @@ def write(t: Tensor, value: Node) -> None:
     if record is not None and record.silent:
         old.after = stored
     else:
-        old.after = Written(storage, storage.version)
+        old.after = Written(storage, storage.version, result)
         storage.version += 1
     storage.node = stored
     t._node = t._seen = None  # type: ignore[assignment]

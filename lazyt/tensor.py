@@ -187,10 +187,16 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         meta = self._meta
-        return (meta is not None and meta.leaf) or node_of(self).grad != 0
+        if meta is not None and (meta.leaf or meta.untracked and meta.base.requires_grad):
+            return True
+        return node_of(self).grad != 0
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
+        if flag and not self.dtype.is_floating_point:
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         self.requires_grad_(flag)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -206,9 +212,7 @@ class Tensor:
                 "var_no_grad = var.detach()."
             )
         if requires_grad and not self.dtype.is_floating_point:
-            raise RuntimeError(
-                "only Tensors of floating point and complex dtype can require gradients"
-            )
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if requires_grad == leaf:
             return self
         if requires_grad and meta is not None and meta.inference and not LOCAL.inference:
@@ -315,7 +319,7 @@ class Tensor:
                 "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                 "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
-                "function in torch/optim/optimizer.py as a solution."
+                "function in torch/optim/optimizer.py as the solution."
             )
         own = self._own_meta()
         own.leaf = False

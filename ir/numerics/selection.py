@@ -1,6 +1,6 @@
 """Which of several equal elements a selection names: the algorithms PyTorch runs on a CPU.
 
-`topk`, `median` and `kthvalue` give the position of an element, and where elements are equal that
+`topk`, `kthvalue` and `mode` give the position of an element, and where elements are equal that
 position depends on the order of exchanges. It shows in printed results, so it is reproduced: the
 introselect, heap selection and introsort of libstdc++ (bits/stl_algo.h and bits/stl_heap.h, after
 Musser, "Introspective Sorting and Selection Algorithms", 1997), and the quickselect of "Numerical
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 Row = list[tuple[int, int]]
 
-_SMALL = 16  # runs up to this length are left to the insertion sort
+SMALL = 16  # runs up to this length are left to the insertion sort
 
 
 def _insertion_sort(row: Row, first: int, last: int) -> None:
@@ -81,7 +81,7 @@ def introsort(row: Row, count: int) -> None:
 
 
 def _introsort(row: Row, first: int, last: int, limit: int) -> None:
-    while last - first > _SMALL:
+    while last - first > SMALL:
         if limit == 0:
             _heap_select(row, first, last, last)
             _sort_heap(row, first, last)
@@ -185,3 +185,9 @@ def topk_order(row: Row, count: int) -> list[int]:
         nth_element(row, count - 1)
         introsort(row, count - 1)
     return [position for _, position in row[:count]]
+
+
+def sorted_order(row: Row) -> list[int]:
+    """Positions in the order that libstdc++'s (unstable) sort gives them."""
+    introsort(row, len(row))
+    return [position for _, position in row]

@@ -1,7 +1,7 @@
 """Order: sort, selection by rank, mode, unique elements. Nan counts as larger than everything.
 
 Everything rests on stable sorts, so that equal keys keep their order and results are the same on
-every run. Where `topk` and `kthvalue` choose among equal elements of a row that is not too long, they
+every run. Where `topk`, `kthvalue` and `mode` choose among equal elements of a row that is not too long, they
 choose the one PyTorch does (see `selection`), else the first. A
 stable *descending* sort is the mirrored ascending sort of the mirrored array: mirroring the result
 of an ascending sort alone would reverse equal keys.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .selection import Row, quick_select, topk_order
+from .selection import SMALL, Row, quick_select, sorted_order, topk_order
 
 # Rows longer than this name the first of equal elements.
 _LONGEST_SETTLED = 4096
@@ -63,8 +63,9 @@ def _settle(
     order: np.ndarray,
     tied: Callable[[np.ndarray], np.ndarray],
     choose: Callable[[Row], list[int]],
+    start: int = 0,
 ) -> None:
-    """Puts PyTorch's choice first in the sorted `order` of every row where equal elements compete.
+    """Puts PyTorch's choice, from `start` on, into the sorted `order` of rows where equals compete.
 
     tied: from (rows, extent - 1), whether neighbours in order are equal, which rows those are.
     """
@@ -78,12 +79,12 @@ def _settle(
         equal |= np.isnan(keys[..., 1:]) & np.isnan(keys[..., :-1])
     if not equal.any():
         return
-    for place in zip(*np.nonzero(tied(equal))):
+    for place in map(tuple, np.argwhere(tied(equal))):
         line = lines[place]
         ranks = np.empty(extent, np.int64)
         ranks[line] = np.concatenate([[0], np.cumsum(~equal[place])])
         chosen = choose(list(zip(ranks.tolist(), range(extent))))
-        line[: len(chosen)] = chosen
+        line[start : start + len(chosen)] = chosen
 
 
 def topk(
@@ -136,11 +137,9 @@ def kthvalue(
         quick_select(row, k - 1)
         return [row[k - 1][1]]
 
-    # The choice is put first, so that is where it is picked in rows with a choice.
-    before = order.copy()
-    _settle(x, axis, order, lambda equal: equal[..., max(k - 2, 0) : k].any(-1), choose)
-    settled = np.take(order, [0], axis) != np.take(before, [0], axis)
-    return _pick(x, axis, order, np.where(settled, 0, k - 1), keepdims)
+    tied = lambda equal: equal[..., max(k - 2, 0) : k].any(-1)
+    _settle(x, axis, order, tied, choose, k - 1)
+    return _pick(x, axis, order, _constant_rank(x, axis, k - 1), keepdims)
 
 
 def median(
@@ -175,6 +174,8 @@ def mode(x: np.ndarray, axis: int, keepdims: bool = False) -> tuple[np.ndarray, 
     before = (slice(None),) * axis + (slice(None, -1),)
     np.not_equal(values[after], values[before], out=starts[after])
     run = along - np.maximum.accumulate(starts * along, axis=axis)
+    if extent > SMALL and extent <= _LONGEST_SETTLED and not np.isnan(values).any():
+        _settle(x, axis, order, lambda equal: equal.any(-1), sorted_order)
     return _pick(x, axis, order, np.argmax(run, axis=axis, keepdims=True), keepdims)
 
 

@@ -384,7 +384,7 @@ def grad_fn_name(node: Node) -> str:
 
 def grad_fn_of(node: Node) -> Any:
     """The one GradFn object of a node."""
-    while node.op.name == "get" and node.src:
+    while node.op.name in ("get", "replaced") and node.src:
         node = node.src[0]
     tag = _tag(node)
     if tag.grad_fn is None:

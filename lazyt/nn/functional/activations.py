@@ -224,12 +224,12 @@ def _gelu_tanh(x: Node) -> Node:
 
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return FUNCTIONS["tanh"](input)
+    return input.tanh()  # type: ignore[attr-defined]
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-input))."""
-    return FUNCTIONS["sigmoid"](input)
+    return input.sigmoid()  # type: ignore[attr-defined]
 
 
 def softsign(input: Tensor) -> Tensor:

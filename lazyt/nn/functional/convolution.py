@@ -56,9 +56,9 @@ def _check_settings(stride: tuple, padding: tuple, dilation: tuple, groups: int)
 
 
 def _check_operands(name: str, input: Any, weight: Any, bias: Any) -> None:
-    if isinstance(input, Tensor) and isinstance(weight, Tensor):
-        if bias is None or isinstance(bias, Tensor):
-            return
+    fine = isinstance(input, Tensor) and isinstance(weight, Tensor)
+    if fine and (bias is None or isinstance(bias, Tensor)):
+        return
     kinds = ["Tensor" if isinstance(t, Tensor) else type(t).__name__ for t in (input, weight)]
     if bias is not None:
         kinds.append("Tensor" if isinstance(bias, Tensor) else type(bias).__name__)

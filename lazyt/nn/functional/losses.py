@@ -81,11 +81,10 @@ def _check_batch(x: Node, t: Node) -> None:
 def _target(x: Node, t: Node, ignore: int) -> Node:
     """The target as int64, checked as far as it is known."""
     dtype = t.type.dtype
-    if dtype is not int64:
-        if dtype is not uint8:
-            raise RuntimeError(
-                f"expected target dtype to be Long or Byte, but got {scalar_name(dtype)}"
-            )
+    if dtype is not int64 and dtype is not uint8:
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {scalar_name(dtype)}"
+        )
     if t.value is not None:
         check_classes(t.value, x.type.shape[1 if len(x.type.shape) > 1 else 0], ignore)
     t = cast(t, int64)
@@ -181,15 +180,17 @@ def cross_entropy(
 
     target: class numbers (), (N,) or (N, *S); or probabilities in the shape of the scores.
     label_smoothing: how much of every target is spread evenly over the classes.
-    Errors: as `nll_loss`; RuntimeError for a smoothing outside [0, 1].
+    Errors: as `nll_loss`; RuntimeError for a smoothing above 1.
     """
     if size_average is not None or reduce is not None:
         reduction = reduction_of(size_average, reduce, reduction)
     x = tensor_node(input, "cross_entropy_loss")
     t = tensor_node(target, "cross_entropy_loss", "target", 2)
     check_reduction(reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    if label_smoothing > 1.0:
+        raise RuntimeError(
+            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
+        )
     axis = 1 if len(x.type.shape) > 1 else 0
     if t.type.shape == x.type.shape and t.type.dtype.is_floating_point:
         if ignore_index >= 0:
@@ -201,7 +202,7 @@ def cross_entropy(
     own = _target(x, t, ignore_index)
     w = None if weight is None else _class_weight(x, weight)
     loss = _nll(scores, own, w, ignore_index, reduction)
-    if label_smoothing:
+    if label_smoothing > 0.0:
         loss = _smoothed(loss, scores, own, w, axis, ignore_index, reduction, label_smoothing)
     return wrap(loss)
 
@@ -212,7 +213,7 @@ def _of_probabilities(
     classes = x.type.shape[axis]
     scores = compute_softmax(x, axis, None, True)
     t = cast(t, x.type.dtype)
-    if smoothing:
+    if smoothing > 0.0:
         t = add(mul(t, 1.0 - smoothing), smoothing / classes)
     product = mul(scores, t)
     if w is not None:

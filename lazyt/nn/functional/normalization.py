@@ -308,6 +308,7 @@ def group_norm(
     w, b = _optional(weight), _optional(bias)
     for word, node in (("weight", w), ("bias", b)):
         if node is not None and node.type.shape != shape[1:2]:
+            node = w if w is not None else node  # as PyTorch has it, also for the bias
             raise RuntimeError(
                 f"Expected {word} to be a vector of size equal to the number of channels in input, "
                 f"but got {word} of shape {list(node.type.shape)} and input of shape {list(shape)}"

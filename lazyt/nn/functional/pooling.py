@@ -115,6 +115,14 @@ def _check_windows(
             raise RuntimeError(f"{name}() Invalid computed output size: {sizes[0]}")
         plane = (shape[-rank - 1], *shape[-rank:])
         got = (shape[-rank - 1], *(max(s, 0) for s in sizes))
+        if name == "avg_pool3d":
+            raise RuntimeError(
+                "input image ("
+                + " ".join(f"{a}: {n}" for a, n in zip("THW", shape[-3:]))
+                + ") smaller than kernel size ("
+                + " ".join(f"k{a}: {n}" for a, n in zip("THW", kernel))
+                + ")"
+            )
         if name == "avg_pool1d":
             plane, got = (shape[-2], 1, shape[-1]), (shape[-2], 1, max(sizes[0], 0))
         raise RuntimeError(

@@ -95,11 +95,10 @@ class _NormBase(Module):
     ) -> None:
         version = local_metadata.get("version", None)
         key = prefix + "num_batches_tracked"
-        if (version is None or version < 2) and self.track_running_stats:
-            # Files of before that buffer existed.
-            if key not in state_dict:
-                own = self.num_batches_tracked
-                state_dict[key] = own if own is not None else tensor(0, dtype=int64)
+        old = version is None or version < 2  # of before that buffer existed
+        if old and self.track_running_stats and key not in state_dict:
+            own = self.num_batches_tracked
+            state_dict[key] = own if own is not None else tensor(0, dtype=int64)
         super()._load_from_state_dict(
             state_dict,
             prefix,
