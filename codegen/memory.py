@@ -42,10 +42,6 @@ class MemoryPlan:
     dies_after: dict[Value, list[Value]] = field(default_factory=dict)
 
 
-def root_of(v: Value, roots: dict[Value, Value]) -> Value:
-    return roots.get(v, v)
-
-
 def group_roots(graph: Graph) -> dict[Value, Value]:
     """For every view, the value whose memory it shows."""
     roots: dict[Value, Value] = {}

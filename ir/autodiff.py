@@ -231,6 +231,7 @@ def differentiate(
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
     asked = set(inputs or ())
+    needed = None if wanted is None else wanted | asked
     leaves: list[tuple[Node, Node]] = []
     found: dict[Node, Node] = {}
     visited: list[Node] = []
@@ -257,7 +258,7 @@ def differentiate(
             if wanted is not None and n not in wanted:
                 continue
             local.origin = (n.code, n.line)
-            _backward_of(n, g, cotangents, wanted)
+            _backward_of(n, g, cotangents, needed)
             visited.append(n)
     finally:
         local.grad, local.origin = before
@@ -295,8 +296,8 @@ def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:
     return g
 
 
-def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
-    """Applies the vjp of one node and adds its results to the operands' cotangents."""
+def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
+    """Applies the vjp of one node and adds its results to the cotangents of the (needed) operands."""
     if n.grad == FREED:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op
@@ -310,7 +311,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, wanted: set | None) -> None:
     vjp = op.vjp
     table = vjp.__class__ is tuple
     for i, s in enumerate(src):
-        if s.__class__ is not Node or not s.grad:
+        if s.__class__ is not Node or not s.grad or (needed is not None and s not in needed):
             continue
         rule = (vjp[i] if i < len(vjp) else None) if table else vjp
         if rule is None:

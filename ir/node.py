@@ -88,6 +88,7 @@ class Tracer(threading.local):
         self.limit = FLUSH_NODES
         self.urgent = False
         self.origin: tuple | None = None
+        TRACERS[:] = [entry for entry in TRACERS if entry[1] or entry[0].is_alive()]
         TRACERS.append((threading.current_thread(), self.trace))
 
 

@@ -14,12 +14,14 @@ from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, in
 from .node import Node
 from .numerics import elementwise as forms
 from .numerics.cast import arange, cast_array
+from .numerics.select import select
 from .numerics.special import erf, erfinv
 from .opdef import Op, provide
 from .types import TensorType, broadcast_shapes
 
 provide(
     cast=cast_array,
+    select=select,
     floor_divide=forms.floor_divide,
     remainder=forms.remainder,
     fmod=forms.fmod,
@@ -384,7 +386,7 @@ def _where_type(src: tuple, arg: tuple) -> TensorType:
 
 where = Op(
     "where",
-    "np.where({0}, {1}, {2})",
+    "select({0}, {1}, {2}, out={out})",
     kind="elementwise",
     vjp=(None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
     infer=_where_type,

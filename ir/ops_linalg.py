@@ -1,8 +1,9 @@
 """Matrix products, convolutions and pooling.
 
 `matmul` multiplies the last two axes and broadcasts the others; as in NumPy a vector on the left
-counts as a row, one on the right as a column, and the result lacks that axis. The three convolutions are each other's derivatives, so any order of differentiation stays
-within them (a transposed convolution is `conv_input`).
+counts as a row, one on the right as a column, and the result lacks that axis. The three
+convolutions are each other's derivatives, so any order of differentiation stays within them (a
+transposed convolution is `conv_input`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import math
 
 from .node import Node
 from .numerics import conv as convolutions
+from .numerics import matmul as products
 from .numerics import pool as pooling
-from .numerics.matmul import matmul_arrays
 from .opdef import Op, provide
 from .ops_elementwise import neg
 from .ops_reduce import get
@@ -29,7 +30,8 @@ provide(
     max_pool_gather=pooling.max_pool_gather,
     avg_pool=pooling.avg_pool,
     avg_pool_grad=pooling.avg_pool_grad,
-    matmul=matmul_arrays,
+    matmul=products.matmul_arrays,
+    inverse=products.inverse,
 )
 
 
@@ -46,7 +48,7 @@ def _matmul_type(src: tuple, arg: tuple) -> TensorType:
 
 
 def _as_matrices(a: Node, b: Node, g: Node) -> tuple[Node, Node, Node]:
-    """The operands and the cotangent with vectors lifted to a row on the left, a column on the right."""
+    """Operands and cotangent, a vector on the left lifted to a row, on the right to a column."""
     (m, n), shape = _vectors(a, b), g.type.shape
     if n:
         b, shape = reshape(b, (*b.type.shape, 1)), (*shape, 1)
@@ -66,7 +68,7 @@ def _matmul_left(g, y, a, b):
 
 
 def _matmul_right(g, y, a, b):
-    """a^T @ g; against one matrix, a stack is one product of tall matrices and no sum of a stack."""
+    """a^T @ g; a stack against one matrix is one product of tall matrices, not a sum of many."""
     lifted, _, g = _as_matrices(a, b, g)
     if len(b.type.shape) <= 2 and len(lifted.type.shape) > 2:
         rows = math.prod(lifted.type.shape[:-1])
@@ -102,7 +104,7 @@ matmul = Op(
 )
 inverse = Op(
     "inverse",
-    "np.linalg.inv({0})",
+    "inverse({0})",
     kind="opaque",
     raising="always",
     infer=lambda src, arg: src[0].type,
@@ -265,7 +267,8 @@ avg_pool = Op(
 )
 avg_pool_grad = Op(
     "avg_pool_grad",
-    "avg_pool_grad({0}, {spatial}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, {divisor})",
+    "avg_pool_grad({0}, {spatial}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, "
+    "{divisor})",
     kind="opaque",
     fields=("spatial", *_AVERAGE),
     infer=lambda src, arg: src[0].type.with_shape(
@@ -278,4 +281,3 @@ avg_pool_grad = Op(
         (((2, 3, 2),), ((5,), (3,), (2,), (0,), False, True, 4)),
     ],
 )
-

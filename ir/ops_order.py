@@ -53,6 +53,10 @@ searchsorted = Op(
     kind="opaque",
     fields=("right", "narrow"),
     infer=_position_type,
+    samples=lambda: [
+        (([0.5, 1.0, 2.5], (2, 3)), (False, False)),
+        (([[0.5, 1.0], [-1.0, 0.0]], (2, 3)), (True, True)),
+    ],
 )
 
 
@@ -67,6 +71,7 @@ histogram = Op(
     raising="always",
     fields=("bins", "low", "high"),
     infer=_histogram_type,
+    samples=lambda: [(((7,),), (4, -2.0, 2.0)), (((0,),), (2, 0.0, 1.0))],
 )
 
 __all__: list[Any] = ["histogram", "median_value", "nanmedian", "searchsorted"]

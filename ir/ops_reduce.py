@@ -152,9 +152,7 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
     return flip_(scanned, arg=((last,),)) if backwards else scanned
 
 
-prod = reduction(
-    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,)
-)
+prod = reduction("prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,))
 
 
 def _extreme_vjp(g, y, x):
@@ -194,7 +192,8 @@ def _var_vjp(g, y, x):
     spread = widened(g, y, x)
     if count <= correction:
         # Nothing to divide by: as in PyTorch nan at the mean itself and infinite elsewhere.
-        return mul(spread, where(eq(x, mean), float("nan"), full(x.type.shape, math.inf, x.type.dtype)))
+        infinite = full(x.type.shape, math.inf, x.type.dtype)
+        return mul(spread, where(eq(x, mean), math.nan, infinite))
     return mul(mul(spread, 2.0 / (count - correction)), sub(x, mean))
 
 
@@ -203,21 +202,26 @@ def _std_vjp(g, y, x):
     return _var_vjp(halved, y, x)
 
 
-def _spread(name: str, numpy: str, vjp: Any) -> Op:
+def _spread(name: str, numpy: str, vjp: Any, whole: bool = False) -> Op:
+    some = [] if whole else [(((3, 4),), ((1,), False, 1))]
     return reduction(
         name,
         numpy,
         fields=("axes", "keep", "correction"),
         vjp=(vjp,),
-        samples=lambda: [(((3, 4),), ((1,), False, 1)), (((3, 4),), ((0, 1), True, 0))],
+        samples=lambda: [*some, (((3, 4),), ((0, 1), True, 0)), (((5,),), ((0,), False, 1))],
     )
 
 
 var = _spread("var", "var({0}, {axes}, {correction}, {keep})", _var_vjp)
 std = _spread("std", "std({0}, {axes}, {correction}, {keep})", _std_vjp)
-# About the mean as it comes out in the dtype, which is how PyTorch's var and std of everything round.
-var_whole = _spread("var_whole", "var({0}, {axes}, {correction}, {keep}, whole=True)", _var_vjp)
-std_whole = _spread("std_whole", "std({0}, {axes}, {correction}, {keep}, whole=True)", _std_vjp)
+# About the mean as it comes out in the dtype: how PyTorch's var and std of everything round.
+var_whole = _spread(
+    "var_whole", "var({0}, {axes}, {correction}, {keep}, whole=True)", _var_vjp, whole=True
+)
+std_whole = _spread(
+    "std_whole", "std({0}, {axes}, {correction}, {keep}, whole=True)", _std_vjp, whole=True
+)
 
 
 def _norm_vjp(g, y, x):
@@ -274,7 +278,7 @@ get_ = Op(
     fields=("index",),
     infer=lambda src, arg: src[0].type[arg[0]],
     vjp=(lambda g, y, x: g,),
-    samples=lambda: [],  # its operand is a node of several results: their samples include it
+    samples=list,  # its operand is a node of several results: their samples include it
 )
 
 
@@ -398,7 +402,7 @@ cumsum = Op(
 
 
 def _cumprod_vjp(g, y, x):
-    """Quadratic in the scanned extent but exact at zeros: d y_j / d x_i = prod of x_k, k <= j, k != i."""
+    """Quadratic in the extent but exact at zeros: d y_j / d x_i = prod of x_k, k <= j, k != i."""
     from .ops_shape import cat_, permute
 
     axis = y.arg[0]
@@ -516,5 +520,3 @@ logsumexp = reduction(
 def _finite(y: Node) -> Node:
     # A row of -inf has weight 0 everywhere, not nan.
     return where(eq(y, float("-inf")), 0.0, y)
-
-

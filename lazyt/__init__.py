@@ -40,6 +40,7 @@ from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
 from lazyt.settings import *  # noqa: E402, F403
 from lazyt.size import Size as Size  # noqa: E402
 from lazyt import random as random  # noqa: E402
+from lazyt import extremes as _extremes  # noqa: E402, F401
 from lazyt import reductions as _reductions  # noqa: E402, F401
 from lazyt import indexing as _indexing  # noqa: E402, F401
 from lazyt.inspect import dump as dump  # noqa: E402
@@ -56,6 +57,8 @@ from lazyt import return_types as return_types  # noqa: E402
 from lazyt import scans as _scans  # noqa: E402, F401
 from lazyt import sorting as _sorting  # noqa: E402, F401
 from lazyt import softmax as _softmax  # noqa: E402, F401
+from lazyt import assignment as _assignment  # noqa: E402, F401
+from lazyt import draws as _draws  # noqa: E402, F401
 from lazyt.tensor import Tensor as Tensor  # noqa: E402
 from lazyt.torch_names import install_importer_finder as _install  # noqa: E402
 

@@ -21,7 +21,7 @@ from .matrix_products import check_batches, compute_matmul, operands
 from .pointwise import FUNCTIONS
 from .state import node_of, shape_of
 from .tensor import Tensor, wrap_dim
-from .views import diagonal, permute, reshape, unsqueeze
+from .views import diagonal, permute, reshape, squeeze, unsqueeze
 
 # --- tensordot ------------------------------------------------------------------------------------
 
@@ -58,8 +58,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     for i, (p, q) in enumerate(zip(*axes)):
         if left[p] != right[q]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {left[p]} in dim {first[i]} "
-                f"and second has size {right[q]} in dim {second[i]}"
+                f"contracted dimensions need to match, but first has size {left[p]} in dim "
+                f"{first[i]} and second has size {right[q]} in dim {second[i]}"
             )
     kept = (
         [i for i in range(len(left)) if i not in axes[0]],
@@ -170,8 +170,8 @@ def _spelled(tensors: list[Tensor], terms: list[list[str]]) -> tuple[list[list[A
             )
         if named > rank:
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({named}) is more than the number "
-                f"of dimensions ({rank}) for operand {k}"
+                f"einsum(): the number of subscripts in the equation ({named}) is more than the "
+                f"number of dimensions ({rank}) for operand {k}"
             )
         covered = rank - named
         widest = max(widest, covered)
@@ -183,7 +183,7 @@ def _spelled(tensors: list[Tensor], terms: list[list[str]]) -> tuple[list[list[A
 
 
 def _output(terms: list[list[Any]], output: list[str] | None, widest: int) -> list[Any]:
-    """The labels of the result: as given, or the ellipsis and what occurs once, in alphabetic order."""
+    """The labels of the result: as given, or the ellipsis and then what occurs once, sorted."""
     covered = list(range(-widest, 0))
     counts: dict[Any, int] = {}
     for term in terms:
@@ -220,8 +220,8 @@ def _without_repeats(t: Tensor, term: list[Any], k: int) -> tuple[Tensor, list[A
             shape = shape_of(t)
             if shape[i] != shape[j]:
                 raise RuntimeError(
-                    f"einsum(): subscript {term[i]} is repeated for operand {k} but the sizes don't "
-                    f"match, {shape[i]} != {shape[j]}"
+                    f"einsum(): subscript {term[i]} is repeated for operand {k} but the sizes "
+                    f"don't match, {shape[i]} != {shape[j]}"
                 )
             t = diagonal(t, 0, j, i)
             label = term[i]
@@ -240,8 +240,8 @@ def _extents(tensors: list[Tensor], terms: list[list[Any]]) -> dict[Any, int]:
             have = sizes.get(label, 1)
             if n != have and n != 1 and have != 1:
                 raise RuntimeError(
-                    f"einsum(): subscript {label if isinstance(label, str) else ELLIPSIS} has size {n} "
-                    f"for operand {k} which does not broadcast with previously seen size {have}"
+                    f"einsum(): subscript {label if isinstance(label, str) else ELLIPSIS} has size "
+                    f"{n} for operand {k} which does not broadcast with previously seen size {have}"
                 )
             sizes[label] = n if have == 1 else have
     return sizes
@@ -268,6 +268,11 @@ def _summed(t: Tensor, term: list[Any], needed: set) -> tuple[Tensor, list[Any]]
     return FUNCTIONS["sum"](t, axes, dtype=t.dtype), [s for s in term if s in needed]
 
 
+def _dropped(t: Tensor, term: list[Any], label: Any) -> tuple[Tensor, list[Any]]:
+    """Without a dimension of extent 1."""
+    return squeeze(t, term.index(label)), [s for s in term if s != label]
+
+
 def _contract(
     a: Tensor, left: list[Any], b: Tensor, right: list[Any], needed: set
 ) -> tuple[Tensor, list[Any]]:
@@ -278,10 +283,10 @@ def _contract(
     # An extent of 1 broadcasts, so that its label can be summed alone first.
     for s in [s for s in common if s not in needed and extent[s] != other[s]]:
         if extent[s] == 1:
-            a, left = a.squeeze(left.index(s)), [u for u in left if u != s]  # type: ignore[attr-defined]
+            a, left = _dropped(a, left, s)
             b, right = _summed(b, right, {*right} - {s})
         else:
-            b, right = b.squeeze(right.index(s)), [u for u in right if u != s]  # type: ignore[attr-defined]
+            b, right = _dropped(b, right, s)
             a, left = _summed(a, left, {*left} - {s})
         common.remove(s)
     contracted = [s for s in common if s not in needed]
@@ -315,8 +320,8 @@ def _check_scalar_types(a: Tensor, b: Tensor) -> None:
 
 
 def einsum(*args: Any) -> Tensor:
-    """Sums of products in Einstein's notation: `einsum(equation, *operands)`, or operands and lists of
-    labels in turn. `...` stands for dimensions that broadcast.
+    """Sums of products in Einstein's notation: `einsum(equation, *operands)`, or operands and lists
+    of labels in turn. `...` stands for dimensions that broadcast.
 
     Errors: RuntimeError where the equation and the operands do not fit.
     """

@@ -28,6 +28,7 @@ from lazyt.ir.ops_index import scatter_reduce as scatter_reduce_op
 from lazyt.ir.ops_shape import copy, expand, reshape, slice_, strided_update_
 from lazyt.ir.types import broadcast_shapes, contiguous_strides
 
+from .assignment import check_sources, masked_put, put_at
 from .dispatch import (
     check_writable,
     coerce,
@@ -39,7 +40,7 @@ from .dispatch import (
     update,
     wrap,
 )
-from .indexing import check_sources, index_nodes, masked_put, put_at, read_slice
+from .keys import index_nodes, read_slice
 from .pointwise import FUNCTIONS, public
 from .state import array_of, node_of
 from .tensor import Tensor, wrap_dim
@@ -229,9 +230,7 @@ def _vector(index: Tensor, name: str, message: str) -> Node:
     return at if at.type.shape else reshape(at, (1,))
 
 
-def index_select(
-    input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None
-) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The positions of a dimension that a vector of indices names, in its order."""
     node = node_of(tensor(input, "index_select"))
     shape = node.type.shape
@@ -337,9 +336,7 @@ def compute_index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Nod
 # --- index_put, take, put -------------------------------------------------------------------------
 
 
-def compute_index_put(
-    self: Tensor, indices: Any, values: Tensor, accumulate: bool = False
-) -> Node:
+def compute_index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Node:
     """`self` with `values` at index tensors or masks of its leading dimensions.
 
     With `accumulate` the values are added, also where an index stands several times.
@@ -358,9 +355,7 @@ def compute_index_put(
         advanced.append((axis, item))
         axis += item.dim() if mask else 1
     if axis > self.dim():
-        raise IndexError(
-            f"too many indices for tensor of dimension {self.dim()} (got {axis})"
-        )
+        raise IndexError(f"too many indices for tensor of dimension {self.dim()} (got {axis})")
     if not accumulate:
         node = masked_put(self, advanced, values)
         if node is not None:
@@ -399,8 +394,10 @@ def take_along_dim(
     """`gather`, where the other dimensions broadcast; without `dim`, of all elements in order."""
     node, at = node_of(input), node_of(indices)
     if at.type.dtype is not dtypes.int64:
-        raise RuntimeError("torch.take_along_dim(): dtype of indices should be Long but got "
-                           f"{scalar_name(at.type.dtype)}")
+        raise RuntimeError(
+            "torch.take_along_dim(): dtype of indices should be Long but got "
+            f"{scalar_name(at.type.dtype)}"
+        )
     if dim is None:
         flat = reshape(node, (node.type.numel,))
         at = reshape(at, (at.type.numel,))
@@ -471,8 +468,10 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
     node, value = node_of(self), node_of(tensor(source, "masked_scatter", "source", 3))
     chosen = node_of(tensor(mask, "masked_scatter", "mask", 2))
     if chosen.type.dtype is not dtypes.bool_:
-        raise RuntimeError("masked_scatter_ only supports boolean masks, but got mask with dtype "
-                           f"{scalar_name(chosen.type.dtype)}")
+        raise RuntimeError(
+            "masked_scatter_ only supports boolean masks, but got mask with dtype "
+            f"{scalar_name(chosen.type.dtype)}"
+        )
     if value.type.dtype is not node.type.dtype:
         raise RuntimeError(
             "masked_scatter: expected self and source to have same dtypes but got "

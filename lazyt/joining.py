@@ -1,7 +1,7 @@
 """Several tensors as one: cat, stack and their relatives; grids and products of index sets.
 
-    cat([a, b], 0)       one below the other: a primitive, PyTorch's CatBackward0
-    stack([a, b], 0)     cat of what has got a new dimension
+cat([a, b], 0)       one below the other: a primitive, PyTorch's CatBackward0
+stack([a, b], 0)     cat of what has got a new dimension
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import cat_, reshape, strided_update_
-
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
 from .dispatch import data_node, deliver, tagged, wrap
@@ -68,7 +67,9 @@ def promoted_nodes(tensors: Sequence[Tensor]) -> list[Node]:
 # --- cat and stack --------------------------------------------------------------------------------
 
 
-def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+def cat(
+    tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
+) -> Tensor:
     """The tensors one after another along a dimension they already have.
 
     Shapes agree in the other dimensions; empty tensors of one dimension do not count. The dtype is the
@@ -184,7 +185,9 @@ def block_diag(*tensors: Any) -> Tensor:
     """The matrices along the diagonal of a matrix of zeros; vectors count as rows."""
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}"
+            )
         if t.dim() > 2:
             raise RuntimeError(
                 "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input "
@@ -214,7 +217,9 @@ def broadcast_shapes(*shapes: Any) -> Size:
             result = broadcast_pair(result, extents)
         except RuntimeError:
             position = next(
-                -k for k, (n, m) in enumerate(zip(result[::-1], extents[::-1]), 1) if n != m and m != 1
+                -k
+                for k, (n, m) in enumerate(zip(result[::-1], extents[::-1]), 1)
+                if n != m and m != 1
             )
             raise RuntimeError(
                 f"Attempting to broadcast a dimension of length {extents[position]} at {position}! "

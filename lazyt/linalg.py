@@ -7,6 +7,7 @@ from typing import Any
 from lazyt.ir import ops_linalg as lin
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
+from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy
 
 from .creation import PUBLIC as _CREATION
@@ -35,10 +36,6 @@ __all__ = [
 ]
 
 
-class LinAlgError(RuntimeError):
-    """A matrix that the operation is not defined for."""
-
-
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of two dimensions (the last two), as the last one."""
     return _diagonal(A, offset, dim1, dim2)
@@ -62,8 +59,8 @@ def _check_square(node: Node, name: str) -> None:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
     if shape[-1] != shape[-2]:
         raise RuntimeError(
-            f"{name}: A must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} "
-            "matrices"
+            f"{name}: A must be batches of square matrices, but they are {shape[-2]} by "
+            f"{shape[-1]} matrices"
         )
 
 

@@ -21,9 +21,9 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.types import broadcast_shapes
 
+from .dims import c_name, numbered
 from .dispatch import deliver, scalar_name, tagged, update, wrap
 from .pointwise import public
-from .reductions import c_name, numbered
 from .state import check_writable, node_of
 from .tensor import Tensor
 from .views import expand
@@ -93,8 +93,8 @@ def check_dot(a: Node, b: Node, name: str = "dot") -> None:
         )
     if first != second:
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{first[0]}] and src [{second[0]}] to have the "
-            f"same number of elements, but got {first[0]} and {second[0]} elements respectively"
+            f"inconsistent tensor size, expected tensor [{first[0]}] and src [{second[0]}] to have "
+            f"the same number of elements, but got {first[0]} and {second[0]} elements respectively"
         )
     _not_for_bool(a, "dot")
 
@@ -104,12 +104,13 @@ def check_batches(a: Node, b: Node, batch: int, rows: tuple[int, int]) -> None:
     inner = a.type.shape[-1]
     if rows != (batch, inner):
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {inner}] but "
-            f"got: [{rows[0]}, {rows[1]}]."
+            f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {inner}] "
+            f"but got: [{rows[0]}, {rows[1]}]."
         )
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(a.type.dtype)} but found {scalar_name(b.type.dtype)}"
+            f"expected scalar type {scalar_name(a.type.dtype)} but found "
+            f"{scalar_name(b.type.dtype)}"
         )
     _not_for_bool(a, "bmm")
 
@@ -343,8 +344,8 @@ def _check_fits(self: Tensor, shape: tuple[int, ...]) -> None:
     have = node_of(self).type.shape
     if have != shape:
         raise RuntimeError(
-            f"Bad in-place call: input tensor size {list(have)} and output tensor size {list(shape)} "
-            "should match"
+            f"Bad in-place call: input tensor size {list(have)} and output tensor size "
+            f"{list(shape)} should match"
         )
 
 

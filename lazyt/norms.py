@@ -17,9 +17,9 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, reshape
 
+from .dims import axes_of, input_node, publish
 from .dispatch import deliver, number_of, promoted, scalar_name, tagged, wrap
 from .pointwise import compute_sub
-from .reductions import axes_of, input_node, publish
 from .tensor import Tensor, wrap_dim
 
 Axes = tuple[int, ...]
@@ -34,8 +34,8 @@ def compute_norm(x: Node, p: float, axes: Axes, keepdim: bool) -> Node:
                 shown = "inf" if p == math.inf else f"{p:g}"
                 what = "tensor" if len(axes) == len(shape) else f"dimension {axis}"
                 raise RuntimeError(
-                    f"linalg.vector_norm cannot compute the {shown} norm on an empty {what} because "
-                    "the operation does not have an identity"
+                    f"linalg.vector_norm cannot compute the {shown} norm on an empty {what} "
+                    "because the operation does not have an identity"
                 )
     arg = (axes, keepdim)
     if p == 2:

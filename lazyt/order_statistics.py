@@ -13,8 +13,7 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, expand, inverse, permute, reshape
 
-from .dispatch import deliver, number_of, tagged
-from .reductions import (
+from .dims import (
     check_nonempty,
     deliver_pair,
     input_node,
@@ -23,6 +22,7 @@ from .reductions import (
     publish,
     selected,
 )
+from .dispatch import deliver, number_of, tagged
 from .state import array_of, node_of
 from .tensor import Tensor
 
@@ -47,8 +47,8 @@ def _median(name: str, ignore_nan: bool, along: Any) -> Any:
     function.__name__ = function.__qualname__ = name
     without = " without counting nan" if ignore_nan else ""
     function.__doc__ = (
-        f"The lower median{without}: of all elements (ties share the gradient), or along `dim` with "
-        "its position."
+        f"The lower median{without}: of all elements (ties share the gradient), or along `dim` "
+        "with its position."
     )
     return function
 
@@ -156,8 +156,8 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
             raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
         if interpolation not in _INTERPOLATIONS:
             raise RuntimeError(
-                f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
-                f"but got {interpolation}"
+                f"{name}() interpolation must be one of linear, lower, higher, midpoint or "
+                f"nearest, but got {interpolation}"
             )
         fractions, single = _fractions(q, dtype, name)
         shape = node.type.shape
@@ -184,7 +184,9 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
 
     function.__name__ = function.__qualname__ = name
     without = " of the elements that are not nan" if ignore_nan else ""
-    function.__doc__ = f"The quantiles{without} for a probability or a vector of them, along `dim` or of everything."
+    function.__doc__ = (
+        f"The quantiles{without} for one probability or a vector of them, along `dim` or of all."
+    )
     return function
 
 

@@ -108,7 +108,8 @@ def linalg_cross(
         )
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(a.type.dtype)} but found {scalar_name(b.type.dtype)}"
+            f"expected scalar type {scalar_name(a.type.dtype)} but found "
+            f"{scalar_name(b.type.dtype)}"
         )
     broadcast_shapes(left, right)
     forward = ops.mul(_rotated(a, 1, axis), _rotated(b, 2, axis))
@@ -170,7 +171,7 @@ def cdist(
     p: float = 2.0,
     compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
 ) -> Tensor:
-    """The p-norms of the differences of every row of `x1` and every row of `x2`; stacks broadcast."""
+    """The p-norms of the differences of each row of `x1` and each row of `x2`; stacks broadcast."""
     a, b = operands("cdist", x1=x1, x2=x2)
     left, right = a.type.shape, b.type.shape
     for node, name in ((a, "X1"), (b, "X2")):
@@ -190,7 +191,8 @@ def cdist(
             )
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(a.type.dtype)} but found {scalar_name(b.type.dtype)}"
+            f"expected scalar type {scalar_name(a.type.dtype)} but found "
+            f"{scalar_name(b.type.dtype)}"
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")

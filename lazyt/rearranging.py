@@ -11,19 +11,18 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import cast, full
+from lazyt.ir.ops_elementwise import full
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_rearrange import repeat_each_, roll_, tile_, tril_, triu_
 from lazyt.ir.ops_shape import copy, flip_, permute, reshape, strided_update_
 from lazyt.ir.types import contiguous_strides
 
-from .dispatch import check_writable, data_node, deliver, scalar_name, tagged, update, wrap
+from .dispatch import check_writable, data_node, deliver, tagged, update, wrap
 from .joining import cat
-from .pointwise import FUNCTIONS, public
+from .pointwise import public
 from .state import array_of, node_of, shape_of
 from .tensor import Tensor, wrap_dim
-from .views import as_strided, diagonal, ints
-from .views import slice_view
+from .views import as_strided, diagonal, ints, slice_view
 
 # --- repetition -----------------------------------------------------------------------------------
 

@@ -11,10 +11,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import copy, reshape
 
-from .dispatch import deliver, fit_dtype, scalar_name, tagged, update
-from .pointwise import FUNCTIONS
-from .reductions import (
-    accumulated,
+from .dims import (
     at_least_vector,
     deliver_pair,
     input_node,
@@ -22,6 +19,9 @@ from .reductions import (
     numpy_words,
     one_dim,
 )
+from .dispatch import deliver, fit_dtype, scalar_name, tagged, update
+from .pointwise import FUNCTIONS
+from .reductions import accumulated
 from .state import check_writable
 from .tensor import Tensor
 

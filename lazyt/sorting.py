@@ -21,9 +21,7 @@ from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
 
-from .dispatch import deliver, from_array, number_of, promoted, scalar_name, wrap
-from .pointwise import FUNCTIONS
-from .reductions import (
+from .dims import (
     at_least_vector,
     deliver_pair,
     input_node,
@@ -31,6 +29,8 @@ from .reductions import (
     numpy_words,
     one_dim,
 )
+from .dispatch import deliver, from_array, number_of, promoted, scalar_name, wrap
+from .pointwise import FUNCTIONS
 from .state import array_of, node_of
 from .tensor import Tensor, wrap_dim
 
@@ -124,8 +124,8 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The different elements (or slices along `dim`) in order; with them, where each element went and
-    how often each occurs. Computed at once, as the result's shape depends on the values."""
+    """The different elements (or slices along `dim`) in order; with them, where each element went
+    and how often each occurs. Computed at once, as the result's shape depends on the values."""
     node = input_node(input, "unique")
     axis = _axis(dim, len(node.type.shape))
     results = ordering.unique(array_of(input), axis)
@@ -183,7 +183,7 @@ def histc(
     *,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Counts of the elements in equal parts of [min, max]; of their own range where both are equal."""
+    """Counts of the elements in equal parts of [min, max]; of their range where both are equal."""
     node = input_node(input, "histc")
     if node.type.dtype.category != FLOATING:
         raise NotImplementedError(
@@ -205,8 +205,8 @@ def _after(right: bool, side: str | None, name: str) -> bool:
         raise RuntimeError(f"torch.{name}(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
         raise RuntimeError(
-            f"torch.{name}(): side and right can't be set to opposites, got side of left while right "
-            "was True"
+            f"torch.{name}(): side and right can't be set to opposites, got side of left while "
+            "right was True"
         )
     return right or side == "right"
 
@@ -247,8 +247,9 @@ def searchsorted(
             )
     elif len(shape) != 1:
         raise RuntimeError(
-            "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension "
-            f"is 1, but we got boundaries tensor dim({len(shape)}) and input value's dim(0) numel(1)"
+            "torch.searchsorted(): input value can be a scalar only when boundaries tensor "
+            f"dimension is 1, but we got boundaries tensor dim({len(shape)}) and input value's "
+            "dim(0) numel(1)"
         )
     if sorter is not None:
         rows = gather(rows, node_of(sorter), arg=(len(shape) - 1,))

@@ -90,7 +90,7 @@ class Meta:
     base, recipe: a view's root handle and the steps (op, arg, numbers) that lead from its value; without
         a base the recipe starts at the storage (detached views, in-place transposes).
     origin: the steps from the storage to the base as it was when the view was made.
-    offset, strides: where the view lies in the storage, in elements; strides None for all of it.
+    offset, shape, strides: where the view lies in the storage, in elements; strides None for all of it.
     leaf: requires_grad was asked of this handle. stopped: an alias that carries no history (detach);
     silent: its writes are not counted as versions (`.data`).
     untracked: a view made under no_grad; multi: its number among the views of one call, and the call.
@@ -101,6 +101,7 @@ class Meta:
         "origin",
         "recipe",
         "offset",
+        "shape",
         "strides",
         "leaf",
         "stopped",
@@ -119,6 +120,7 @@ class Meta:
         self.origin: tuple = ()
         self.recipe: tuple = ()
         self.offset = 0
+        self.shape: tuple[int, ...] = ()
         self.strides: tuple[int, ...] | None = None
         self.leaf = False
         self.stopped = False
@@ -135,7 +137,7 @@ class Meta:
         """The meta of an alias: same place, none of the autograd record."""
         other = Meta()
         other.base, other.origin, other.recipe = self.base, self.origin, self.recipe
-        other.offset, other.strides = self.offset, self.strides
+        other.offset, other.shape, other.strides = self.offset, self.shape, self.strides
         return other
 
 
@@ -189,9 +191,11 @@ def node_of(t: Tensor) -> Node:
 def sync(t: Tensor) -> Node:
     """Derives a handle's node anew after a write, for a leaf, a view or exported memory."""
     storage = t._storage
-    current = storage.node
     meta = t._meta
     exported = storage.export is not None and is_exported(storage)
+    current = storage.node
+    if t._seen is current and not exported:
+        return t._node
     local = LOCAL
     before = local.grad
     local.grad = True
@@ -202,39 +206,81 @@ def sync(t: Tensor) -> Node:
             node = current
         else:
             if meta.base is not None and _in_place(meta, storage):
-                if meta.untracked:
-                    local.grad = False
-                node = replay(node_of(meta.base), meta.recipe)
-                if node.grad and node.tag is None:
-                    # PyTorch derives a view anew by as_strided, whatever made it.
-                    node.tag = Tag("AsStridedBackward0", (node_of(meta.base),), saves=False)
-                local.grad = True
+                node = _view_node(t, meta)
             else:
                 node = replay(current, meta.origin + meta.recipe)
-            if node.grad and meta.stopped:
-                node = stop(node)
-        if meta is not None and meta.leaf:
+                if node.grad and meta.stopped:
+                    node = stop(node)
+        if meta is not None and (meta.leaf or _reads_as_leaf(t, meta, node, before)):
             node = leaf_alias(t, node)
     finally:
         local.grad = before
     if not exported:
         t._node = node
         t._seen = current
+        if meta is not None and meta.untracked and root_of(t).requires_grad:
+            t._seen = None  # how it reads depends on the grad mode of the moment
     return node
+
+
+def _view_node(t: Tensor, meta: Meta) -> Node:
+    """A view's node, derived anew from its base's."""
+    base = node_of(meta.base)  # type: ignore[arg-type]
+    LOCAL.grad = not meta.untracked
+    node = replay(base, meta.recipe) if meta.recipe else alias(base)
+    LOCAL.grad = True
+    if node.grad:
+        if node.tag is None:
+            # PyTorch derives a view anew by as_strided, whatever made it.
+            node.tag = Tag("AsStridedBackward0", (base,), saves=False)
+    elif t._node is not None and t._node.grad and not meta.untracked and not meta.leaf:
+        return replaced(t._node, node)  # its base was frozen since: what was traced stays
+    return node
+
+
+def _reads_as_leaf(t: Tensor, meta: Meta, node: Node, grad_mode: bool) -> bool:
+    """PyTorch takes a view made under no_grad of something that requires a gradient for a leaf."""
+    return meta.untracked and grad_mode and not node.grad and root_of(t).requires_grad
 
 
 def _in_place(meta: Meta, storage: Storage) -> bool:
     """Whether a view's base still shows what it showed when the view was made."""
     base = meta.base
-    if base is None or base._storage is not storage:
-        return False
-    return (base._meta.recipe if base._meta is not None else ()) == meta.origin
+    return base is not None and base._storage is storage and full_recipe(base) == meta.origin
 
 
 def full_recipe(t: Tensor) -> tuple:
     """The steps from the storage's value to this handle's."""
     meta = t._meta
     return () if meta is None else meta.origin + meta.recipe
+
+
+def view_meta(
+    t: Tensor, steps: tuple, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Meta:
+    """The meta of a view of `t` that `steps` lead to."""
+    meta = t._meta
+    made = Meta()
+    if meta is None:
+        made.base, made.recipe = t, steps
+    else:
+        if meta.base is None or meta.leaf:
+            made.base, made.origin, made.recipe = t, full_recipe(t), steps
+        else:
+            made.base, made.origin, made.recipe = meta.base, meta.origin, meta.recipe + steps
+            made.untracked = meta.untracked
+        made.stopped, made.silent = meta.stopped and not meta.leaf, meta.silent
+    made.offset, made.shape, made.strides = offset, shape, strides
+    if not LOCAL.grad and not LOCAL.inference:
+        made.untracked = True
+    return made
+
+
+def root_of(t: Tensor) -> Tensor:
+    """The tensor that a chain of views started from."""
+    while t._meta is not None and t._meta.base is not None:
+        t = t._meta.base
+    return t
 
 
 def replay(node: Node, recipe: tuple) -> Node:
@@ -322,7 +368,12 @@ def check_view(meta: Meta) -> None:
 
 def shape_of(t: Tensor) -> tuple[int, ...]:
     node = t._node
-    return (node if node is not None else sync(t)).type.shape
+    if node is not None:
+        return node.type.shape
+    meta = t._meta
+    if meta is not None and meta.strides is not None:
+        return meta.shape
+    return t._storage.node.type.shape
 
 
 def write(t: Tensor, value: Node) -> None:
@@ -343,6 +394,7 @@ def write(t: Tensor, value: Node) -> None:
         root = t  # the base went to other memory; its old views stay
     record = root._meta
     aliasing = record is not None and record.stopped
+    whole = record is None or record.strides is None
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     if meta is None or meta.strides is None:
@@ -357,7 +409,6 @@ def write(t: Tensor, value: Node) -> None:
             # Only fills get here: every repetition of an element receives the same number.
             shape = tuple(1 if k == 0 else n for n, k in zip(shape, strides))
             value = _first(value, strides)
-        whole = record is None or record.strides is None
         onto = node_of(root) if aliasing and whole else old
         new = strided_update_(onto, value, meta.offset, arg=(shape, strides))
     stored = new
@@ -375,10 +426,14 @@ def write(t: Tensor, value: Node) -> None:
         old.after = Written(storage, storage.version, result)
         storage.version += 1
     storage.node = stored
+    if storage.export is not None:
+        storage.export.replaces = None
     t._node = t._seen = None  # type: ignore[assignment]
-    if (meta is None and before) or (aliasing and new.grad and t is root):
-        t._node, t._seen = new, stored
-    elif aliasing and new.grad and (record is None or record.strides is None):
+    if meta is None:
+        t._node = t._seen = stored
+    elif aliasing and t is root and value.grad:
+        t._node, t._seen = value, stored
+    elif aliasing and whole and new.grad:
         root._node, root._seen = new, stored
     if storage.export is not None and is_exported(storage):
         _land(t, storage, stored)
@@ -417,15 +472,16 @@ class Export:
     """Who outside sees a storage's memory: leases given out, or the owner it came from.
 
     array: the memory itself, as the storage's value. strides: its strides in elements where it is not
-    row-major.
+    row-major. replaces: the storage's node before the export, until the first write after it.
     """
 
-    __slots__ = ("array", "leases", "foreign", "strides")
+    __slots__ = ("array", "leases", "foreign", "strides", "replaces")
 
     def __init__(self, array: np.ndarray, foreign: Lease | None = None):
         self.array = array
         self.leases: list[weakref.ref] = []
         self.foreign = foreign
+        self.replaces: Node | None = None
         self.strides: tuple[int, ...] | None = None
         if array.size and not array.flags.c_contiguous:
             self.strides = tuple(s // array.itemsize for s in array.strides)
@@ -460,6 +516,8 @@ def is_exported(storage: Storage) -> bool:
         return False
     if exported.strides is None and not exported.alive():
         storage.export = None
+        if exported.replaces is not None and exported.replaces.value is exported.array:
+            storage.node = exported.replaces  # nothing was written: handles need not derive anew
         return False
     return True  # memory that is not row-major stays foreign: reads and writes go through its strides
 
@@ -484,6 +542,7 @@ def export(t: Tensor) -> np.ndarray:
         fresh = leaf(data, value, node.type)
         storage.node = _with_history(node, fresh)
         storage.export = Export(value)
+        storage.export.replaces = node
     lease = Lease(storage.export.array)  # type: ignore[union-attr]
     storage.export.leases.append(weakref.ref(lease))  # type: ignore[union-attr]
     whole = np.asarray(lease)
@@ -544,20 +603,21 @@ def _snapshot(t: Tensor) -> Node:
         LOCAL.urgent = True
         LOCAL.limit = 0
     meta = t._meta
-    if not storage.node.grad or (meta is not None and (meta.stopped or meta.untracked)):
+    before = storage.export.replaces  # type: ignore[union-attr]
+    if before is not None and t._seen is before and t._node is not None:
+        # Nothing was written since this handle last derived its node: the history is that node's.
+        leaf_now = meta is not None and meta.leaf
+        return replaced(t._node, fresh) if t._node.grad and not leaf_now else fresh
+    if meta is not None:
+        if meta.stopped or meta.untracked:
+            return fresh
+        if meta.base is not None:
+            base = node_of(meta.base)
+            return replaced(replay(base, meta.recipe), fresh) if base.grad else fresh
+    if not storage.node.grad:
         return fresh
-    if meta is not None and (meta.recipe or meta.base is not None):
-        derived = replay(
-            storage.node if meta.base is None else _history_of(meta.base), meta.recipe
-        )
-        return replaced(derived, fresh)
-    return replaced(storage.node, fresh)
-
-
-def _history_of(base: Tensor) -> Node:
-    meta = base._meta
-    node = base._storage.node
-    return replay(node, meta.recipe) if meta is not None else node
+    recipe = meta.recipe if meta is not None else ()
+    return replaced(replay(storage.node, recipe), fresh)
 
 
 def _land(t: Tensor, storage: Storage, new: Node) -> None:
@@ -589,10 +649,10 @@ def check_overlap(target: Tensor, source: Tensor) -> None:
 def geometry(t: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """Offset, shape and strides of a handle in its storage."""
     meta = t._meta
-    type = (t._node or sync(t)).type
     if meta is None or meta.strides is None:
+        type = t._storage.node.type
         return 0, type.shape, type.strides
-    return meta.offset, type.shape, meta.strides
+    return meta.offset, meta.shape, meta.strides
 
 
 def span(offset: int, shape: tuple, strides: tuple) -> tuple[int, int] | None:

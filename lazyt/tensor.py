@@ -19,7 +19,7 @@ from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, expand
+from lazyt.ir.ops_shape import copy, expand, replaced, stop
 from lazyt.ir.types import TensorType
 from lazyt.runtime.drain import value_of
 
@@ -39,6 +39,7 @@ from .state import (
     geometry,
     memory_of,
     node_of,
+    root_of,
     shape_of,
     sync,
     write,
@@ -111,8 +112,10 @@ class Tensor:
 
     def numel(self) -> int:
         """The number of elements."""
-        node = self._node
-        return (node if node is not None else sync(self)).type.numel
+        count = 1
+        for extent in shape_of(self):
+            count *= extent
+        return count
 
     nelement = numel
 
@@ -187,7 +190,9 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         meta = self._meta
-        if meta is not None and (meta.leaf or meta.untracked and meta.base.requires_grad):
+        if meta is not None and (
+            meta.leaf or meta.base is not None and root_of(self).requires_grad
+        ):
             return True
         return node_of(self).grad != 0
 
@@ -232,7 +237,10 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         meta = self._meta
-        return (meta is not None and meta.leaf) or node_of(self).grad == 0
+        if meta is not None and meta.leaf:
+            return True
+        node = node_of(self)
+        return node.grad == 0 or (node.tag is not None and node.tag.leaf is not None)
 
     @property
     def grad(self) -> Tensor | None:
@@ -267,7 +275,7 @@ class Tensor:
         if meta is not None and meta.leaf:
             return None
         node = node_of(self)
-        if not node.grad:
+        if not node.grad or (node.tag is not None and node.tag.leaf is not None):
             return None
         from .autograd import grad_fn_of
 
@@ -285,6 +293,7 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         old = self._meta
+        history = None if old is not None and old.leaf else node_of(self)
         meta = value._meta.child() if value._meta is not None else None
         if old is not None:
             meta = meta if meta is not None else Meta()
@@ -296,6 +305,10 @@ class Tensor:
         self._meta = meta
         self._storage = value._storage
         self._node = self._seen = None  # type: ignore[assignment]
+        if history is not None and history.grad:
+            # What was computed keeps its history, whatever data it is given.
+            self._node = replaced(history, stop(node_of(value)))
+            self._seen = self._storage.node
 
     def detach(self) -> Tensor:
         """An alias of the same memory that carries no history."""
@@ -555,7 +568,7 @@ class Tensor:
 
     def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
         """Overwrites the elements with those of `src`, which broadcasts and converts."""
-        from .indexing import in_sequence
+        from .assignment import in_sequence
 
         if not isinstance(src, Tensor):
             raise TypeError(
@@ -679,7 +692,7 @@ def _rebuild(cls, whole, offset, shape, strides, requires_grad, extra):
 
         t._meta = Meta()
         t._meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
-        t._meta.offset, t._meta.strides = offset, strides
+        t._meta.offset, t._meta.shape, t._meta.strides = offset, shape, strides
     if requires_grad:
         t._own_meta().leaf = True
     if extra:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazyt.ir import dtypes
-from lazyt.ir.node import LOCAL
 from lazyt.ir.ops_shape import (
     alias,
     as_strided_,
@@ -25,7 +24,7 @@ from lazyt.ir.types import contiguous_strides
 
 from .dispatch import tagged, wrap
 from .pointwise import FUNCTIONS
-from .state import Meta, geometry, node_of, shape_of
+from .state import check_writable, geometry, node_of, root_of, shape_of, view_meta
 from .tensor import Tensor, wrap_dim
 
 _new = object.__new__
@@ -49,33 +48,26 @@ def make_view(
         node = alias(source)
     if node.grad:
         tagged(node, name, source, saves=False)
-    meta = t._meta
-    made = Meta()
-    if meta is not None and (meta.base is not None):
-        made.base, made.origin, made.recipe = meta.base, meta.origin, meta.recipe + steps
-        made.untracked = meta.untracked
-    else:
-        made.base, made.recipe = t, steps
-        made.origin = meta.recipe if meta is not None else ()
-    made.offset, made.strides = offset, strides
-    if not LOCAL.grad and not LOCAL.inference:
-        made.untracked = True
+    made = view_meta(t, steps, offset, node.type.shape, strides)
     made.multi = multi
-    made.stopped = meta is not None and meta.stopped
-    made.silent = meta is not None and meta.silent
     view = _new(Tensor)
     view._storage = t._storage
     view._meta = made
     view._node = node
     view._seen = t._storage.node if t._storage.export is None else None
+    if made.untracked and root_of(t).requires_grad:
+        view._seen = None
     return view
 
 
-def restep(t: Tensor, steps: tuple[Step, ...], offset: int, strides: tuple[int, ...]) -> Tensor:
+def restep(
+    t: Tensor, step: Step, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
     """Makes `t` itself show another view of its storage (transpose_, unsqueeze_, …)."""
+    check_writable(t, allow_overlap=True)
     own = t._own_meta()
-    own.recipe = own.recipe + steps
-    own.offset, own.strides = offset, strides
+    own.recipe = (*own.recipe, step)
+    own.offset, own.shape, own.strides = offset, shape, strides
     t._node = t._seen = None  # type: ignore[assignment]
     return t
 
@@ -650,8 +642,11 @@ def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
     if rank == 0:
         return self
     order = _exchanged(rank, a, b)
-    offset, _, strides = geometry(self)
-    return restep(self, ((permute_, (order,), ()),), offset, tuple(strides[i] for i in order))
+    offset, shape, strides = geometry(self)
+    moved = tuple(strides[i] for i in order)
+    return restep(
+        self, (permute_, (order,), ()), offset, tuple(shape[i] for i in order), moved
+    )
 
 
 def t_(self: Tensor) -> Tensor:
@@ -664,7 +659,7 @@ def t_(self: Tensor) -> Tensor:
 def unsqueeze_(self: Tensor, dim: int) -> Tensor:
     """`unsqueeze`, of this handle itself."""
     target, offset, strides, _ = unsqueeze_place(self, dim)
-    return restep(self, ((reshape_, (target,), ()),), offset, strides)
+    return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 
 def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
@@ -672,7 +667,7 @@ def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     target, offset, strides = _squeezed(self, dim)
     if target == shape_of(self):
         return self
-    return restep(self, ((reshape_, (target,), ()),), offset, strides)
+    return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 
 METHODS_ONLY = {

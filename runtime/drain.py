@@ -103,7 +103,7 @@ def drain() -> None:
     trace = LOCAL.trace
     if trace:
         with LOCK:
-            _drain(trace, None)
+            _drain(trace)
 
 
 def flush_before(node: Node) -> None:
@@ -125,7 +125,7 @@ def flush_before(node: Node) -> None:
         trace.pop()
         try:
             with LOCK:
-                _drain(trace, None)
+                _drain(trace)
         finally:
             trace.append(node)
 
@@ -147,12 +147,8 @@ def value_of(node: Node) -> np.ndarray:
 
 
 def revive(node: Node) -> None:
-    """Computes a node that no trace holds: one of another thread, or one that was elided."""
-    if node.value is not None:
-        return
-    for _, trace in list(TRACERS):
-        if trace is not LOCAL.trace and trace:
-            _drain(trace, None)
+    """Computes a node that this thread's trace does not hold: another thread's, or one that failed."""
+    _finish_threads()
     if node.value is not None:
         return
     order: list[Node] = []
@@ -172,6 +168,17 @@ def revive(node: Node) -> None:
                 n.value = _apply(n)
             except Exception as error:
                 raise _located(error, n) from None
+            COUNTERS.count_call(n.op)
+
+
+def _finish_threads() -> None:
+    """Drains what threads that have ended left pending, and forgets their traces."""
+    for entry in list(TRACERS):
+        thread, trace = entry
+        if trace is not LOCAL.trace and not thread.is_alive():
+            TRACERS.remove(entry)
+            if trace:
+                _drain(trace)
 
 
 def _apply(n: Node) -> Any:
@@ -180,7 +187,14 @@ def _apply(n: Node) -> Any:
     )
 
 
-def _drain(trace: list[Node], extra: Any) -> None:
+def _drain(trace: list[Node]) -> None:
+    """Computes a trace; an operand that another thread has pending is computed first."""
+    while (foreign := _sweep(trace)) is not None:
+        revive(foreign)
+
+
+def _sweep(trace: list[Node]) -> Node | None:
+    """One attempt at a trace: None when it is done, or the operand that has to be there first."""
     batch = trace[:]
     del trace[: len(batch)]
     total = len(batch)
@@ -223,14 +237,23 @@ def _drain(trace: list[Node], extra: Any) -> None:
                 s.uses += 1
         s = None  # the loop variable must not count as a holder of the next node
     n = None  # type: ignore[assignment]
+    COUNTERS.dead += total - len(wanted)
     if not wanted:
-        COUNTERS.dead += total
-        return
-    _run(wanted, held, read, total)
+        return None
+    foreign = _run(wanted, held, read)
+    if foreign is not None:
+        for m in wanted:
+            m.uses = 0
+            m.pos = -1
+        trace[:0] = wanted
+    return foreign
 
 
-def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> None:
-    """Finds or makes the plan of a wanted trace (newest node first) and runs it."""
+def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
+    """Finds or makes the plan of a wanted trace (newest node first) and runs it.
+
+    Returns an operand that is pending elsewhere, with `wanted` turned to its order, and runs nothing.
+    """
     last = len(wanted) - 1
     wanted.reverse()
     held.reverse()
@@ -254,11 +277,9 @@ def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> N
                 if value is None:
                     p = s.pos
                     if p < 0:
-                        revive(s)
-                        value = s.value
-                    else:
-                        add(p)
-                        continue
+                        return s
+                    add(p)
+                    continue
                 k = index.get(id(value))
                 if k is None:
                     index[id(value)] = k = len(leaves)
@@ -279,7 +300,6 @@ def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> N
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
-    counters.dead += total - len(wanted)
     cache = CACHE
     cache.clock += 1
     fixed_key = tuple(key)
@@ -309,6 +329,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None, total: int) -> N
         ok = True
     finally:
         _settle(wanted, ok)
+    return None
 
 
 def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
@@ -432,8 +453,7 @@ def _evaluate(wanted: list[Node], kept: tuple[int, ...]) -> None:
     kept_nodes = {wanted[i] for i in keep}
     failed: dict[Node, Exception] = {}
     first: tuple[Exception, Node] | None = None
-    counters = COUNTERS
-    by_op = counters.by_op
+    count_call = COUNTERS.count_call
     apply = evaluate.apply
     with np.errstate(all="ignore"):
         for n in wanted:
@@ -450,9 +470,7 @@ def _evaluate(wanted: list[Node], kept: tuple[int, ...]) -> None:
                 if first is None:
                     first = (error, n)
                 continue
-            if not n.op.view:
-                counters.kernels += 1
-                by_op[n.op.name] = by_op.get(n.op.name, 0) + 1
+            count_call(n.op)
             for s in src:
                 if s.__class__ is Node and s in remaining:
                     left = remaining[s] - 1
@@ -480,6 +498,29 @@ def _settle(wanted: list[Node], ok: bool) -> None:
         n.pos = -1
         if n.grad != LIVE and (ok or n.value is not None):
             n.src = ()
+
+
+def _before_fork() -> None:
+    LOCK.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    LOCK.release()
+
+
+def _after_fork_in_child() -> None:
+    """The child computes nothing that the parent has pending, unless it reads it itself (`revive`)."""
+    for _, trace in TRACERS:
+        trace.clear()
+    LOCK.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def clear_plans() -> None:

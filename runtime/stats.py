@@ -39,6 +39,12 @@ class Counters:
         # held: one that left the cache must free its workspace.
         self.runs: dict[int, list] = {}
 
+    def count_call(self, op: Any) -> None:
+        """One primitive run by the evaluator; views cost nothing."""
+        if not op.view:
+            self.kernels += 1
+            self.by_op[op.name] = self.by_op.get(op.name, 0) + 1
+
     def count_plan(self, plan: Any) -> None:
         """A run of a plan: only the run is noted here, its kernels are added up on demand."""
         table = plan.kernels_by_op

@@ -1,4 +1,4 @@
-"""Small programs of primitives, without the frontend: trace them, evaluate them, compile and run them.
+"""Small programs of primitives, without the frontend: traced, evaluated, compiled and run.
 
 with tracing() as trace:
     x = leaf_of(np.ones(3))
@@ -9,6 +9,8 @@ run_plan(compile_trace(trace, [y]))        # the generated code's
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,18 @@ from typing import Any
 
 import numpy as np
 
+import lazyt.ir
 from lazyt.ir import evaluate
 from lazyt.ir.dtypes import DType, from_numpy
 from lazyt.ir.node import LIVE, LOCAL, Node, leaf
 from lazyt.ir.types import TensorType
 from lazyt.runtime.plan import Plan, compile_plan
 from lazyt.state import data
+
+# Every primitive is registered, also those that no frontend module asked for yet.
+for _module in pkgutil.iter_modules(lazyt.ir.__path__, "lazyt.ir."):
+    if _module.name.startswith("lazyt.ir.ops_"):
+        importlib.import_module(_module.name)
 
 
 @contextmanager
@@ -52,7 +60,7 @@ def evaluated(trace: list[Node], given: dict[Node, np.ndarray]) -> dict[Node, An
     def value(s: Any) -> Any:
         if s.__class__ is not Node:
             return s
-        return values[s] if s in values else s.value
+        return values.get(s, s.value)
 
     with np.errstate(all="ignore"):
         for n in trace:

@@ -1,7 +1,7 @@
 """Random graphs of primitives: elementwise chains, reductions, views, casts, updates, constants.
 
-`build(rng, length)` emits `length` nodes into the current trace, over a few leaves with zeros of both
-signs, infinities and nan among their values, and returns the nodes made.
+`build(rng, length)` emits `length` nodes into the current trace, over a few leaves with zeros of
+both signs, infinities and nan among their values, and returns the nodes made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,19 @@ from lazyt.ir.types import broadcast_shapes
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 4), (4,), (3, 1), (4, 3), (12,), (), (2, 3, 4), (5, 4))
 FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
 WEIGHTED = (*FLOATS, dtypes.float32, dtypes.float32, dtypes.int64, dtypes.int32, dtypes.bool_)
-UNARY = ["neg", "exp", "sqrt", "abs", "sigmoid", "tanh", "relu", "sign", "floor", "reciprocal", "sin"]
+UNARY = [
+    "neg",
+    "exp",
+    "sqrt",
+    "abs",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "sign",
+    "floor",
+    "reciprocal",
+    "sin",
+]
 BINARY = ["add", "sub", "mul", "div", "maximum", "minimum", "clamp_min", "clamp_max", "pow", "fmod"]
 WHOLE = ["add", "sub", "mul", "maximum", "minimum", "bitwise_and", "bitwise_xor"]
 COMPARE = ["eq", "ne", "lt", "le", "gt", "ge"]
@@ -69,7 +81,9 @@ class Builder:
     def number(self, dtype: DType) -> Any:
         if dtype.is_floating_point:
             return float(self.pick(NUMBERS))
-        return bool(self.rng.random() < 0.5) if dtype is dtypes.bool_ else int(self.rng.integers(0, 4))
+        return (
+            bool(self.rng.random() < 0.5) if dtype is dtypes.bool_ else int(self.rng.integers(0, 4))
+        )
 
     def step(self) -> None:
         """One more node, of a kind chosen at random."""

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 
-
 def outcome(torch: types.ModuleType, preparation: str, line: str, gradients: bool = True) -> Any:
     """The outcome of `line` after `preparation`, as plain Python data."""
     names: dict[str, Any] = {"torch": torch, "np": np, "F": torch.nn.functional}

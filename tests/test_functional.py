@@ -95,9 +95,7 @@ CONVOLUTIONS = [
     case("F.conv2d(x, w, padding='valid')", (2, 5, 5), (2, 2, 2, 3)),
     case("F.conv3d(x, w, b, padding=1)", (1, 2, 3, 4, 3), (3, 2, 2, 3, 2), (3,)),
     case("F.conv_transpose1d(x, w, b, stride=2)", (2, 3, 4), (3, 2, 3), (2,)),
-    case(
-        "F.conv_transpose2d(x, w, b, 2, 1, 1, 2, 2)", (2, 4, 3, 4), (4, 3, 3, 2), (6,)
-    ),
+    case("F.conv_transpose2d(x, w, b, 2, 1, 1, 2, 2)", (2, 4, 3, 4), (4, 3, 3, 2), (6,)),
     case("F.conv_transpose2d(x, w)", (2, 3, 4), (2, 3, 2, 2)),
     case("F.conv_transpose3d(x, w, b)", (1, 2, 2, 3, 2), (2, 3, 2, 2, 2), (3,)),
     case("F.conv2d(x, w, b)", (0, 3, 5, 6), (4, 3, 3, 2), (4,), second=False),
@@ -244,7 +242,9 @@ def evaluate(c: Case, m: types.ModuleType, dtype: str) -> dict[str, Any]:
     if c.second and penalty:
         again = m.autograd.grad(sum(penalty[1:], penalty[0]), used, allow_unused=True)
         for name, g in zip(leaves, again):
-            found["second " + name] = 0.0 if g is None else np.array((g.double() + m.zeros(())).tolist())
+            found["second " + name] = (
+                0.0 if g is None else np.array((g.double() + m.zeros(())).tolist())
+            )
     return found
 
 
@@ -271,10 +271,15 @@ def test_as_pytorch(c, oracle):
 
 @pytest.mark.parametrize(
     "c",
-    [case("F.hardsigmoid(x)", (3, 4), second=False), *ACTIVATIONS[::3], *LINEAR[:3], *CONVOLUTIONS[3:5], *NORMS[::3], *LOSSES[::5]],
+    [
+        case("F.hardsigmoid(x)", (3, 4), second=False),
+        *ACTIVATIONS[::3],
+        *LINEAR[:3],
+        *CONVOLUTIONS[3:5],
+        *NORMS[::3],
+        *LOSSES[::5],
+    ],
     ids=lambda c: f"{c.text} {list(c.shapes.values())}",
 )
 def test_single_precision(c, oracle):
     check(c, oracle, "float32", 1e-4, 1e-5)
-
-

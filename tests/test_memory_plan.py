@@ -1,8 +1,8 @@
 """Where generated code keeps its values: in place, workspace slots, donated inputs, blocks of rows.
 
-    x1 = np.exp(x0, out=w0)          a slot of the workspace
-    x2 = np.multiply(x1, 2, out=x1)  in place: x1 dies here
-    x3 = np.add(x2, x0)              kept after the run: memory of its own
+x1 = np.exp(x0, out=w0)          a slot of the workspace
+x2 = np.multiply(x1, 2, out=x1)  in place: x1 dies here
+x3 = np.add(x2, x0)              kept after the run: memory of its own
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def array(*shape: int, dtype: type = np.float64, seed: int = 0) -> np.ndarray:
     return np.asarray(rng.uniform(0.5, 2.0, shape).astype(dtype))
 
 
-def compiled(build: Build, *arrays: np.ndarray, donatable: frozenset[int] | None = None) -> Compiled:
-    """The plan of `build(*leaves)`, run with and without donation and checked against the evaluator."""
+def compiled(
+    build: Build, *arrays: np.ndarray, donatable: frozenset[int] | None = None
+) -> Compiled:
+    """The plan of `build(*leaves)`, checked against the evaluator with and without donation."""
     with tracing_() as trace:
         results = build(*map(leaf_of, arrays))
     outputs = results if isinstance(results, tuple) else (results,)
@@ -179,7 +181,9 @@ def test_update_that_writes_what_it_reads_elsewhere_copies() -> None:
     def build(x: Node) -> Node:
         y = op("exp")(x)
         window = op("slice")(y, 0, 0, arg=((2, 4), (1, 1)))
-        return op("sum")(op("strided_update")(y, window, 4, arg=((2, 4), (4, 1))), arg=((0,), False))
+        return op("sum")(
+            op("strided_update")(y, window, 4, arg=((2, 4), (4, 1))), arg=((0,), False)
+        )
 
     assert kinds(compiled(build, array(3, 4), donatable=NOTHING)) == [SLOT, SLOT, OWN]
 

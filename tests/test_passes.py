@@ -1,7 +1,7 @@
 """Each pass on small graphs in the text form, with the text expected after it; and random graphs.
 
-The random graphs are optimized with the verifier after every pass, compiled, and compared bit for bit with
-the evaluator, for any kept set and any donated inputs.
+The random graphs are optimized with the verifier after every pass, compiled, and compared bit for
+bit with the evaluator, for any kept set and any donated inputs.
 """
 
 from __future__ import annotations
@@ -405,9 +405,7 @@ def test_dead_code_goes_and_the_order_stays() -> None:
 
 
 def test_half_arithmetic_is_widened_and_rounded_once() -> None:
-    made = graph(
-        "%0: float16[3], %1: float16[3]", "%2: float16[3] = mul(%0, %1)", returns="%2"
-    )
+    made = graph("%0: float16[3], %1: float16[3]", "%2: float16[3] = mul(%0, %1)", returns="%2")
     assert after(legalize_halves, made) == [
         "%2: float32[3] = cast(%0) {dtype_to=float32}",
         "%3: float32[3] = cast(%1) {dtype_to=float32}",

@@ -1,7 +1,7 @@
 """Every primitive of the registry: its values, its generated code, its derivatives of both orders.
 
-Nothing here names a primitive that could be found by walking `REGISTRY`: one that is added is tested
-from the day it is there, and one without samples fails `test_every_primitive_has_samples`.
+The tests walk `REGISTRY`: a primitive that is added is tested from the day it is there, and one
+without samples fails `test_every_primitive_has_samples`.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ DOMAINS = {
 }
 WHOLE = {"integer", "shift"}
 # Elementwise primitives that the frontend applies to integers too.
-ALSO_INTEGER = set(
-    "add sub mul neg abs sign floor_div trunc_div remainder fmod pow maximum minimum clamp_min clamp_max "
-    "relu eq ne lt le gt ge logical_and logical_or logical_xor logical_not".split()
-)
+_ALSO_INTEGER = """
+add sub mul neg abs sign floor_div trunc_div remainder fmod pow maximum minimum clamp_min clamp_max
+relu eq ne lt le gt ge logical_and logical_or logical_xor logical_not
+"""
 # Others that are applied to int64 as they are.
-ALSO_LONG = set(
-    "sum prod amax amin all any argmax argmin max_with_index min_with_index median mode sort topk kthvalue "
-    "cumsum cumprod cummax cummin cast where flip cat copy gather scatter scatter_add index index_put "
-    "row_pick matmul slice as_strided reshape permute expand strided_update strided_add".split()
-)
+_ALSO_LONG = """
+sum prod amax amin all any argmax argmin max_with_index min_with_index median mode sort topk 
+kthvalue cumsum cumprod cummax cummin cast where flip cat copy gather scatter scatter_add index index_put
+row_pick matmul slice as_strided reshape permute expand strided_update strided_add
+"""
+ALSO_INTEGER = set(_ALSO_INTEGER.split())
+ALSO_LONG = set(_ALSO_LONG.split())
 SHAPES = {
     1: [((2, 3),), ((),), ((0, 3),)],
     2: [
@@ -130,7 +132,8 @@ def _operand(x: Any, rng: np.random.Generator, dtype: DType) -> Any:
     if isinstance(x, tuple):
         return of_dtype(np.asarray(rng.standard_normal(x) * 2), dtype)
     if isinstance(x, (list, np.ndarray)):
-        return np.asarray(x)
+        given = np.asarray(x)
+        return of_dtype(given, dtype) if given.dtype.kind == "f" else given
     return int(x) if dtype is dtypes.int64 else x
 
 
@@ -215,8 +218,8 @@ def test_generated_code_gives_the_evaluators_bits(name: str, monkeypatch) -> Non
 
 
 STEP = 1e-6
-# `get` is differentiated in the samples of the primitives with several results; what `replaced` does is
-# no derivative: the cotangent goes to the old history.
+# `get` is differentiated in the samples of the primitives with several results; what `replaced`
+# does is no derivative: the cotangent goes to the old history.
 ELSEWHERE = {"get", "replaced"}
 DIFFERENTIABLE = [n for n in NAMES if REGISTRY[n].differentiable and n not in ELSEWHERE]
 

@@ -12,7 +12,8 @@ from .elementwise import cast_float16, cast_float_to_int, round_bfloat16
 def cast_array(x: np.ndarray, to: Any, out: np.ndarray | None = None) -> np.ndarray:
     """`x` in the dtype `to`, or called `to`; "bfloat16" gives float32 values rounded to bfloat16.
 
-    A float outside an integer type's range converts as PyTorch does on x86; NaN gives the lowest int64.
+    A float outside an integer type's range converts as PyTorch does on x86; NaN gives the lowest
+    int64.
     """
     if to.__class__ is not str:
         to = to.name  # the evaluator passes the dtype itself, generated code its name

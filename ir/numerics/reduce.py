@@ -157,8 +157,8 @@ def mean(
 def cascade_sum(x: np.ndarray) -> np.float32:
     """The sum of a float32 vector with the additions in the order PyTorch makes them on a CPU.
 
-    32 partial sums (4 registers of 8 lanes) run over the vector in blocks of blocks, four levels deep;
-    then registers, the rest and lanes are added one by one (aten/src/ATen/native/cpu/SumKernel.cpp).
+    32 partial sums (4 registers of 8 lanes) run over the vector in blocks of blocks, four levels
+    deep; then registers, the rest and lanes are added one by one (SumKernel.cpp of PyTorch's ATen).
     """
     lanes = 8 if len(x) >= 8 else 1
     vectors = x[: len(x) // lanes * lanes].reshape(-1, lanes)
@@ -192,7 +192,7 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Variance and mean in float64: two passes, and squares of any float32 stay finite.
 
-    ``whole`` (all axes of float32) takes the deviations from the mean that PyTorch finds in float32.
+    ``whole`` (all axes of float32) takes deviations from the mean PyTorch finds in float32.
     """
     wide = x.astype(np.float64, copy=False)
     if whole and x.dtype == np.float32 and x.size:

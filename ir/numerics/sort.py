@@ -1,10 +1,10 @@
 """Order: sort, selection by rank, mode, unique elements. Nan counts as larger than everything.
 
 Everything rests on stable sorts, so that equal keys keep their order and results are the same on
-every run. Where `topk`, `kthvalue` and `mode` choose among equal elements of a row that is not too long, they
-choose the one PyTorch does (see `selection`), else the first. A
-stable *descending* sort is the mirrored ascending sort of the mirrored array: mirroring the result
-of an ascending sort alone would reverse equal keys.
+every run. Where `topk`, `kthvalue` and `mode` choose among equal elements of a row that is not too
+long, they choose the one PyTorch does (see `selection`), else the first. A stable *descending* sort
+is the mirrored ascending sort of the mirrored array: mirroring the result of an ascending sort
+alone would reverse equal keys.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def unique_consecutive(
 
 
 def median_value(x: np.ndarray, ignore_nan: bool = False) -> np.ndarray:
-    """The lower median of all elements; nan if there is one (or, ignoring them, no number at all)."""
+    """The lower median of all elements; nan if there is one (or, ignoring them, nothing else)."""
     flat = x.reshape(-1)
     if not flat.size:
         return np.full((), np.nan, x.dtype) if x.dtype.kind == "f" else np.zeros((), x.dtype)

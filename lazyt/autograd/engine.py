@@ -96,7 +96,7 @@ def backward(
     given = {id(s) for s in seeds}
     for node, g in leaves:
         tensor = node.tag.leaf()
-        if tensor is not None:
+        if tensor is not None and tensor._meta is not None and tensor._meta.leaf:
             _accumulate(tensor, g, create_graph, given)
 
 

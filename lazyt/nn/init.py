@@ -71,27 +71,48 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Normal numbers limited to [a, b]: uniform ones through the inverse distribution function."""
+    """Normal numbers within [a, b], by rejection (von Neumann 1951).
 
-    def below(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
-
+    Where [a, b] holds much of the distribution, normal numbers are drawn until they lie within;
+    else uniform ones of [a, b], kept with the probability density relative to its peak there.
+    """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values "
-            "may be incorrect.",
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of "
+            "values may be incorrect.",
             stacklevel=2,
         )
-    low, high = below((a - mean) / std), below((b - mean) / std)
 
-    def fill(t: Tensor) -> None:
-        t.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        t.erfinv_()
-        t.mul_(std * math.sqrt(2.0))
-        t.add_(mean)
-        t.clamp_(min=a, max=b)
+    def below(x: float) -> float:
+        return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
 
-    return _filled(tensor, fill)
+    likely = below(b) - below(a) > 0.3
+    redraw = _normal_within if likely else _uniform_within
+    return _filled(tensor, lambda t: redraw(t, mean, std, a, b, generator))
+
+
+def _normal_within(t: Tensor, mean: float, std: float, a: float, b: float, source: Any) -> None:
+    """Normal draws; every round draws anew for all elements and keeps those that were missing."""
+    low, high = (t.new_tensor(bound).item() for bound in (a, b))  # as the dtype holds them
+    t.normal_(mean, std, generator=source)
+    while True:
+        outside = (t < low) | (t > high)
+        if not outside.any():
+            return
+        again = lazyt.empty_like(t).normal_(mean, std, generator=source)
+        t.copy_(lazyt.where(outside, again, t))
+
+
+def _uniform_within(t: Tensor, mean: float, std: float, a: float, b: float, source: Any) -> None:
+    """Uniform draws, each accepted where the logarithm of another one is below its density's."""
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    missing = None
+    while missing is None or missing.any():
+        drawn = lazyt.empty_like(t).uniform_(a, b, generator=source)
+        t.copy_(drawn if missing is None else lazyt.where(missing, drawn, t))
+        density = ((drawn - mean) / std) ** 2 * -0.5 - peak
+        refused = lazyt.empty_like(t).uniform_(generator=source).log() > density
+        missing = refused if missing is None else missing & refused
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

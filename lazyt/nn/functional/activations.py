@@ -126,11 +126,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def _elu(x: Node, alpha: float, scale: float, input_scale: float) -> Node:
     check_floating(x, "elu_cpu")
-    below = ops.clamp_max(x, 0.0)
+    # The mask alone is kept for the backward, not the input: `elu_` may overwrite that.
+    positive = ops.gt(x, 0.0)
+    below = ops.where(positive, 0.0, x)
     if input_scale != 1.0:
         below = ops.mul(below, input_scale)
     tail = ops.mul(ops.expm1(below), alpha * scale)
-    return ops.where(ops.gt(x, 0.0), x if scale == 1.0 else ops.mul(x, scale), tail)
+    return ops.where(positive, x if scale == 1.0 else ops.mul(x, scale), tail)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:

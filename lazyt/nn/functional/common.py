@@ -10,7 +10,7 @@ from lazyt.dispatch import check_writable, scalar_name, tagged, update, wrap
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.reductions import numbered, owned
+from lazyt.dims import numbered, owned
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 

@@ -188,9 +188,7 @@ def cross_entropy(
     t = tensor_node(target, "cross_entropy_loss", "target", 2)
     check_reduction(reduction)
     if label_smoothing > 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     axis = 1 if len(x.type.shape) > 1 else 0
     if t.type.shape == x.type.shape and t.type.dtype.is_floating_point:
         if ignore_index >= 0:

@@ -193,7 +193,9 @@ def instance_norm(
     if use_input_stats:
         _check_spatial(shape)
     if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        tagged(node_of(y), "View", x)
+        return y
     check_floating(x, "batch_norm")
     w, b = _optional(weight), _optional(bias)
     _check_channels(shape[1], {"weight": w, "bias": b})
