@@ -226,14 +226,15 @@ def differentiate(
     Errors: RuntimeError for freed or overwritten saved values.
     """
     order = history(roots)
-    wanted = _leading_to(order, inputs) if inputs is not None else None
+    targets = {_identity(n) for n in inputs or ()}
+    wanted = _leading_to(order, targets) if inputs is not None else None
     cotangents: dict[Node, Any] = {}
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
     asked = set(inputs or ())
     needed = None if wanted is None else wanted | asked
     leaves: list[tuple[Node, Node]] = []
-    found: dict[Node, Node] = {}
+    found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
     before = local.grad, local.origin
@@ -249,8 +250,9 @@ def differentiate(
                     g = _run_hooks(tag, g, before)
                 if tag.retain is not None:
                     tag.retain(g)
-            if n in asked:
-                found[n] = g
+            if _identity(n) in targets:
+                have = found.get(_identity(n))
+                found[_identity(n)] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
                 if wanted is None:
                     leaves.append((n, g))
@@ -265,18 +267,24 @@ def differentiate(
     if not retain:
         for n in visited:
             free(n)
-    return leaves, [found.get(n) for n in inputs or ()]
+    return leaves, [found.get(_identity(n)) for n in inputs or ()]
 
 
-def _leading_to(order: list[Node], inputs: list[Node]) -> set[Node]:
+def _identity(n: Node) -> int:
+    """What stands for a node among the inputs: a leaf is its tensor, read through whichever node."""
+    if n.tag is not None and n.tag.leaf is not None:
+        return id(n.tag.leaf())
+    return id(n)
+
+
+def _leading_to(order: list[Node], targets: set[int]) -> set[Node]:
     leading: set[Node] = set()
-    targets = set(inputs)
     for n in order:
         if n.grad == FREED:
             leading.add(n)  # what it led to is forgotten: reaching it is the error
             continue
         for s in n.src:
-            if s.__class__ is Node and (s in targets or s in leading):
+            if s.__class__ is Node and (s in leading or _identity(s) in targets):
                 leading.add(n)
                 break
     return leading

@@ -125,7 +125,7 @@ def _conv_type(src: tuple, arg: tuple) -> TensorType:
 _GEOMETRY = ("stride", "padding", "dilation", "groups")
 _ONE_CASE = ((2, 1), (1, 0), (1, 2), 2)
 
-conv = Op(
+conv: Op = Op(
     "conv",
     "conv({0}, {1}, {stride}, {padding}, {dilation}, {groups})",
     kind="opaque",
@@ -139,7 +139,7 @@ conv = Op(
     grad_name="Convolution",
     samples=lambda: [(((2, 4, 7, 8), (6, 2, 3, 2)), _ONE_CASE)],
 )
-conv_input = Op(
+conv_input: Op = Op(
     "conv_input",
     "conv_input({0}, {1}, {spatial}, {stride}, {padding}, {dilation}, {groups})",
     kind="opaque",
@@ -154,7 +154,7 @@ conv_input = Op(
     grad_name="Convolution",
     samples=lambda: [(((2, 6, 4, 6), (6, 2, 3, 2)), ((7, 8), *_ONE_CASE))],
 )
-conv_weight = Op(
+conv_weight: Op = Op(
     "conv_weight",
     "conv_weight({0}, {1}, {kernel}, {stride}, {padding}, {dilation}, {groups})",
     kind="opaque",
@@ -198,7 +198,7 @@ def _max_pool_vjp(g, y, x):
     return max_pool_grad(g, get(y, 1), arg=(spatial, _overlaps(kernel, stride, dilation)))
 
 
-max_pool = Op(
+max_pool: Op = Op(
     "max_pool",
     "max_pool({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
     kind="opaque",
@@ -219,7 +219,7 @@ max_pool_values = Op(
     infer=_pool_type,
     samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
 )
-max_pool_grad = Op(
+max_pool_grad: Op = Op(
     "max_pool_grad",
     "max_pool_grad({0}, {1}, {spatial}, {overlapping})",
     kind="opaque",
@@ -234,7 +234,7 @@ max_pool_grad = Op(
         (((1, 2, 1, 3), [[[[0, 1, 2]], [[5, 3, 0]]]]), ((2, 3), False)),
     ],
 )
-max_pool_gather = Op(
+max_pool_gather: Op = Op(
     "max_pool_gather",
     "max_pool_gather({0}, {1})",
     kind="opaque",
@@ -255,7 +255,7 @@ def _avg_type(src: tuple, arg: tuple) -> TensorType:
     return _pool_type(src, (kernel, stride, padding, (1,) * len(kernel), ceil))
 
 
-avg_pool = Op(
+avg_pool: Op = Op(
     "avg_pool",
     "avg_pool({0}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, {divisor})",
     kind="opaque",
@@ -265,7 +265,7 @@ avg_pool = Op(
     grad_name="AvgPool2D",
     samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (2, 2), (1, 1), True, False, None))],
 )
-avg_pool_grad = Op(
+avg_pool_grad: Op = Op(
     "avg_pool_grad",
     "avg_pool_grad({0}, {spatial}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, "
     "{divisor})",

@@ -1,8 +1,8 @@
 """Primitives of networks: class scores, embedding rows, standardizing, the logarithm of sigmoid.
 
-Picking and putting are each other's derivatives, as the convolutions are, so any order of differentiation
-stays within them. `standardize` serves batch, layer, group and instance normalization alike: they
-differ in the axes.
+Picking and putting are each other's derivatives, as the convolutions are, so any order of
+differentiation stays within them. `standardize` serves batch, layer, group and instance
+normalization alike: they differ in the axes.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _bce_target(g, y, x, t):
     return mul(g, sub(log1p(neg(x)), log(x)))
 
 
-# Both logarithms are kept above -100, so that a certain but wrong probability costs 100 and no more.
+# Both logarithms are kept above -100: a certain but wrong probability costs 100 and no more.
 binary_cross_entropy = elementwise(
     "binary_cross_entropy",
     "binary_cross_entropy({0}, {1}, out={out})",

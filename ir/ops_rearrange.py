@@ -1,7 +1,7 @@
 """Rearrangements that need memory of their own: tiles, rolls, triangles.
 
-Each is one NumPy call; the vjp is the same rearrangement the other way round. `flip`, `cat` and `pad` stand
-in `ops_shape`.
+Each is one NumPy call; the vjp is the same rearrangement the other way round. `flip`, `cat` and
+`pad` stand in `ops_shape`.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ _new = object.__new__
 def setitem(self: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, where value is a number or a tensor that broadcasts.
 
-    Errors: those of reading; TypeError for a value that is neither, RuntimeError for shapes and dtypes
-    that do not fit. Nothing is changed then.
+    Errors: those of reading; TypeError for a value that is neither, RuntimeError for shapes and
+    dtypes that do not fit. Nothing is changed then.
     """
     local = LOCAL
     before = local.origin
@@ -106,7 +106,7 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
 
 
 def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:
-    """What a copy between overlapping windows of one memory leaves, element after element, as PyTorch's.
+    """What a copy between overlapping windows of one memory leaves, element after element.
 
     An element that an earlier step has overwritten is read as that step left it:
     `x[:] = x.t()[:, :1]` reads its first row and writes it everywhere.
@@ -156,7 +156,7 @@ def strip(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def fill_number(value: Any, dtype: DType) -> Any:
-    """A number to be written into a tensor of `dtype`; TypeError or RuntimeError where it cannot be."""
+    """A number to be written into a tensor of `dtype`; TypeError or RuntimeError if it is none."""
     number = value if value.__class__ in (int, float, bool) else None
     if number is None and isinstance(value, (int, float, np.integer)):
         number = number_of(value)
@@ -196,7 +196,7 @@ C_NAMES = {
 
 
 def fits(number: Any, dtype: DType) -> bool:
-    """Whether PyTorch converts a number to `dtype`: nothing that overflows, but bytes from -255 on."""
+    """Whether PyTorch converts a number to `dtype`: unless it overflows (bytes begin at -255)."""
     if dtype.category == dtypes.INTEGRAL:
         low, high = dtype.limits  # type: ignore[misc]
         if dtype is dtypes.uint8 and number.__class__ is int:
@@ -282,7 +282,7 @@ def stretches(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool) -> Node:
-    """`base` with `value` (a number or a tensor) at the indices; RuntimeError where it does not fit."""
+    """`base` with `value` (a number or a tensor) at the indices; RuntimeError if it cannot be."""
     dtype = base.type.dtype
     if not isinstance(value, Tensor):
         node = full((), value, dtype)
@@ -291,16 +291,16 @@ def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool
         if node.type.dtype is not dtype:
             raise RuntimeError(
                 "Index put requires the source and destination dtypes match, got "
-                f"{scalar_name(dtype)} for the destination and {scalar_name(node.type.dtype)} for the "
-                "source."
+                f"{scalar_name(dtype)} for the destination and {scalar_name(node.type.dtype)} for "
+                "the source."
             )
         result = index_op.infer((base, *indices), (axes,)).shape  # type: ignore[misc]
         extents = node.type.shape
         kept = extents if len(extents) <= len(result) else strip(extents)
         if not stretches(kept, result):
             raise RuntimeError(
-                f"shape mismatch: value tensor of shape {list(strip(extents) or extents)} cannot be "
-                f"broadcast to indexing result of shape {list(result)}"
+                f"shape mismatch: value tensor of shape {list(strip(extents) or extents)} cannot "
+                f"be broadcast to indexing result of shape {list(result)}"
             )
         node = reshape(node, kept)
     return index_put_op(base, node, *indices, arg=(axes, accumulate))

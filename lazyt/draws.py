@@ -1,4 +1,4 @@
-"""Drawing random numbers: `torch.rand`, `normal`, `multinomial`, …, and `Tensor.uniform_` and its like.
+"""Drawing random numbers: `torch.rand`, `normal`, `multinomial` and so on, and `Tensor.uniform_`.
 
 Numbers are drawn when a function is called, never later; results are leaves.
 """
@@ -28,7 +28,7 @@ from .tensor import Tensor
 
 
 def sampled(array: np.ndarray, dtype: DType, name: str, *sources: Node) -> Node:
-    """A node over drawn values; the first source that needs a gradient receives zeros through it."""
+    """A node over drawn values; the first source that needs a gradient receives zeros."""
     node = data_node(array, dtype)
     for source in sources:
         if source.grad and LOCAL.grad and source.type.shape == node.type.shape:
@@ -105,7 +105,10 @@ def _bounds(name: str, args: tuple, options: dict) -> tuple[int, int, tuple]:
 
 
 def randint(*args: Any, **options: Any) -> Tensor:
-    """Integers of [low, high): randint(high, size) or randint(low, high, size); int64 by default."""
+    """Integers of [low, high): randint(high, size) or randint(low, high, size).
+
+    int64 by default.
+    """
     low, high, size = _bounds("randint", args, options)
     if not size and "size" not in options:
         raise TypeError('randint() missing 1 required positional arguments: "size"')

@@ -1,11 +1,11 @@
-"""Functions that read and write at indices: gather and scatter, index_*, take and put, masks, nonzero.
+"""Functions that read and write at indices: gather, scatter, index_*, take, put, masks, nonzero.
 
     gather(x, 1, i)[r, c] = x[r, i[r, c]]         an index for every element of the result
     index_select(x, 1, i)[r, c] = x[r, i[c]]      one vector of indices for a dimension
     take(x, i)[k] = x.flatten()[i[k]]             indices into the elements in order
 
-Unlike subscripts, most do not count negative indices from the end. What is out of range is an error at
-once where the indices are known, else when they are computed.
+Unlike subscripts, most do not count negative indices from the end. What is out of range is an error
+at once where the indices are known, else when they are computed.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def gather(
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):
         if d != axis and n > m:
             raise RuntimeError(
-                f"Size does not match at dimension {d} expected index {list(at.type.shape)} to be no "
-                f"larger than self {list(shape)} apart from dimension {axis}"
+                f"Size does not match at dimension {d} expected index {list(at.type.shape)} to be "
+                f"no larger than self {list(shape)} apart from dimension {axis}"
             )
     within(at, shape, axis)
     return deliver(gather_op(node, at, arg=(axis,)), out)
@@ -269,7 +269,8 @@ def _rows(
                 f"({along}), for dim: {axis}"
             )
         raise IndexError(
-            f"index_copy_(): Number of indices ({count}) should be equal to source.size(dim) ({along})"
+            f"index_copy_(): Number of indices ({count}) should be equal to source.size(dim) "
+            f"({along})"
         )
     rest = shape[:axis] + (count,) + shape[axis + 1 :]
     if shape and extents != rest:
@@ -343,7 +344,8 @@ def compute_index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bo
     """
     if not isinstance(values, Tensor):
         raise TypeError(
-            f"index_put(): argument 'values' (position 2) must be Tensor, not {type(values).__name__}"
+            "index_put(): argument 'values' (position 2) must be Tensor, not "
+            f"{type(values).__name__}"
         )
     advanced, axis = [], 0
     for i, item in enumerate(indices):
@@ -406,8 +408,8 @@ def take_along_dim(
     shape, extents = node.type.shape, at.type.shape
     if len(shape) != len(extents):
         raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, but "
-            f"got {len(shape)} dimensions for input, and {len(extents)} dimensions for indices"
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            f"but got {len(shape)} dimensions for input, and {len(extents)} dimensions for indices"
         )
     axis = wrap_dim(dim, len(shape))
     others = broadcast_shapes(
@@ -494,7 +496,10 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
-    """The indices of elements that are not zero, one a row, or one tensor a dimension; reads the input."""
+    """The indices of elements that are not zero, one a row, or one tensor a dimension.
+
+    Reads the input.
+    """
     array = array_of(tensor(input, "nonzero"))
     if as_tuple:
         found = np.nonzero(array if array.ndim else array.reshape(1))
@@ -537,7 +542,8 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     extent, own = shape[axis], contiguous_strides(shape)
     if not -extent <= index < extent:
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {axis}"
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
+            f"{axis}"
         )
     start = (index + extent if index < 0 else index) * own[axis]
     sizes, strides = shape[:axis] + shape[axis + 1 :], own[:axis] + own[axis + 1 :]

@@ -1,8 +1,8 @@
 """Reading subscripts: `x[key]`, a view for basic keys, a copy with index tensors and masks.
 
 A view is one node: a slice (`x[1:]`), a slice shown in another shape (`x[0, 1:]`) or a reshape
-(`x[None]`). Subscripts are traced more often than anything else, so the commonest keys, an integer or
-a slice, do not go through the general reading of keys.
+(`x[None]`). Subscripts are traced more often than anything else, so the commonest keys, an
+integer or a slice, do not go through the general reading of keys.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _row(type: TensorType) -> tuple:
 def show(
     t: Tensor, source: Node, step: tuple, type: TensorType, offset: int, strides: tuple, name: str
 ) -> Tensor:
-    """`make_view` for one step whose type is known: subscripts are traced more often than anything."""
+    """`make_view` for one step whose type is known, with the node made inline."""
     op = step[0]
     storage = t._storage
     local = LOCAL

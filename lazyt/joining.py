@@ -72,8 +72,8 @@ def cat(
 ) -> Tensor:
     """The tensors one after another along a dimension they already have.
 
-    Shapes agree in the other dimensions; empty tensors of one dimension do not count. The dtype is the
-    common one. Errors: ValueError for no tensors, RuntimeError for shapes that do not fit.
+    Shapes agree in the other dimensions; empty tensors of one dimension do not count. The dtype is
+    the common one. Errors: ValueError for no tensors, RuntimeError for shapes that do not fit.
     """
     parts = tensors_of(tensors, "cat")
     dim = dimension(dim if axis is None else axis, "cat")
@@ -97,8 +97,8 @@ def cat(
         for d, (have, want) in enumerate(zip(shape, first)):
             if d != where and have != want:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {where}. Expected size {want} "
-                    f"but got size {have} for tensor number {i} in the list."
+                    f"Sizes of tensors must match except in dimension {where}. Expected size "
+                    f"{want} but got size {have} for tensor number {i} in the list."
                 )
     return deliver(cat_(*[n for _, n in kept], arg=(where,)), out)
 
@@ -239,13 +239,16 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
-    """Views of vectors as coordinates of their grid: one dimension each, in order ("ij"), or with the
-    first two exchanged ("xy")."""
+    """Views of vectors as coordinates of their grid.
+
+    Its dimensions are the vectors' in order ("ij"), or with the first two exchanged ("xy").
+    """
     parts = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
     parts = tensors_of(list(parts), "meshgrid")
     if indexing is None:
         warnings.warn(
-            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing "
+            "argument.",
             UserWarning,
             stacklevel=2,
         )

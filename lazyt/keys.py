@@ -33,13 +33,13 @@ from .tensor import Tensor, from_numpy
 
 _new = object.__new__
 INVALID = (
-    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-    "(got {})"
+    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+    "indices (got {})"
 )
 NOT_AN_INDEX = "tensors used as indices must be long, int, byte or bool tensors"
 INDEX_OF_SCALAR = (
-    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-    "convert a 0-dim tensor to a number"
+    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+    "to convert a 0-dim tensor to a number"
 )
 SEQUENCE_AS_TUPLE = (
     "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in "
@@ -70,7 +70,7 @@ class Window:
         return self.starts is None and self.shape == shape_of(t)
 
     def step(self, t: Tensor) -> tuple:
-        """The one step (primitive, its argument, its numbers) from the tensor's value to the window's."""
+        """The step (primitive, argument, numbers) from the tensor's value to the window's."""
         if self.starts is None:
             if self.shape == shape_of(t):
                 return alias, (), ()
@@ -108,13 +108,14 @@ def read_key(t: Tensor, key: Any) -> Window:
     moved: list[int] = []
     advanced: list[tuple[int, Any]] = []
     name, dim, cut = "Alias", 0, False
-    for item in items:
+    for position, item in enumerate(items):
         kind = item.__class__
         if kind is int:
             extent = shape[dim]
             if not -extent <= item < extent:
+                # PyTorch counts the parts of the key here, not the dimensions.
                 raise IndexError(
-                    f"index {item} is out of bounds for dimension {dim} with size {extent}"
+                    f"index {item} is out of bounds for dimension {position} with size {extent}"
                 )
             start = item + extent if item < 0 else item
             starts[dim], sizes[dim] = start, 1
@@ -180,7 +181,7 @@ def _dimensions(item: Any) -> int:
 
 
 def _items(key: Any) -> list:
-    """A key as a list of int, slice, None, Ellipsis, bool and index tensors of one dimension or more."""
+    """A key as a list of int, slice, None, Ellipsis, bool and index tensors that are no numbers."""
     kind = key.__class__
     if kind is slice:
         return [key]
@@ -192,7 +193,7 @@ def _items(key: Any) -> list:
 
 
 def _stands_for_tuple(key: Any) -> bool:
-    """Whether a short sequence is taken for a tuple, as old NumPy did: it holds more than numbers."""
+    """Whether a sequence is taken for a tuple, as old NumPy did: short, and not only numbers."""
     if not isinstance(key, Sequence) or isinstance(key, (str, bytes, range)) or len(key) >= 32:
         return False
     return any(
@@ -242,8 +243,8 @@ def _index_tensor(data: Any) -> Tensor:
 def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tuple[tuple, tuple]:
     """The indexed dimensions of a tensor of `shape`, and an int64 node for each.
 
-    Masks become the positions of their true elements, which reads them. Raises IndexError where a mask
-    does not fit, indices do not broadcast together, or a known value is out of range.
+    Masks become the positions of their true elements, which reads them. Raises IndexError where a
+    mask does not fit, indices do not broadcast together, or a known value is out of range.
     """
     axes: list[int] = []
     nodes: list[Node] = []
@@ -259,14 +260,8 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
                 axes.append(axis + i)
                 nodes.append(data_node(found, dtypes.int64))
             continue
-        extent = shape[axis]
-        if not extent and node.type.numel:
-            raise IndexError("index is out of bounds for dimension with size 0")
-        node = cast(node, dtypes.int64)
-        if node.value is not None:
-            wrapped(node.value, extent, axis)
         axes.append(axis)
-        nodes.append(node)
+        nodes.append(cast(node, dtypes.int64))
     lead: tuple[int, ...] = ()
     try:
         for node in nodes:
@@ -276,16 +271,24 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from None
+    if 0 not in lead:
+        if any(not shape[axis] for axis in axes):
+            raise IndexError("index is out of bounds for dimension with size 0")
+        # An index that reads nothing, since a dimension beside it is empty, may be anything.
+        if all(n for d, n in enumerate(shape) if d not in axes):
+            for axis, node in zip(axes, nodes, strict=True):
+                if node.value is not None:
+                    wrapped(node.value, shape[axis], axis)
     return tuple(axes), tuple(nodes)
 
 
 def check_mask(mask: Node, shape: tuple[int, ...], axis: int) -> None:
-    """IndexError unless the mask has the extents of the dimensions it stands for; warns about bytes."""
+    """IndexError unless the mask has the extents of its dimensions; warns about bytes."""
     if mask.type.dtype is dtypes.uint8:
         warnings.warn(BYTE_MASK, UserWarning, stacklevel=5)
     for i, extent in enumerate(mask.type.shape):
         if extent != shape[axis + i]:
             raise IndexError(
-                f"The shape of the mask {list(mask.type.shape)} at index {i} does not match the shape "
-                f"of the indexed tensor {list(shape)} at index {axis + i}"
+                f"The shape of the mask {list(mask.type.shape)} at index {i} does not match the "
+                f"shape of the indexed tensor {list(shape)} at index {axis + i}"
             )

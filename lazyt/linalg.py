@@ -8,9 +8,9 @@ from lazyt.ir import ops_linalg as lin
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.numerics.matmul import LinAlgError
-from lazyt.ir.ops_shape import copy
+from lazyt.ir.ops_shape import copy, expand
 
-from .creation import PUBLIC as _CREATION
+from .creation import eye
 from .dispatch import deliver, scalar_name, wrap
 from .matrix_products import compute_matmul, matmul, operands
 from .norms import linalg_norm as norm
@@ -85,11 +85,8 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     (base,) = operands("matrix_power", input=input)
     _check_square(base, "linalg.matrix_power")
     if n == 0:
-        eye = node_of(_CREATION["eye"](base.type.shape[-1], dtype=base.type.dtype))
-        zeros = node_of(_CREATION["zeros"](base.type.shape, dtype=base.type.dtype))
-        from .pointwise import compute_add
-
-        return deliver(compute_add(zeros, eye), out)
+        one = node_of(eye(base.type.shape[-1], dtype=base.type.dtype))
+        return deliver(copy(expand(one, base.type.shape)), out)
     if n < 0:
         base, n = lin.inverse(base), -n
     result: Node | None = None

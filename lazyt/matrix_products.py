@@ -9,6 +9,7 @@ Operands of a product have one dtype; half types are multiplied in float32 and r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -99,7 +100,7 @@ def check_dot(a: Node, b: Node, name: str = "dot") -> None:
     _not_for_bool(a, "dot")
 
 
-def check_batches(a: Node, b: Node, batch: int, rows: tuple[int, int]) -> None:
+def check_batches(a: Node, b: Node, batch: int, rows: tuple[int, ...]) -> None:
     """PyTorch's errors for a product of two stacks; `rows`: of the second stack, as given."""
     inner = a.type.shape[-1]
     if rows != (batch, inner):
@@ -437,10 +438,22 @@ def addbmm_(
     return _written(self, compute_addbmm(self, batch1, batch2, beta, alpha))
 
 
-for _function in (matmul, mm, mv, bmm, dot, vdot, addmm, addmv, baddbmm, addbmm):
+_PUBLIC: tuple[Callable, ...] = (
+    matmul,
+    mm,
+    mv,
+    bmm,
+    dot,
+    vdot,
+    addmm,
+    addmv,
+    baddbmm,
+    addbmm,
+)
+for _function in _PUBLIC:
     public(_function)
-for _function in (addmm_, addmv_, baddbmm_, addbmm_):
-    setattr(Tensor, _function.__name__, _function)
+for _inplace in (addmm_, addmv_, baddbmm_, addbmm_):
+    setattr(Tensor, _inplace.__name__, _inplace)
 # No __imatmul__: as in PyTorch `a @= b` makes a new tensor.
-Tensor.__matmul__ = _matmul_operator  # type: ignore[attr-defined]
+Tensor.__matmul__ = _matmul_operator  # type: ignore[attr-defined,operator]
 Tensor.__rmatmul__ = _matmul_reflected  # type: ignore[attr-defined]

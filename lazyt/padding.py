@@ -34,7 +34,8 @@ NAMES = {"reflect": "ReflectionPad{}D", "replicate": "ReplicationPad{}D"}
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """`input` framed on both sides of its last dimensions.
 
-    pad: widths before and after the last dimension, then the one before it, and so on; negative ones crop.
+    pad: widths before and after the last dimension, then the one before it, and so on; negative
+        ones crop.
     mode: "constant" (with `value`, 0 by default), "reflect", "replicate" or "circular".
     Errors: RuntimeError, NotImplementedError in PyTorch's words.
     """
@@ -95,7 +96,8 @@ def _places(
         return None
     if extent + before + after < 1:
         raise RuntimeError(
-            f"input (size {extent}) is too small for padding ({before}, {after}) at dimension {axis}"
+            f"input (size {extent}) is too small for padding ({before}, {after}) at dimension "
+            f"{axis}"
         )
     places = np.arange(-before, extent + after)
     if mode == "circular":
@@ -108,6 +110,7 @@ def _places(
         argument = 4 + 2 * (len(shape) - 1 - axis)
         raise RuntimeError(
             f"Argument #{argument}: Padding size should be less than the corresponding input "
-            f"dimension, but got: padding ({before}, {after}) at dimension {axis} of input {list(shape)}"
+            f"dimension, but got: padding ({before}, {after}) at dimension {axis} of input "
+            f"{list(shape)}"
         )
     return extent - 1 - np.abs(extent - 1 - np.abs(places)) if extent > 1 else np.zeros_like(places)

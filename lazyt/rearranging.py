@@ -44,7 +44,8 @@ def repeat(self: Tensor, *repeats: Any, **more: Any) -> Tensor:
     node = node_of(self)
     if len(reps) < len(node.type.shape):
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+            "tensor"
         )
     return _tiled(node, reps)
 
@@ -59,8 +60,9 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
-    """Every element (of a dimension, or of all) repeated in its place; with a tensor alone, its indices.
+    """Every element (of a dimension, or of all) repeated in its place.
 
+    With one tensor of counts alone: the index of each, so often.
     A tensor of repeats is read, since the shape depends on it.
     """
     if repeats is None:
@@ -110,7 +112,7 @@ def _numbers(value: Any) -> tuple[int, ...]:
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Elements moved along dimensions (or through all of them), those at the end back to the front."""
+    """Elements moved along dimensions (or through all), those at the end back to the front."""
     node = node_of(input)
     shape = node.type.shape
     by = _numbers(shifts)

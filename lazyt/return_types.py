@@ -6,6 +6,7 @@ torch.max(x, 1).indices
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 
@@ -37,7 +38,7 @@ def _result(name: str, *fields: str) -> type[NamedResult]:
     members: dict[str, Any] = {"__slots__": (), "_fields": fields, "__module__": __name__}
     members |= {"n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0}
     for i, field in enumerate(fields):
-        members[field] = property(lambda self, i=i: tuple.__getitem__(self, i))
+        members[field] = property(itemgetter(i))
     return type(name, (NamedResult,), members)
 
 

@@ -6,6 +6,7 @@ depends on values (unique, bincount) is computed at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import index as as_int
 from typing import Any
 
@@ -273,11 +274,17 @@ def bucketize(
     return _positions(rows, input, bool(right), out_int32, out)
 
 
-for _function in (sort, argsort, topk):
-    _called = numpy_words(_function)
-    FUNCTIONS[_function.__name__] = _called
-    setattr(Tensor, _function.__name__, _called)
-for _function in (msort, unique, unique_consecutive, bincount, histc):
+_METHODS: tuple[Callable, ...] = (
+    numpy_words(sort),
+    numpy_words(argsort),
+    numpy_words(topk),
+    msort,
+    unique,
+    unique_consecutive,
+    bincount,
+    histc,
+)
+for _function in _METHODS:
     FUNCTIONS[_function.__name__] = _function
     setattr(Tensor, _function.__name__, _function)
 FUNCTIONS["searchsorted"] = searchsorted

@@ -1,10 +1,11 @@
 """What a line of code gives, in lazyt and in PyTorch: to be compared word for word.
 
-    outcome(torch, "x = torch.arange(3.)", "x[1:]")    # ('tensor', [3 - 1], 'float32', None, [1.0, 2.0])
+    outcome(torch, "x = torch.arange(3.)", "x[1:]", gradients=False)
+    # ('tensor', [2], 'float32', None, [1.0, 2.0])
 
 A line may be an expression or a statement; after a statement the outcome is that of the name `x`.
-Tensors of the preparation that require a gradient are differentiated through the outcome: their gradients
-belong to it. An error is its type and its text.
+The preparation's tensors that require a gradient are differentiated through the outcome: their
+gradients belong to it. An error is its type and its text.
 """
 
 from __future__ import annotations

@@ -39,10 +39,28 @@ def case(text: str, *shapes: tuple[int, ...], second: bool = True, positive=Fals
 ACTIVATIONS = [
     *(
         case(f"F.{name}(x)", (3, 4))
-        for name in (
-            "relu relu6 leaky_relu elu selu celu gelu silu mish softplus logsigmoid hardtanh "
-            "hardswish tanh sigmoid softsign tanhshrink hardshrink softshrink glu"
-        ).split()
+        for name in [
+            "relu",
+            "relu6",
+            "leaky_relu",
+            "elu",
+            "selu",
+            "celu",
+            "gelu",
+            "silu",
+            "mish",
+            "softplus",
+            "logsigmoid",
+            "hardtanh",
+            "hardswish",
+            "tanh",
+            "sigmoid",
+            "softsign",
+            "tanhshrink",
+            "hardshrink",
+            "softshrink",
+            "glu",
+        ]
     ),
     case("F.leaky_relu(x, 0.3)", (3, 4)),
     case("F.elu(x, 2.0)", (3, 4)),

@@ -1,4 +1,4 @@
-"""Subscripts: every form of reading and writing gives what PyTorch gives, and so do index functions.
+"""Subscripts give what PyTorch gives, reading and writing, in every form; so do index functions.
 
 Values, dtypes, shapes, grad_fn, gradients, error types and texts are compared.
 """

@@ -1,8 +1,8 @@
 """NumPy forms of what networks need beyond array arithmetic: picked classes, rows, standardizing.
 
-Class scores are ``(C,)`` or ``(N, C, *S)`` with targets ``()`` or ``(N, *S)``: one class number for each
-vector of scores. A target equal to ``ignore`` counts for nothing; any other that is no class is an
-error.
+Class scores are ``(C,)`` or ``(N, C, *S)`` with targets ``()`` or ``(N, *S)``: one class number for
+each vector of scores. A target equal to ``ignore`` counts for nothing; any other that is no class
+is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def check_classes(target: np.ndarray, classes: int, ignore: int) -> bool:
-    """Whether some target may be ``ignore``; IndexError for one that is neither that nor a class."""
+    """Whether some target may be ``ignore``; IndexError for one that is no class otherwise."""
     if not target.size:
         return False
     low, high = int(target.min()), int(target.max())

@@ -1,9 +1,9 @@
 """Choosing between two arrays by a mask, without a branch for every element.
 
 `np.where` asks the mask element by element, which is slow for masks without a pattern (a processor
-cannot guess them). Sign-extended to the width of an element, a mask is all ones or all zeros, and the
-choice is arithmetic on bits: ``a & m``, or ``b ^ ((a ^ b) & m)``. Every bit of the chosen element stays
-(nan and -0.0 too).
+cannot guess them). Sign-extended to the width of an element, a mask is all ones or all zeros, and
+the choice is arithmetic on bits: ``a & m``, or ``b ^ ((a ^ b) & m)``. Every bit of the chosen
+element stays (nan and -0.0 too).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def _whole(x: Any, like: np.ndarray) -> bool:
 
 
 def select(c: np.ndarray, a: Any, b: Any, out: np.ndarray | None = None) -> np.ndarray:
-    """``a`` where ``c`` (bool) holds, else ``b``; operands broadcast, one of the two may be a number."""
+    """``a`` where ``c`` (bool) holds, else ``b``; operands broadcast, one of the two may be a
+    number."""
     chosen = a if a.__class__ is np.ndarray else b
     if c.size >= _FEW and c.flags.c_contiguous and chosen.dtype.kind == "f":
         integers = _INTEGERS.get(chosen.dtype.itemsize)

@@ -10,6 +10,7 @@ alone would reverse equal keys.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def _settle(
     x: np.ndarray,
     axis: int,
     order: np.ndarray,
-    tied: Callable[[np.ndarray], np.ndarray],
+    tied: Callable[[np.ndarray], Any],
     choose: Callable[[Row], list[int]],
     start: int = 0,
 ) -> None:
@@ -254,7 +255,7 @@ def searchsorted(
 ) -> np.ndarray:
     """Where each of ``values`` goes in the ascending ``rows``: before equal elements, or after them
     with ``right``. Rows are one vector, or have the leading axes of ``values``."""
-    side = "right" if right else "left"
+    side: Literal["left", "right"] = "right" if right else "left"
     kind = np.int32 if narrow else np.int64
     if rows.ndim == 1:
         return np.asarray(np.searchsorted(rows, values, side)).astype(kind)

@@ -1,7 +1,7 @@
 """torch.nn.init: tensors filled in place with initial values, from the default generator.
 
-Bounds and standard deviations follow Glorot and Bengio 2010 (xavier) and He et al. 2015 (kaiming), as
-https://docs.pytorch.org/docs/2.13/nn.init.html gives them; numbers are PyTorch's own.
+Bounds and standard deviations follow Glorot and Bengio 2010 (xavier) and He et al. 2015 (kaiming),
+as https://docs.pytorch.org/docs/2.13/nn.init.html gives them; numbers are PyTorch's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _GAINS: dict[str, float] = {
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """What the standard deviation is multiplied with before a nonlinearity. ValueError if unknown."""
+    """What the standard deviation is multiplied with before a nonlinearity. ValueError if
+    unknown."""
     if nonlinearity == "leaky_relu":
         if param is None:
             slope = 0.01

@@ -145,12 +145,16 @@ class Program(Writes):
                 self.emit(f"{v.text}.retain_grad()")
             elif how < 0.7:
                 self.emit(f"{v.text}.register_hook(lambda g: g * 2)")
+            elif not self.alone(v):
+                return
             elif how < 0.9:
                 self.emit(f"{v.text}.detach_()")
                 if not v.is_view:
                     v.track = Track(counter=v.track.counter)
             else:
                 self.emit(f"{v.text}.requires_grad_(False)")
+        elif not self.alone(v):
+            return
         elif v.needs:
             self.emit(f"{v.text}.requires_grad_(False)")
             v.track.needs = False
@@ -163,6 +167,11 @@ class Program(Writes):
             self.names[name] = Var(
                 name, v.array.copy(), v.dtype, Store(v.store.top, v.store.frac), Track()
             )
+
+    def alone(self, v: Var) -> bool:
+        """Whether no other name shares v's memory. What PyTorch makes of a view whose base begins or
+        ceases to require a gradient follows from no rule of its documentation."""
+        return all(o is v or o.store is not v.store for o in self.names.values())
 
     def block(self, header: str, makers: list[Callable[[], object]], count: int) -> None:
         """Statements under a header; nothing where they come out empty."""

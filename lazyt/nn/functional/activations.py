@@ -1,7 +1,7 @@
 """Activation functions. Each is a primitive or a short composition of primitives.
 
-Formulas are those of https://docs.pytorch.org/docs/2.13/nn.functional.html; what overflows in a branch that
-is not taken is clamped before, so that no gradient is `0 * inf`.
+Formulas are those of https://docs.pytorch.org/docs/2.13/nn.functional.html; what overflows in a
+branch that is not taken is clamped before, so that no gradient is `0 * inf`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from lazyt.dispatch import check_writable, promoted, scalar_name, tagged, update
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import DType, bool_
 from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
 from lazyt.pointwise import FUNCTIONS
@@ -91,7 +90,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """input where it is positive, else weight * input; one weight, or one a channel (dimension 1)."""
+    """input where it is positive, else weight * input; one weight, or one for every channel."""
     x, w = tensor_node(input, "prelu"), tensor_node(weight, "prelu", "weight", 2)
     if x.type.dtype is not w.type.dtype:
         raise RuntimeError(
@@ -359,8 +358,8 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
     """input divided by its p-norm along `dim`, where that is at least eps."""
-    norm = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)  # type: ignore[attr-defined]
-    return FUNCTIONS["div"](input, norm, out=out)
+    norm = input.norm(p, dim, keepdim=True)  # type: ignore[attr-defined]
+    return FUNCTIONS["div"](input, norm.clamp_min(eps).expand_as(input), out=out)
 
 
 def _in_place(function: Any, name: str) -> Any:

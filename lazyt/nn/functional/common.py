@@ -1,4 +1,4 @@
-"""What the functions of this package share: checked operands, extents, wide arithmetic for half types."""
+"""What the functions of this package share: checked operands, names, arithmetic of half types."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from lazyt.dims import numbered, owned
 from lazyt.dispatch import check_writable, scalar_name, tagged, update, wrap
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.dims import numbered, owned
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
@@ -36,7 +36,7 @@ def check_floating(node: Node, kernel: str) -> None:
 
 
 def in_compute_dtype(formula: Callable[..., Node], *nodes: Node) -> Node:
-    """`formula(*nodes)`, of half types computed in float32 and rounded once, as PyTorch's kernels do."""
+    """`formula(*nodes)`; of half types in float32, rounded once, as PyTorch's kernels do."""
     dtype = nodes[0].type.dtype
     if dtype.compute is dtype:
         return formula(*nodes)

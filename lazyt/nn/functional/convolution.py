@@ -1,7 +1,7 @@
 """Convolutions over one, two and three spatial dimensions, and their transposes.
 
-Inputs are (N, C, *S) or, unbatched, (C, *S). The primitives are `ir.ops_linalg.conv` and `conv_input`;
-a transposed convolution is the cotangent of a convolution's input.
+Inputs are (N, C, *S) or, unbatched, (C, *S). The primitives are `ir.ops_linalg.conv` and
+`conv_input`; a transposed convolution is the cotangent of a convolution's input.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .common import numbered
 from .linear import c_name
 
 SAME_NEEDS_COPY = (
-    "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of "
-    "the input be created"
+    "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy "
+    "of the input be created"
 )
 
 
@@ -88,8 +88,8 @@ def _batched(x: Node, rank: int, name: str) -> tuple[Node, bool]:
     if have == rank + 1:
         return numbered(reshape(x, (1, *x.type.shape)), "UnsqueezeBackward0", x, saves=False), False
     raise RuntimeError(
-        f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of "
-        f"size: {list(x.type.shape)}"
+        f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input "
+        f"of size: {list(x.type.shape)}"
     )
 
 
@@ -112,23 +112,23 @@ def _check_weight(x: Node, w: Node, b: Node | None, rank: int, groups: int) -> N
     shape, ws = x.type.shape, w.type.shape
     if ws[0] < groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got "
-            f"weight of size {list(ws)} instead"
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
+            f"got weight of size {list(ws)} instead"
         )
     if ws[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but "
-            f"got weight of size [{list(ws)}] instead"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size [{list(ws)}] instead"
         )
     if shape[1] != ws[1] * groups:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(ws)}, expected input{list(shape)} to have "
-            f"{ws[1] * groups} channels, but got {shape[1]} channels instead"
+            f"Given groups={groups}, weight of size {list(ws)}, expected input{list(shape)} to "
+            f"have {ws[1] * groups} channels, but got {shape[1]} channels instead"
         )
     if b is not None and b.type.shape != ws[:1]:
         raise RuntimeError(
-            f"Given weight of size {list(ws)}, expected bias to be 1-dimensional with {ws[0]} elements, "
-            f"but got bias of size {list(b.type.shape)} instead"
+            f"Given weight of size {list(ws)}, expected bias to be 1-dimensional with {ws[0]} "
+            f"elements, but got bias of size {list(b.type.shape)} instead"
         )
 
 
@@ -138,8 +138,8 @@ def _check_fits(shape: tuple, kernel: tuple, padding: tuple, dilation: tuple) ->
     if any(r > p for r, p in zip(reach, padded)):
         has, needs = " x ".join(map(str, padded)), " x ".join(map(str, reach))
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({has}). Kernel size: ({needs}). Kernel size "
-            "can't be greater than actual input size"
+            f"Calculated padded input size per channel: ({has}). Kernel size: ({needs}). Kernel "
+            "size can't be greater than actual input size"
         )
 
 
@@ -193,8 +193,8 @@ def _convolution(
 def _refuse_weight(w: Node, rank: int, stride: Any) -> None:
     dimensions = len(w.type.shape) - 2
     raise RuntimeError(
-        f"expected stride to be a single integer value or a list of {dimensions} values to match the "
-        f"convolution dimensions, but got stride={list(_numbers(stride, rank, 'stride'))}"
+        f"expected stride to be a single integer value or a list of {dimensions} values to match "
+        f"the convolution dimensions, but got stride={list(_numbers(stride, rank, 'stride'))}"
     )
 
 
@@ -292,8 +292,8 @@ def _transposed(
         )
     if b is not None and b.type.shape != (ws[1] * groups,):
         raise RuntimeError(
-            f"Given transposed=1, weight of size {list(ws)}, expected bias to be 1-dimensional with "
-            f"{ws[1] * groups} elements, but got bias of size {list(b.type.shape)} instead"
+            f"Given transposed=1, weight of size {list(ws)}, expected bias to be 1-dimensional "
+            f"with {ws[1] * groups} elements, but got bias of size {list(b.type.shape)} instead"
         )
     _check_output_padding(extra, steps, apart)
     spatial = tuple(
@@ -302,8 +302,8 @@ def _transposed(
     )
     if any(s <= 0 for s in spatial):
         raise RuntimeError(
-            f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output size "
-            f"per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
+            f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
+            f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
     y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)

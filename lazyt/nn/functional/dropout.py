@@ -1,7 +1,7 @@
 """Dropout: elements or whole channels set to zero at random, the others scaled up.
 
-Masks are drawn from the default generator when the call is traced, in the order of the input's memory, as
-PyTorch's CPU kernels draw them.
+Masks are drawn from the default generator when the call is traced, in the order of the input's
+memory, as PyTorch's CPU kernels draw them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """input with each element 0 with probability p, else divided by 1 - p; input itself in evaluation.
+    """input, each element 0 with probability p, else divided by 1 - p; unchanged in evaluation.
 
     Errors: ValueError unless 0 <= p <= 1.
     """
@@ -84,9 +84,9 @@ def dropout1d(
     rank = input.dim()
     if rank not in (2, 3):
         raise RuntimeError(
-            f"dropout1d: Expected 2D or 3D input, but received a {rank}D input. Note that dropout1d "
-            "exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel "
-            "dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+            f"dropout1d: Expected 2D or 3D input, but received a {rank}D input. Note that "
+            "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, "
+            "a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
         )
     if rank == 3:
         return _dropout(input, p, training, inplace, "feature_dropout")
@@ -97,10 +97,10 @@ def dropout1d(
 
 def _warn_rank(name: str, rank: int, spatial: int) -> None:
     warnings.warn(
-        f"{name}: Received a {rank}-D input to {name}, which is deprecated and will result in an error "
-        "in a future release. To retain the behavior and silence this warning, please use dropout "
-        f"instead. Note that {name} exists to provide channel-wise dropout on inputs with {spatial} "
-        "spatial dimensions, a channel dimension, and an optional batch dimension "
+        f"{name}: Received a {rank}-D input to {name}, which is deprecated and will result in an "
+        "error in a future release. To retain the behavior and silence this warning, please use "
+        f"dropout instead. Note that {name} exists to provide channel-wise dropout on inputs with "
+        f"{spatial} spatial dimensions, a channel dimension, and an optional batch dimension "
         f"(i.e. {spatial + 1}D or {spatial + 2}D inputs).",
         stacklevel=3,
     )
@@ -118,9 +118,9 @@ def dropout2d(
         warnings.warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout "
             "behavior is desired - input is interpreted as shape (N, C, L), where C is the channel "
-            "dim. This behavior will change in a future release to interpret the input as one without "
-            "a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise dropout "
-            "behavior, please switch to using dropout1d instead.",
+            "dim. This behavior will change in a future release to interpret the input as one "
+            "without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
+            "dropout behavior, please switch to using dropout1d instead.",
             stacklevel=2,
         )
     return _dropout(input, p, training, inplace, "feature_dropout")

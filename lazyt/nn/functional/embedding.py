@@ -44,7 +44,8 @@ def embedding(
 
     padding_idx: a row that receives no gradient. max_norm: rows that are named and have a larger
     norm are scaled down in place first. Gradients are dense, whatever `sparse` says.
-    Errors: IndexError for a number that is no row, RuntimeError for an index that is not int32 or int64.
+    Errors: IndexError for a number that is no row, RuntimeError for an index that is not int32 or
+    int64.
     """
     index, w = tensor_node(input, "embedding", "indices", 2), node_of(weight)
     rows = w.type.shape[0] if w.type.shape else 0
@@ -57,7 +58,8 @@ def embedding(
     if index.type.dtype not in (int64, int32):
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-            f"Long, Int; but got {_legacy_name(input)} instead (while checking arguments for embedding)"
+            f"Long, Int; but got {_legacy_name(input)} instead (while checking arguments for "
+            "embedding)"
         )
     if index.value is not None:
         check_rows(index.value, rows)

@@ -29,8 +29,8 @@ def c_name(node: Node) -> str:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (*, in) @ weight (out, in) transposed, plus bias (out,): (*, out).
 
-    A weight of one dimension gives results without the last one. Errors: RuntimeError where shapes or
-    dtypes do not fit.
+    A weight of one dimension gives results without the last one. Errors: RuntimeError where shapes
+    or dtypes do not fit.
     """
     x = tensor_node(input, "linear")
     w = tensor_node(weight, "linear", "weight", 2)
@@ -79,9 +79,9 @@ def _fitting_bias(bias: Any, b: Node, x: Node, y: Node) -> Node:
     have = b.type.shape
     if len(have) > len(target):
         raise RuntimeError(
-            f"expand({_legacy_name(bias)}{{{list(have)}}}, size={list(target)}): the number of sizes "
-            f"provided ({len(target)}) must be greater or equal to the number of dimensions in the "
-            f"tensor ({len(have)})"
+            f"expand({_legacy_name(bias)}{{{list(have)}}}, size={list(target)}): the number of "
+            f"sizes provided ({len(target)}) must be greater or equal to the number of dimensions "
+            f"in the tensor ({len(have)})"
         )
     lead = len(target) - len(have)
     for axis, extent in enumerate(have, lead):
@@ -164,13 +164,13 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, in1, in2 = w.type.shape
     if a.type.shape[-1] != in1:
         raise RuntimeError(
-            f"bilinear(): input1 size does not match weight size: got {a.type.shape[-1]} but expected "
-            f"{in1}"
+            f"bilinear(): input1 size does not match weight size: got {a.type.shape[-1]} but "
+            f"expected {in1}"
         )
     if c.type.shape[-1] != in2:
         raise RuntimeError(
-            f"bilinear(): input2 size does not match weight size: got {c.type.shape[-1]} but expected "
-            f"{in2}"
+            f"bilinear(): input2 size does not match weight size: got {c.type.shape[-1]} but "
+            f"expected {in2}"
         )
     if b is not None and b.type.shape[0] != out:
         raise RuntimeError(

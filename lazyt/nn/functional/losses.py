@@ -1,7 +1,8 @@
 """Losses of class scores: cross_entropy, nll_loss; and what all losses share.
 
-Formulas follow https://docs.pytorch.org/docs/2.13/nn.functional.html#loss-functions. Values of targets are
-never read here: a target that is no class is an error where it is known, else when it is computed.
+Formulas follow https://docs.pytorch.org/docs/2.13/nn.functional.html#loss-functions. Values of
+targets are never read here: a target that is no class is an error where it is known, else when it
+is computed.
 """
 
 from __future__ import annotations
@@ -98,12 +99,13 @@ def _class_weight(x: Node, weight: Tensor) -> Node:
     classes = x.type.shape[1 if len(x.type.shape) > 1 else 0]
     if w.type.shape != (classes,):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got "
-            f"weight tensor of shape: {list(w.type.shape)}"
+            f"weight tensor should be defined either for all {classes} classes or no classes but "
+            f"got weight tensor of shape: {list(w.type.shape)}"
         )
     if w.type.dtype is not x.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(x.type.dtype)} but found {scalar_name(w.type.dtype)}"
+            f"expected scalar type {scalar_name(x.type.dtype)} but found "
+            f"{scalar_name(w.type.dtype)}"
         )
     return w
 

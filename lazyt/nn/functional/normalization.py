@@ -1,7 +1,7 @@
 """Batch, instance, layer, group and root-mean-square normalization.
 
-All but the last are `ir.ops_nn.standardize` over different axes, times a weight, plus a bias. Arithmetic is
-in float32 where the input is of a half type.
+All but the last are `ir.ops_nn.standardize` over different axes, times a weight, plus a bias.
+Arithmetic is in float32 where the input is of a half type.
 """
 
 from __future__ import annotations
@@ -256,8 +256,8 @@ def _normalized_shape(
         comma = ", " if name == "layer_norm" else ""
         words = ", ".join(map(str, own))
         raise RuntimeError(
-            f"Given normalized_shape={list(own)}, expected input with shape [*{comma}{words}], but got "
-            f"input of size{list(shape)}"
+            f"Given normalized_shape={list(own)}, expected input with shape [*{comma}{words}], but "
+            f"got input of size{list(shape)}"
         )
     return tuple(range(len(shape) - len(own), len(shape)))
 
@@ -269,7 +269,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """input standardized over its last dimensions, which are normalized_shape; times weight, plus bias."""
+    """input standardized over its last dimensions, normalized_shape; times weight, plus bias."""
     x = tensor_node(input, "layer_norm")
     w, b = _optional(weight), _optional(bias)
     axes = _normalized_shape(x, normalized_shape, {"weight": w, "bias": b}, "layer_norm")

@@ -1,6 +1,7 @@
 """Max and average pooling, fixed and adaptive, over one to three spatial dimensions.
 
-Inputs are (N, C, *S) or, unbatched, (C, *S): the primitives pool the last dimensions and take any others.
+Inputs are (N, C, *S) or, unbatched, (C, *S): the primitives pool the last dimensions and take any
+others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def _numbers(value: Any, rank: int, name: str, what: str) -> tuple[int, ...]:
         if len(value) not in (1, rank):
             if what == "stride":
                 raise RuntimeError(
-                    f"{name}: stride must either be omitted, a single int, or a tuple of {_COUNT[rank]}"
+                    f"{name}: stride must either be omitted, a single int, or a tuple of "
+                    f"{_COUNT[rank]}"
                 )
             if what == "kernel_size":
                 raise RuntimeError(
@@ -57,8 +59,8 @@ def _check_input(x: Node, rank: int, name: str) -> None:
                 )
         elif len(shape) not in (2, 3):
             raise RuntimeError(
-                f"Expected 2 to 3 dimensions, but got {len(shape)}-dimensional tensor for argument #1 "
-                f"'self' (while checking arguments for {name})"
+                f"Expected 2 to 3 dimensions, but got {len(shape)}-dimensional tensor for argument "
+                f"#1 'self' (while checking arguments for {name})"
             )
         return
     if len(shape) not in (rank + 1, rank + 2):
@@ -67,8 +69,8 @@ def _check_input(x: Node, rank: int, name: str) -> None:
         )
     if 0 in shape[-rank - 1 :]:
         raise RuntimeError(
-            f"Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim batch size "
-            f"for input, but got:{list(shape)}"
+            f"Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim batch "
+            f"size for input, but got:{list(shape)}"
         )
 
 
@@ -101,8 +103,8 @@ def _check_windows(
         if p > ((k - 1) * d + 1) // 2:
             if one:
                 raise RuntimeError(
-                    f"{name}() padding should be at most half of kernel size, but got padding={p} and "
-                    f"kernel_size={k}"
+                    f"{name}() padding should be at most half of kernel size, but got padding={p} "
+                    f"and kernel_size={k}"
                 )
             raise RuntimeError(
                 f"pad should be at most half of effective kernel size, but got pad={p}, "
@@ -179,7 +181,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of every window of the last dimension; with `return_indices` also its position."""
+    """The maximum of every window of the last dimension, and its position if asked."""
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -315,7 +317,7 @@ def avg_pool3d(
 
 
 def adaptive_windows(extent: int, count: int) -> list[tuple[int, int]]:
-    """`count` windows that cover `extent`: from floor(i extent / count) to ceil((i + 1) extent / count)."""
+    """`count` windows that cover `extent`, the i-th from floor(i extent / count) on."""
     return [(i * extent // count, -(-(i + 1) * extent // count)) for i in range(count)]
 
 

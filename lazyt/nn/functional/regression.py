@@ -1,4 +1,4 @@
-"""Losses of numbers and probabilities: squared and absolute errors, binary cross entropy, divergences."""
+"""Losses of numbers and of probabilities: errors, binary cross entropy, divergences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .losses import check_reduction, reduced, total
 
 
 def _both(input: Any, target: Any, name: str, reduction: str, level: int = 4) -> tuple[Node, Node]:
-    """Both operands in one dtype and shape, with PyTorch's warning where they had to be stretched."""
+    """Both operands in one dtype and shape, with PyTorch's warning where shapes differ."""
     for x in (input, target):
         if not isinstance(x, Tensor):
             raise AttributeError(f"'{type(x).__name__}' object has no attribute 'size'")
@@ -112,7 +112,7 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """Squared below beta, absolute beyond: d^2 / (2 beta) or d - beta / 2 of d = |input - target|."""
+    """With d = |input - target|: d^2 / (2 beta) below beta, d - beta / 2 beyond."""
     reduction = reduction_of(size_average, reduce, reduction)
     x, t = _both(input, target, "smooth_l1_loss", reduction)
     b = float(beta)
@@ -137,7 +137,7 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Squared up to delta, absolute beyond: d^2 / 2 or delta (d - delta / 2) of d = |input - target|."""
+    """With d = |input - target|: d^2 / 2 up to delta, delta (d - delta / 2) beyond."""
     x, t = _both(input, target, "huber_loss", reduction)
     bound = float(delta)
     if bound <= 0:
@@ -165,7 +165,8 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-(t log(p) + (1 - t) log(1 - p)) of probabilities p, with logarithms of at least -100.
 
-    Errors: ValueError for shapes that differ; RuntimeError, when it is computed, for p outside [0, 1].
+    Errors: ValueError for shapes that differ; RuntimeError, when it is computed, for p outside
+    [0, 1].
     """
     reduction = reduction_of(size_average, reduce, reduction)
     check_reduction(reduction)
@@ -237,9 +238,9 @@ def binary_cross_entropy_with_logits(
 
 
 KL_MEAN = (
-    "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' "
-    "divides only by the batch size, and aligns with the KL div math definition.'mean' will be changed "
-    "to behave the same as 'batchmean' in the next major release."
+    "reduction: 'mean' divides the total loss by both the batch size and the support "
+    "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
+    "definition.'mean' will be changed to behave the same as 'batchmean' in the next major release."
 )
 
 
@@ -251,7 +252,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """The Kullback-Leibler divergence t (log t - input) of log-probabilities; batchmean divides by N."""
+    """The Kullback-Leibler divergence t (log t - input); batchmean divides its sum by N."""
     if size_average is not None or reduce is not None:
         reduction = reduction_of(size_average, reduce, reduction)
     elif reduction == "mean":

@@ -1,4 +1,5 @@
-"""Gradients scaled or limited in place. Nothing is read, unless an error for infinite norms is asked."""
+"""Gradients scaled or limited in place. Nothing is read, unless an error for infinite norms is
+asked."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales the gradients in place so that their common norm is at most max_norm; returns the norm.
+    """Scales the gradients in place so that their common norm is at most max_norm; returns the
+    norm.
 
     Errors: RuntimeError for an infinite or undefined norm if `error_if_nonfinite`.
     """
