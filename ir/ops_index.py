@@ -250,14 +250,14 @@ def wrapped(at: np.ndarray, extent: int, axis: int) -> np.ndarray:
 
 def _key(shape: tuple, indices: list, axes: tuple) -> tuple:
     key: list = [slice(None)] * len(shape)
-    for axis, at in zip(axes, indices):
-        key[axis] = wrapped(at, shape[axis], axis)
+    for number, (axis, at) in enumerate(zip(axes, indices)):
+        key[axis] = wrapped(at, shape[axis], number)
     return tuple(key)
 
 
 def index_(x: np.ndarray, indices: list, axes: tuple) -> np.ndarray:
     if len(axes) == 1 and indices[0].ndim == 1:
-        return x.take(wrapped(indices[0], x.shape[axes[0]], axes[0]), axes[0])
+        return x.take(wrapped(indices[0], x.shape[axes[0]], 0), axes[0])
     return x[_key(x.shape, indices, axes)]
 
 

@@ -42,6 +42,8 @@ def infer_dtype(data: Any) -> DType:
         return SETTINGS.default_dtype
     if isinstance(data, str):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if isinstance(data, Sequence) and len(data) and isinstance(data[0], str):
+        raise ValueError(f"too many dimensions '{type(data[0]).__name__}'")
     if isinstance(data, Sequence) or hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         found = None
         for element in data:
@@ -130,8 +132,8 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             array = array.astype(np.bool_)
     else:
         array = np.array(plain)
-        if array.dtype == object:
-            raise RuntimeError("Overflow when unpacking long long")
+        if array.dtype == object or array.dtype.kind == "u" and int(array.max()) > 2**63 - 1:
+            raise ValueError("Overflow when unpacking long long")
         if array.dtype.kind not in "iub" and array.size:
             array = np.trunc(array)
         low, high = dtype.limits  # type: ignore[misc]
@@ -139,7 +141,7 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             smallest, largest = int(array.min()), int(array.max())
             if largest > high or (smallest < low and not (dtype is dtypes.uint8 and smallest >= -255)):
                 raise RuntimeError(
-                    f"value cannot be converted to type {_C_NAMES[dtype.name]} without overflow"
+                    f"value cannot be converted to type {_CONVERTED[dtype.name]} without overflow"
                 )
     return cast_data(array.reshape(shape), dtype), dtype
 
@@ -151,6 +153,9 @@ _C_NAMES = {
     "int32": "int",
     "int64": "int64_t",
 }
+
+
+_CONVERTED = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64"}
 
 
 def _plain(data: Any) -> Any:
@@ -177,8 +182,11 @@ def finish(node: Node, requires_grad: bool) -> Tensor:
     return t
 
 
+_MISSING: Any = object()
+
+
 def tensor(
-    data: Any,
+    data: Any = _MISSING,
     *,
     dtype: DType | None = None,
     device: Any = None,
@@ -186,6 +194,8 @@ def tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """A new leaf tensor with a copy of `data` (numbers, nested sequences, arrays, tensors)."""
+    if data is _MISSING:
+        raise TypeError('tensor() missing 1 required positional arguments: "data"')
     resolve(device)
     check_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
@@ -274,6 +284,8 @@ def extents(name: str, *size: Any) -> tuple[int, ...]:
             )
         shape.append(extent.__index__())
     for extent in shape:
+        if extent < 0 and name == "zeros":
+            raise RuntimeError(f"{name}: Dimension size must be non-negative.")
         if extent < 0:
             raise RuntimeError(
                 f"Trying to create tensor with negative dimension {extent}: {shape}"
@@ -509,6 +521,9 @@ def linspace(
     """`steps` evenly spaced numbers from start to end, both included."""
     resolve(device)
     start, end, steps = _range_numbers(start, end, steps)
+    for n in (start, end, steps):
+        if number_of(n) is None:
+            raise TypeError(f"linspace(): argument must be Number, not {type(n).__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dtype or SETTINGS.default_dtype

@@ -20,7 +20,11 @@ class Device:
         if isinstance(type, int):
             self.type, self.index = "cuda", type
             return
+        if not type:
+            raise RuntimeError("Device string must not be empty")
         match = _FORM.match(type)
+        if match is None and re.match(r"^(cpu|cuda|meta|mps|xpu):", type):
+            raise RuntimeError(f"Invalid device string: '{type}'")
         if match is None:
             known = "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, "
             known += "lazy, vulkan, mps, meta, hpu, mtia, privateuseone"

@@ -185,7 +185,7 @@ def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any) -> Any:
                 f"Expected out tensor to have dtype {c_name(node.type.dtype)}, but got "
                 f"{c_name(target.dtype)} instead"
             )
-    pair = deliver(nodes[0], out[0]), deliver(nodes[1], out[1])
+    pair = deliver(nodes[0], out[0], name), deliver(nodes[1], out[1], name)
     return getattr(return_types, name + "_out")(pair)
 
 

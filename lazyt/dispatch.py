@@ -12,6 +12,7 @@ Everything the frontend defines goes through the few functions here:
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ def wrap(node: Node) -> Tensor:
     t._node = node
     t._seen = node
     t._meta = None
+    if LOCAL.inference:
+        t._own_meta().inference = True
     return t
 
 
@@ -271,14 +274,14 @@ def scalar_name(dtype: DType) -> str:
     return _SCALAR_NAMES[dtype.name]
 
 
-def deliver(node: Node, out: Tensor | None) -> Tensor:
+def deliver(node: Node, out: Tensor | None, name: str = "") -> Tensor:
     """The tensor a function returns: a new one, or `out` with the result written into it."""
     if out is None:
         return wrap(node)
     if LOCAL.grad and (node.grad or node_of(out).grad):
         raise RuntimeError(
-            "out=... arguments don't support automatic differentiation, but one of the arguments "
-            "requires grad."
+            f"{name or sys._getframe(1).f_code.co_name}(): functions with out=... arguments don't "
+            "support automatic differentiation, but one of the arguments requires grad."
         )
     fit_dtype(node.type.dtype, out.dtype)
     if shape_of(out) != node.type.shape:

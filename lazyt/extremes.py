@@ -51,7 +51,7 @@ def _extreme(name: str, whole: Any, along: Any, between: str) -> Callable:
             axes = tuple(range(rank))
             check_nonempty(node, None, axes, name)
             result = whole(node, arg=(axes, False))
-            return deliver(numbered(result, f"{title}Backward1", node), out)
+            return deliver(numbered(result, f"{title}Backward1", node), out, name)
         axis = overloaded_dim(dim, rank, name)
         check_keepdim(keepdim, name)
         check_nonempty(node, axis, (axis,), name)
@@ -75,7 +75,7 @@ def _extreme_over(name: str, op: Any) -> Callable:
         node = input_node(input, name)
         axes = axes_of(dim, len(node.type.shape), name)
         check_nonempty(node, dim, axes, name)
-        return deliver(tagged(op(node, arg=(axes, keepdim)), name.title(), node), out)
+        return deliver(tagged(op(node, arg=(axes, keepdim)), name.title(), node), out, name)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {name[1:]}imum over `dim`; ties share the gradient evenly."
@@ -97,11 +97,11 @@ def _index_of_extreme(name: str, op: Any) -> Callable:
             result = op(reshape(node, (node.type.numel,)), arg=((0,), False))
             if keepdim and shape:
                 result = copy(reshape(result, (1,) * len(shape)))
-            return deliver(result, out)
+            return deliver(result, out, name)
         axis = one_dim(dim, len(shape), name)
         check_nonempty(node, axis, (axis,), name)
         result = op(at_least_vector(node), arg=((axis,), keepdim and bool(shape)))
-        return deliver(result, out)
+        return deliver(result, out, name)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Where the first {name[3:]}imum is: along `dim`, or counted row-major."
@@ -145,7 +145,7 @@ def _truth(name: str, op: Any) -> Callable:
         result = op(cast(node, dtypes.bool_), arg=(axes, keepdim))
         if node.type.dtype is dtypes.uint8:
             result = cast(result, dtypes.uint8)
-        return deliver(result, out)
+        return deliver(result, out, name)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Whether {name} of the elements are not zero: bool (uint8 for uint8)."

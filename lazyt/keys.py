@@ -222,8 +222,6 @@ def _item(item: Any) -> Any:
         return item if type.shape else bool(item.item())
     if not type.shape and dtype.category == dtypes.INTEGRAL:
         return int(item.item())
-    if dtype is not dtypes.int64 and dtype is not dtypes.int32:
-        raise IndexError(NOT_AN_INDEX)
     return item
 
 
@@ -260,6 +258,8 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
                 axes.append(axis + i)
                 nodes.append(data_node(found, dtypes.int64))
             continue
+        if node.type.dtype is not dtypes.int64 and node.type.dtype is not dtypes.int32:
+            raise IndexError(NOT_AN_INDEX)
         axes.append(axis)
         nodes.append(cast(node, dtypes.int64))
     lead: tuple[int, ...] = ()
@@ -271,14 +271,14 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from None
-    if 0 not in lead:
-        if any(not shape[axis] for axis in axes):
-            raise IndexError("index is out of bounds for dimension with size 0")
-        # An index that reads nothing, since a dimension beside it is empty, may be anything.
-        if all(n for d, n in enumerate(shape) if d not in axes):
-            for axis, node in zip(axes, nodes, strict=True):
-                if node.value is not None:
-                    wrapped(node.value, shape[axis], axis)
+    if 0 not in lead and any(not shape[axis] for axis in axes):
+        raise IndexError("index is out of bounds for dimension with size 0")
+    if 0 in lead or not all(n for d, n in enumerate(shape) if d not in axes):
+        # Nothing is read: the indices may be anything.
+        nodes = [data_node(np.zeros(lead, np.int64), dtypes.int64) for _ in nodes]
+    for number, (axis, node) in enumerate(zip(axes, nodes, strict=True)):
+        if node.value is not None:
+            wrapped(node.value, shape[axis], number)  # PyTorch counts the index tensors here
     return tuple(axes), tuple(nodes)
 
 

@@ -86,7 +86,9 @@ def vector_norm(
     node, x_node = _vector_operand(x, dtype, "linalg_vector_norm")
     axes = axes_of(dim, len(node.type.shape), "linalg_vector_norm")
     return deliver(
-        tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node), out
+        tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
+        out,
+        "linalg_vector_norm",
     )
 
 
@@ -129,7 +131,7 @@ def matrix_norm(
     rows, columns = _matrix_axes(dim, rank)
     if ord == "fro":
         result = compute_norm(x, 2.0, tuple(sorted((rows, columns))), keepdim)
-        return deliver(tagged(result, "LinalgVectorNorm", node), out)
+        return deliver(tagged(result, "LinalgVectorNorm", node), out, "linalg_matrix_norm")
     if ord == "nuc" or abs(ord) == 2:
         raise NotImplementedError(
             f"linalg.matrix_norm: order {ord} needs singular values, which are missing"
@@ -143,7 +145,7 @@ def matrix_norm(
         result = tagged(
             copy(reshape(result, shape)), "Amax" if ord > 0 else "Amin", sums, saves=False
         )
-    return deliver(result, out)
+    return deliver(result, out, "linalg_matrix_norm")
 
 
 def linalg_norm(

@@ -39,7 +39,7 @@ def _median(name: str, ignore_nan: bool, along: Any) -> Any:
             raise NotImplementedError("\"median_cpu\" not implemented for 'Bool'")
         if dim is None:
             result = order.median_value(node, arg=(tuple(range(rank)), False, ignore_nan))
-            return deliver(tagged(result, title, node), out)
+            return deliver(tagged(result, title, node), out, name)
         axis = one_dim(dim, rank, name)
         check_nonempty(node, axis, (axis,), name)
         return deliver_pair(name, selected(along, node, axis, keepdim, f"{title}Backward1"), out)
@@ -180,7 +180,7 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
             if not shape:
                 kept = ()
         result = copy(reshape(found, kept if single else (found.type.shape[0], *kept)))
-        return deliver(numbered(result, "SqueezeBackward4", node, saves=False), out)
+        return deliver(numbered(result, "SqueezeBackward4", node, saves=False), out, name)
 
     function.__name__ = function.__qualname__ = name
     without = " of the elements that are not nan" if ignore_nan else ""

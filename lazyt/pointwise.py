@@ -80,7 +80,7 @@ def compute_unary(op: Op, rule: str, input: Any, name: str) -> Node:
 
 def unary(name: str, op: Op, rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        return deliver(compute_unary(op, rule, input, name), out)
+        return deliver(compute_unary(op, rule, input, name), out, name)
 
     def inplace(self: Tensor) -> Tensor:
         check_writable(self)
@@ -209,9 +209,8 @@ predicate("signbit", _signbit)
 
 def _bitwise_not(node: Node) -> Node:
     if node.type.dtype.category == FLOATING:
-        raise RuntimeError(
-            'bitwise_not is not implemented for floating-point tensors: "bitwise_not_cpu" not '
-            f"implemented for '{scalar_name(node.type.dtype)}'"
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )
     return ops.bitwise_not(node)
 
@@ -395,7 +394,7 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         (x, y), dtype = promoted(a, b)
         if dtype.category == FLOATING:
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
         return op(x, y)
 
     return compute
@@ -421,7 +420,7 @@ def _shifting(op: Op, name: str) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         (x, y), dtype = promoted(a, b)
         if dtype.category != INTEGRAL:
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
         return op(x, y)
 
     return compute
@@ -432,7 +431,7 @@ Compute = Callable[[Any, Any], Node]
 
 def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
-        return deliver(compute(*both(input, other, name)), out)
+        return deliver(compute(*both(input, other, name)), out, name)
 
     def inplace(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
@@ -527,7 +526,7 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
         return tagged(node, grad_name, *inputs)
 
     def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
-        return deliver(combine(*both(input, other, name), alpha), out)
+        return deliver(combine(*both(input, other, name), alpha), out, name)
 
     def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
@@ -788,10 +787,17 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 public(addcdiv, "addcdiv", inplace=addcdiv_)
 
 
+def c_name(dtype: DType) -> str:
+    """The dtype as PyTorch's messages about expected dtypes spell it."""
+    return {"float32": "float", "float64": "double", "float16": "c10::Half"}.get(
+        dtype.name, dtype.name
+    )
+
+
 def compute_lerp(a: Node, b: Node, weight: Any) -> Node:
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
-            f"expected dtype {a.type.dtype.name} for `end` but got dtype {b.type.dtype.name}"
+            f"expected dtype {c_name(a.type.dtype)} for `end` but got dtype {c_name(b.type.dtype)}"
         )
     w = operand(weight, "lerp", 1)
     scaled = ops.mul(ops.sub(b, a), w if w.__class__ is Node else float(w))
@@ -886,9 +892,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
     m = node_of(mask)
     if m.type.dtype is not dtypes.bool_:
         raise RuntimeError(
-            f"masked_fill_ only supports boolean masks, but got mask with dtype {scalar_name(m.type.dtype).lower()}"
-            if name.endswith("_")
-            else "masked_fill only supports boolean masks, but got mask with dtype "
+            "masked_fill_ only supports boolean masks, but got mask with dtype "
             f"{scalar_name(m.type.dtype).lower()}"
         )
     filler = operand(value, name, 1)
@@ -906,7 +910,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
                 f"value cannot be converted to type {dtype.name}_t without overflow"
             )
         (_, filler), _ = promoted(node, filler, dtype=dtype)
-    broadcast_shapes(node.type.shape, m.type.shape)
+    broadcast_shapes(m.type.shape, node.type.shape)
     return tagged(ops.where(m, filler, node), "MaskedFill", node)
 
 

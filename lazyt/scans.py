@@ -44,7 +44,7 @@ def _running_total(name: str, op: Op) -> None:
     def function(
         input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None
     ) -> Tensor:
-        return deliver(compute(input, dim, dtype, out), out)
+        return deliver(compute(input, dim, dtype, out), out, name)
 
     def inplace(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         check_writable(self)

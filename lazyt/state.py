@@ -57,6 +57,11 @@ NO_GRAD_VIEW_WRITE = (
     "moving both the view and the inplace either both inside the no_grad block (if you don't want the "
     "inplace to be tracked) or both outside (if you want the inplace to be tracked)."
 )
+INFERENCE_WRITE = (
+    "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get "
+    "a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
+    "details."
+)
 OUTPUT_VIEW = "Output {} of {} is a view and is being modified inplace. "
 UNTRACKED_VIEW = (
     "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
@@ -184,8 +189,15 @@ class Written(Overwritten):
 
 
 def node_of(t: Tensor) -> Node:
-    """The node of a tensor's current value."""
-    return t._node if t._seen is t._storage.node else sync(t)
+    """The node of a tensor's current value; TypeError for anything that is no tensor."""
+    try:
+        return t._node if t._seen is t._storage.node else sync(t)
+    except AttributeError:
+        if not hasattr(t, "_storage"):
+            raise TypeError(
+                f"expected Tensor as an argument, but got {type(t).__name__}"
+            ) from None
+        raise
 
 
 def sync(t: Tensor) -> Node:
@@ -337,6 +349,8 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
     meta = t._meta
     if meta is None:
         return
+    if meta.inference and not LOCAL.inference:
+        raise RuntimeError(INFERENCE_WRITE)
     if meta.strides is not None and not allow_overlap and overlaps(shape_of(t), meta.strides):
         raise RuntimeError(SELF_OVERLAP)
     if not LOCAL.grad:

@@ -450,7 +450,7 @@ class Tensor:
         from .dispatch import number_of
 
         if isinstance(element, Tensor) or number_of(element) is not None:
-            return bool((self == element).any())
+            return bool((element == self).any())
         raise RuntimeError(
             "Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
             f"{type(element)}."
@@ -760,6 +760,8 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
         t._node = n
         t._seen = n
         t._meta = None
+        if local.inference:
+            t._own_meta().inference = True
         return t
 
     return method

@@ -16,6 +16,7 @@ from lazyt.ir.ops_shape import (
     as_strided_,
     copy,
     expand_,
+    part_,
     permute_,
     reshape_,
     slice_,
@@ -98,7 +99,8 @@ def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tup
     known = 1
     for d in shape:
         if d < -1:
-            raise RuntimeError(f"invalid shape dimension {d}")
+            where = f" at index {shape.index(d)} of shape {list(shape)}"
+            raise RuntimeError(f"invalid shape dimension {d}{where}")
         if d != -1:
             known *= d
     if len(unknown) > 1:
@@ -412,10 +414,7 @@ def select(
     starts[axis] = index
     sizes = shape[:axis] + (1,) + shape[axis + 1 :]
     target = shape[:axis] + shape[axis + 1 :]
-    steps = (
-        (slice_, (sizes, (1,) * len(shape)), tuple(starts)),
-        (reshape_, (target,), ()),
-    )
+    steps = ((part_, (sizes, (1,) * len(shape), target), tuple(starts)),)
     place = offset + index * strides[axis]
     return make_view(input, steps, place, strides[:axis] + strides[axis + 1 :], name, multi)
 
@@ -424,7 +423,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Every position of a dimension."""
     shape = shape_of(input)
     if not shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = wrap_dim(dim, len(shape))
     return tuple(
         select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis])

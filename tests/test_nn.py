@@ -1,5 +1,4 @@
-"""Layers against PyTorch: text, initial numbers, state, training steps, half types, in-place
-forms."""
+"""Layers against PyTorch: text, initial numbers, state, training, half types, in-place forms."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 from lazyt.dispatch import scalar_name, wrap
@@ -30,7 +29,7 @@ UNUSED = (
 def _tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, Tensor) else (value,)
+    return (value,) if isinstance(value, Tensor) else tuple(value)
 
 
 def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], list[Node]]:
@@ -309,11 +308,18 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
         raise RuntimeError("can't assign Variable as its own grad")
     if value.dtype is not t.dtype:
         raise RuntimeError(
-            f"assigned grad has data of a different type: got '{scalar_name(value.dtype)}' for a "
-            f"tensor of '{scalar_name(t.dtype)}'"
+            f"attempting to assign a gradient with dtype '{scalar_name(value.dtype).lower()}' to a "
+            f"tensor with grad_dtype '{scalar_name(t.dtype)}'. The gradient must match the tensor's "
+            "grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute "
+            "with a specific dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging "
+            "the dtypes of a tensor and its gradient may break downstream systems that assume they "
+            "match."
         )
     if value.shape != t.shape:
-        raise RuntimeError("assigned grad has data of a different size")
+        raise RuntimeError(
+            f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+            f"'{list(t.shape)}'. Please ensure that the gradient and the tensor are the same size"
+        )
 
 
 def warn_non_leaf_grad() -> None:

@@ -3,8 +3,7 @@
 # ruff: noqa: F401 (what is imported here is what the module offers)
 from __future__ import annotations
 
-import lazyt.parameter as parameter
 from lazyt.parameter import Buffer, Parameter
 
-from . import functional, init, modules, utils
+from . import functional, init, modules, parameter, utils
 from .modules import *  # noqa: F403

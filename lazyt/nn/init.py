@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lazyt
+from lazyt.creation import tensor as tensor_of
 from lazyt.gradmode import no_grad
 from lazyt.tensor import Tensor
 
@@ -239,7 +240,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         q = q * np.sign(np.diag(r))
         if rows < columns:
             q = q.T
-        made = lazyt.tensor(np.ascontiguousarray(q), dtype=t.dtype)
+        made = tensor_of(np.ascontiguousarray(q), dtype=t.dtype)
         t.copy_(made.view(*t.shape))
         t.mul_(gain)
 

@@ -67,7 +67,7 @@ class _ConvNd(Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _each(kernel_size, rank)
-        self.padding = padding if isinstance(padding, str) else _each(padding, rank)
+        self.padding: Any = padding if isinstance(padding, str) else _each(padding, rank)
         self.dilation = _each(dilation, rank)
         self.transposed = transposed
         self.output_padding = _each(output_padding, rank)
@@ -160,7 +160,7 @@ class _Conv(_ConvNd):
         )
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._widths(), mode=self.padding_mode)
             padding = 0

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lazyt
+from lazyt.creation import tensor
 from lazyt.gradmode import no_grad
 from lazyt.tensor import Tensor
 
@@ -33,7 +34,7 @@ def get_total_norm(
     listed = _listed(tensors)
     order = float(norm_type)
     if not listed:
-        return lazyt.tensor(0.0)  # type: ignore[attr-defined]
+        return tensor(0.0)
     norms = [t.detach().norm(order) for t in listed]  # type: ignore[attr-defined]
     total = lazyt.stack(norms).norm(order)  # type: ignore[attr-defined]
     if error_if_nonfinite and not math.isfinite(total.item()):
@@ -52,7 +53,7 @@ def clip_grads_with_norm_(
     grads = [p.grad for p in _listed(parameters) if p.grad is not None]
     if not grads:
         return
-    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)  # type: ignore[operator]
+    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)  # type: ignore[operator, attr-defined]
     for g in grads:
         g.mul_(factor)  # type: ignore[attr-defined]
 
