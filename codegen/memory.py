@@ -57,9 +57,9 @@ def last_uses(
 ) -> tuple[dict[Value, int], set[tuple[Value, int]]]:
     """The position in the body after which nothing reads a group of values that share memory.
 
-    A blocked group reads its operands block by block until its end, and a view of one may show rows of
-    any block: then nothing of the group may overwrite the root. Also returned: the pairs of such a
-    root and the end of the group.
+    A blocked group reads its operands block by block until its end, and a view of one may show rows
+    of any block: then nothing of the group may overwrite the root. Also returned: the pairs of such
+    a root and the end of the group.
     """
     last: dict[Value, int] = {}
     shown: set[tuple[Value, int]] = set()
@@ -176,9 +176,7 @@ def _block_slot(v, i, inner, last, slot_of, free, plan) -> int | None:
     return slot
 
 
-def _in_place(
-    v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
-):
+def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown):
     """The operand of `v` that it may overwrite, if any."""
     if not overwrites_in_place(v) or v.type.__class__ is tuple:
         return None

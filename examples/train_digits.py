@@ -19,7 +19,7 @@ import numpy as np
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-parser.add_argument("--epochs", type=int, default=12)
+parser.add_argument("--epochs", type=int, default=25)
 parser.add_argument("--batch-size", type=int, default=16)
 parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four IDX files")
 parser.add_argument("--print-every", type=int, default=30, metavar="STEPS")
@@ -171,7 +171,7 @@ def main() -> None:
         TensorDataset(torch.from_numpy(test_x), torch.from_numpy(test_y)), batch_size=128
     )
     criterion = nn.CrossEntropyLoss()
-    optimizer = optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+    optimizer = optim.SGD(net.parameters(), lr=0.05)
     losses: list[float] = []
     started = time.perf_counter()
     for epoch in range(options.epochs):

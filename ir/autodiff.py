@@ -305,7 +305,7 @@ def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:
 
 
 def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
-    """Applies the vjp of one node and adds its results to the cotangents of the (needed) operands."""
+    """Applies the vjp of one node and adds its results to the cotangents of needed operands."""
     if n.grad == FREED:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op

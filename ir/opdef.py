@@ -42,9 +42,9 @@ class Op:
     also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here do not
         read them: overwriting them is an error all the same.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div).
-    samples: for elementwise primitives the domain of their operands ("positive", "integer", ...; None for
-        all numbers), else a function that gives [(operands, arg)], where an operand is a shape, a
-        number, or a list (or array) of the values it has.
+    samples: for elementwise primitives the domain of their operands ("positive", "integer", ...;
+        None for all numbers), else a function that gives [(operands, arg)], where an operand is a
+        shape, a number, or a list (or array) of the values it has.
     """
 
     def __init__(

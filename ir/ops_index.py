@@ -241,7 +241,7 @@ def wrapped(at: np.ndarray, extent: int, axis: int) -> np.ndarray:
         return at
     low, high = int(at.min()), int(at.max())
     if low < -extent or high >= extent:
-        bad = high if high >= extent else low
+        bad = int(at[(at < -extent) | (at >= extent)].flat[0])
         raise IndexError(
             f"index {bad} is out of bounds for dimension {axis} with size {extent}"
         )

@@ -147,7 +147,7 @@ def value_of(node: Node) -> np.ndarray:
 
 
 def revive(node: Node) -> None:
-    """Computes a node that this thread's trace does not hold: another thread's, or one that failed."""
+    """Computes a node that is not in this thread's trace: another thread's, or one that failed."""
     _finish_threads()
     if node.value is not None:
         return
@@ -252,7 +252,8 @@ def _sweep(trace: list[Node]) -> Node | None:
 def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     """Finds or makes the plan of a wanted trace (newest node first) and runs it.
 
-    Returns an operand that is pending elsewhere, with `wanted` turned to its order, and runs nothing.
+    Runs nothing where an operand is pending elsewhere: then it is returned, and `wanted` is left in
+    the order of the trace.
     """
     last = len(wanted) - 1
     wanted.reverse()
@@ -509,7 +510,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The child computes nothing that the parent has pending, unless it reads it itself (`revive`)."""
+    """The child computes what the parent has pending only where it reads it itself (`revive`)."""
     for _, trace in TRACERS:
         trace.clear()
     LOCK.release()

@@ -228,7 +228,18 @@ class Builder:
 
     def product(self) -> Node | None:
         x = self.some(lambda n: len(n.type.shape) == 2 and n.dtype.is_floating_point)
-        return x and REGISTRY["matmul"](x, REGISTRY["permute"](x, arg=((1, 0),)))
+        if x is None:
+            return None
+        inner = x.type.shape[1]
+        w = self.some(
+            lambda n: n.dtype is x.dtype and len(n.type.shape) == 2 and inner in n.type.shape
+        )
+        if w is None:
+            w = leaf_like(self.rng, (inner, 3), x.dtype)
+        if w.type.shape[0] != inner:
+            w = REGISTRY["permute"](w, arg=((1, 0),))
+        y = REGISTRY["matmul"](x, w)
+        return y if self.rng.random() < 0.5 else REGISTRY["permute"](y, arg=((1, 0),))
 
 
 UPDATES = ["strided_update", "strided_add"]

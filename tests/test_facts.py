@@ -580,7 +580,7 @@ def test_data_that_somebody_kept_is_not_overwritten() -> None:
 
 def test_swapped_buffers_alternate() -> None:
     a, b = torch.zeros(100), torch.ones(100)
-    for i in range(6):
+    for _ in range(6):
         a, b = b, a + b
         a[0].item(), b[0].item()
     assert (a[0].item(), b[0].item()) == (8, 13)

@@ -57,9 +57,9 @@ relu eq ne lt le gt ge logical_and logical_or logical_xor logical_not
 """
 # Others that are applied to int64 as they are.
 _ALSO_LONG = """
-sum prod amax amin all any argmax argmin max_with_index min_with_index median mode sort topk 
-kthvalue cumsum cumprod cummax cummin cast where flip cat copy gather scatter scatter_add index index_put
-row_pick matmul slice as_strided reshape permute expand strided_update strided_add
+sum prod amax amin all any argmax argmin max_with_index min_with_index median mode sort topk
+kthvalue cumsum cumprod cummax cummin cast where flip cat copy gather scatter scatter_add index
+index_put row_pick matmul slice as_strided reshape permute expand strided_update strided_add
 """
 ALSO_INTEGER = set(_ALSO_INTEGER.split())
 ALSO_LONG = set(_ALSO_LONG.split())

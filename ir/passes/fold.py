@@ -1,8 +1,8 @@
 """Constant folding: an elementwise primitive of constants alone is a constant.
 
-Only single numbers are folded (`full` with a literal), with the reference evaluator, so that the folded
-number is the one the program would have computed, in the type it would have had. What may raise is left to
-the run, which names the user's line.
+Only single numbers are folded (`full` with a literal), with the reference evaluator, so that the
+folded number is the one the program would have computed, in the type it would have had. What may
+raise is left to the run, which names the user's line.
 """
 
 from __future__ import annotations

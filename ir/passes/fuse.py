@@ -156,7 +156,9 @@ def _break_cycles(quotient, body, position, group_of, members, refusals) -> None
             members[i] = [i]
             for s in dict.fromkeys(body[i].operands()):
                 if s.op is not None and position[s] in inside:
-                    refusals.append(Refusal(s, body[i], "each of two groups would need the other first"))
+                    refusals.append(
+                        Refusal(s, body[i], "each of two groups would need the other first")
+                    )
 
 
 def _assemble(graph, position, group_of, members, refusals) -> Grouping:
