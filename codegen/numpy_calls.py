@@ -66,11 +66,13 @@ def generate(
     grouping: Grouping,
     donatable: frozenset[int] = frozenset(),
     shared: frozenset[int] = frozenset(),
+    strided: frozenset[int] = frozenset(),
 ) -> NumpyCode:
     """NumPy code for a grouped graph.
 
-    donatable: inputs that the caller may give up. shared: positions of the outputs that are views and may
-    show memory of others; every other output gets memory of its own.
+    donatable: inputs that the caller may give up. shared: positions of the outputs that are views
+    and may show memory of others; every other output gets memory of its own. strided: inputs that
+    are not row-major.
     """
     graph = grouping.graph
     assert graph is not None
@@ -88,14 +90,22 @@ def generate(
                 if v not in outputs:
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
     memory = plan_memory(graph, donatable, inner, ends)
-    return _Writer(graph, memory, block_of, shared).write()
+    return _Writer(graph, memory, block_of, shared, strided).write()
 
 
 class _Writer:
     """Writes the function line by line."""
 
-    def __init__(self, graph: Graph, memory: MemoryPlan, block_of: dict, shared: frozenset[int]):
+    def __init__(
+        self,
+        graph: Graph,
+        memory: MemoryPlan,
+        block_of: dict,
+        shared: frozenset[int],
+        strided: frozenset[int],
+    ):
         self.graph = graph
+        self.strided = strided
         self.shared = shared
         self.memory = memory
         self.block_of = block_of
@@ -174,10 +184,20 @@ class _Writer:
     def whole(self, v: Value) -> None:
         """One value by one call."""
         out = self.buffer(v)
+        if out is None and v.op.has_out and any(map(self.scattered, v.operands())):
+            out = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
         text = v.op.text([self.name(s) for s in v.src], v.arg, v.type, out)
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
+
+    def scattered(self, s: Value) -> bool:
+        """Whether an operand may lie in another order than row-major, which NumPy would hand on."""
+        while s.op is not None and s.op.view and s.src[0].__class__ is Value:
+            if s.op.name in ("permute", "as_strided"):
+                return True
+            s = s.src[1] if s.op.name == "replaced" else s.src[0]
+        return s.op is None and s.index in self.strided
 
     def in_blocks(self, group: Group, rows: int) -> None:
         """A fused group, a block of rows at a time."""

@@ -19,10 +19,10 @@ import numpy as np
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-parser.add_argument("--epochs", type=int, default=25)
-parser.add_argument("--batch-size", type=int, default=16)
+parser.add_argument("--epochs", type=int, default=24)
+parser.add_argument("--batch-size", type=int, default=8)
 parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four IDX files")
-parser.add_argument("--print-every", type=int, default=30, metavar="STEPS")
+parser.add_argument("--print-every", type=int, default=60, metavar="STEPS")
 parser.add_argument("--dump", metavar="DIR", help="write the IR and the code of every plan here")
 parser.add_argument("--picture", default="digits.png", metavar="FILE")
 parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,8 @@
 """The reference evaluator: one primitive on arrays, with the NumPy form of its definition.
 
 Used where novelty must cost no more than eager code (the first run of a program), by constant folding
-and by the tests. Half types are widened to float32, computed there and rounded once.
+and by the tests. Half types are widened to float32, computed there and rounded once. What is not a view
+is row-major, as in generated code: the order of additions in a later sum follows the layout.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def apply(op: Op, type: Any, arg: tuple, operands: list) -> Any:
     result = op.function(type, arg, *operands)
     if not type.shape and result.__class__ is not np.ndarray:
         return np.asarray(result, dtype.numpy)
+    if op.has_out and not result.flags.c_contiguous:
+        return np.ascontiguousarray(result)
     return result
 
 
@@ -42,7 +45,7 @@ def _widened(x: Any) -> Any:
 
 
 def _carried(result: Any, type: TensorType) -> np.ndarray:
-    result = np.asarray(result)
+    result = np.asarray(result, order="C")
     if type.dtype is bfloat16:
         return round_bfloat16(result.astype(np.float32, copy=False))
     return result.astype(type.dtype.numpy, copy=False)

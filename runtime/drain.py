@@ -287,6 +287,8 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
                     leaves.append(value)
                     add(~k)
                     add(s.type)
+                    if value.__class__ is np.ndarray and not value.flags.c_contiguous:
+                        add("strided")
                 else:
                     add(~k)
             else:

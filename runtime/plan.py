@@ -127,7 +127,7 @@ def compile_plan(
     if CHECK_PASSES[0]:
         verify(optimized)
     shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
-    code = generate(grouping, donatable, shared)
+    code = generate(grouping, donatable, shared, _strided(wanted, leaves))
     plan.keep = keep
     plan.kept = frozenset(keep)
     plan.numbers = numbers
@@ -145,6 +145,16 @@ def compile_plan(
     for listener in ON_COMPILE:
         listener(plan)
     return plan, passes + 1
+
+
+def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
+    """The inputs that are not row-major (the key says so too)."""
+    return frozenset(
+        leaves[id(s.value)]
+        for n in wanted
+        for s in n.src
+        if s.__class__ is Node and s.value.__class__ is np.ndarray and not s.value.flags.c_contiguous
+    )
 
 
 def _donors(wanted: list[Node], donated: list[int], leaves: dict[int, int]) -> list:

@@ -1,0 +1,210 @@
+"""Memory that others see too: arrays we hand out (`numpy`, DLPack) and arrays we took in (`from_numpy`).
+
+An array we hand out is made through a `Lease`, which NumPy keeps as the base of every array derived from
+it; a weak reference to the lease tells whether anybody can still see the memory. Memory we took in is
+ours alone once the reference counts along its chain of bases say that nobody else holds it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazyt.ir.node import LIVE, LOCAL, Node, leaf
+from lazyt.ir.opdef import Op
+from lazyt.ir.ops_shape import replaced, strided
+from lazyt.ir.types import TensorType
+from lazyt.runtime import drain as runtime
+
+from .storage import Storage, full_recipe, shape_of
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+data = Op("data", "None", kind="constant", infer=None)
+
+SNAPSHOT_BYTES = 64 << 10
+
+
+class Lease:
+    """Stands between an array we give away (or took in) and its memory.
+
+    NumPy keeps it as the base of every array made through it, so it lives exactly as long as somebody
+    can see the memory.
+    """
+
+    __slots__ = ("array", "__weakref__")
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self.array.__array_interface__
+
+
+class Export:
+    """Who outside sees a storage's memory: leases given out, or the owner it came from.
+
+    array: the memory itself, as the storage's value. strides: its strides in elements where it is not
+    row-major. replaces: the storage's node before the export, until the first write after it.
+    """
+
+    __slots__ = ("array", "leases", "foreign", "strides", "replaces")
+
+    def __init__(self, array: np.ndarray, foreign: Lease | None = None):
+        self.array = array
+        self.leases: list[weakref.ref] = []
+        self.foreign = foreign
+        self.replaces: Node | None = None
+        self.strides: tuple[int, ...] | None = None
+        if array.size and not array.flags.c_contiguous:
+            self.strides = tuple(s // array.itemsize for s in array.strides)
+
+    def alive(self) -> bool:
+        self.leases = [ref for ref in self.leases if ref() is not None]
+        return bool(self.leases) or (self.foreign is not None and _held_outside(self.foreign))
+
+
+def _held_outside(lease: Lease) -> bool:
+    """Whether anybody but `lease` can reach the memory of its array, by the chain of bases."""
+    array: Any = lease.array
+    # The lease's attribute, `array` and getrefcount's argument.
+    if getrefcount(array) > 3:
+        return True
+    while True:
+        below = array.base
+        if below is None:
+            return False
+        if below.__class__ is not np.ndarray:
+            return True
+        # The attribute `base`, `below` and getrefcount's argument.
+        if getrefcount(below) > 3:
+            return True
+        array = below
+        del below
+
+
+def is_exported(storage: Storage) -> bool:
+    exported = storage.export
+    if exported is None:
+        return False
+    if exported.strides is None and not exported.alive():
+        storage.export = None
+        if exported.replaces is not None and exported.replaces.value is exported.array:
+            storage.node = exported.replaces  # nothing was written: handles need not derive anew
+        return False
+    return True  # memory that is not row-major stays foreign: reads and writes go through its strides
+
+
+def adopt(array: np.ndarray, type) -> Storage:
+    """A storage over somebody's array, without a copy."""
+    lease = Lease(array)
+    value = np.asarray(lease)
+    storage = Storage(leaf(data, value, type))
+    storage.export = Export(value, lease)
+    return storage
+
+
+def export(t: Tensor) -> np.ndarray:
+    """An array over the tensor's own memory; writes are seen both ways."""
+    storage = t._storage
+    if storage.export is None or not is_exported(storage):
+        node = storage.node
+        value = runtime.value_of(node)
+        if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
+            value = np.array(value, order="C", copy=True)
+        fresh = leaf(data, value, node.type)
+        storage.node = _with_history(node, fresh)
+        storage.export = Export(value)
+        storage.export.replaces = node
+    lease = Lease(storage.export.array)  # type: ignore[union-attr]
+    storage.export.leases.append(weakref.ref(lease))  # type: ignore[union-attr]
+    whole = np.asarray(lease)
+    del lease
+    return window_of(t, whole)
+
+
+def _with_history(old: Node, fresh: Node) -> Node:
+    """`fresh`, with the history of `old` where it has one."""
+    if not old.grad:
+        return fresh
+    node = leaf(replaced, fresh.value, fresh.type)
+    node.src = (old, fresh)
+    node.grad = LIVE
+    return node
+
+
+def window(t: Tensor) -> np.ndarray:
+    """The handle's window on exported memory as it is now."""
+    return window_of(t, t._storage.export.array)  # type: ignore[union-attr]
+
+
+def window_of(t: Tensor, whole: np.ndarray) -> np.ndarray:
+    """The handle's window on the array of its whole storage."""
+    meta = t._meta
+    if meta is None or meta.strides is None:
+        return whole
+    if t._storage.export.strides is not None:  # type: ignore[union-attr]
+        return _replayed(t, whole)
+    flat = whole if whole.flags.c_contiguous else np.ascontiguousarray(whole)
+    return strided(flat, meta.offset, shape_of(t), meta.strides)
+
+
+def _replayed(t: Tensor, whole: np.ndarray) -> np.ndarray:
+    """The view's window on memory that is not row-major: the recipe applied to the array."""
+    meta = t._meta
+    if meta is None:
+        return whole
+    start = whole
+    for op, arg, numbers in full_recipe(t):
+        type = op.infer((_typed(start, t), *numbers), arg)
+        start = op.function(type, arg, start, *numbers)
+    return start
+
+
+def _typed(array: np.ndarray, t: Tensor) -> Node:
+    return leaf(data, array, t._storage.node.type.with_shape(array.shape))
+
+
+def snapshot(t: Tensor) -> Node:
+    """A node with what exported memory holds now: a copy, or the window itself where that is large.
+
+    An operation that reads the window runs at once, before anybody can write to it.
+    """
+    seen = window(t)
+    type = t._storage.node.type.with_shape(seen.shape)
+    if seen.nbytes <= SNAPSHOT_BYTES:
+        return leaf(data, np.array(seen, order="C", copy=True), type)
+    LOCAL.urgent = True
+    LOCAL.limit = 0
+    return leaf(data, seen, type)
+
+
+def land(storage: Storage, new: Node) -> None:
+    """Writes a new value of the storage into exported memory, at once."""
+    array = storage.export.array  # type: ignore[union-attr]
+    value = runtime.value_of(new)
+    if value is not array:
+        np.copyto(array, value)
+        new.value = array
+
+
+def memory_of(storage: Storage) -> np.ndarray:
+    """The array whose address `data_ptr` reports: the same one for as long as nobody else holds it."""
+    if storage.export is not None:
+        return storage.export.array
+    value = runtime.value_of(storage.node)
+    kept = storage.address
+    if kept is not None and kept is not value and kept.shape == value.shape:
+        # The storage's slot, `kept` and getrefcount's argument: the old memory is ours alone.
+        if getrefcount(kept) == 3:
+            np.copyto(kept, value)
+            storage.node.value = value = kept
+    if value.base is not None or not value.flags.c_contiguous:
+        storage.node.value = value = np.array(value, order="C", copy=True)
+    storage.address = value
+    return value
