@@ -93,6 +93,17 @@ def generate(
     return _Writer(graph, memory, block_of, shared, strided).write()
 
 
+def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
+    """Values that may lie in another order than row-major, which NumPy would hand on to results."""
+    found = {v for v in graph.inputs if v.index in strided}
+    for v in graph.body:
+        if v.op.name in ("permute", "as_strided"):
+            found.add(v)
+        elif (v.op.view or not v.op.has_out) and not found.isdisjoint(v.operands()):
+            found.add(v)
+    return found
+
+
 class _Writer:
     """Writes the function line by line."""
 
@@ -105,7 +116,7 @@ class _Writer:
         strided: frozenset[int],
     ):
         self.graph = graph
-        self.strided = strided
+        self.scattered = _scattered(graph, strided)
         self.shared = shared
         self.memory = memory
         self.block_of = block_of
@@ -184,20 +195,12 @@ class _Writer:
     def whole(self, v: Value) -> None:
         """One value by one call."""
         out = self.buffer(v)
-        if out is None and v.op.has_out and any(map(self.scattered, v.operands())):
+        if out is None and v.op.has_out and not self.scattered.isdisjoint(v.operands()):
             out = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
         text = v.op.text([self.name(s) for s in v.src], v.arg, v.type, out)
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
-
-    def scattered(self, s: Value) -> bool:
-        """Whether an operand may lie in another order than row-major, which NumPy would hand on."""
-        while s.op is not None and s.op.view and s.src[0].__class__ is Value:
-            if s.op.name in ("permute", "as_strided"):
-                return True
-            s = s.src[1] if s.op.name == "replaced" else s.src[0]
-        return s.op is None and s.index in self.strided
 
     def in_blocks(self, group: Group, rows: int) -> None:
         """A fused group, a block of rows at a time."""

@@ -35,24 +35,23 @@ class Tag:
     name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the nodes
         it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
-    keeps: what it saves beyond what the primitives do: nodes that must not have been overwritten.
+        "inputs" where it saves its inputs beyond what the primitives do: they must not be overwritten.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
     retain: called last with the cotangent (`Tensor.retain_grad`).
     call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function.
     """
 
-    __slots__ = ("name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
+    __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
 
     def now(self, node: Node) -> Node:
         """What a saved leaf reads as at this moment (leaves override it)."""
         return node
 
-    def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool = True):
+    def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool | str = True):
         self.name = name
         self.inputs = inputs
         self.saves = saves
-        self.keeps: tuple = ()
         self.leaf: Any = None
         self.hooks: dict | None = None
         self.retain: Callable | None = None
@@ -349,8 +348,8 @@ def _check_saved(n: Node) -> None:
         value = n if k == OUTPUT else n.src[k]
         if value.__class__ is Node:
             current(value, n)
-    if n.tag is not None:
-        for value in n.tag.keeps:
+    if n.tag is not None and n.tag.saves == "inputs":
+        for value in n.tag.inputs:
             current(value, n)
 
 
@@ -391,7 +390,7 @@ def free(n: Node) -> None:
             return
         if not tag.saves:
             return
-    if n.op.also_saves(n) or (tag is not None and tag.keeps) or _saves(n):
+    if n.op.also_saves(n) or (tag is not None and tag.saves == "inputs") or _saves(n):
         n.grad = FREED
 
 

@@ -40,7 +40,7 @@ def apply(op: Op, type: Any, arg: tuple, operands: list) -> Any:
 
 def _widened(x: Any) -> Any:
     if x.__class__ is np.ndarray and x.dtype == np.float16:
-        return x.astype(np.float32)
+        return x.astype(np.float32, order="C")
     return x
 
 

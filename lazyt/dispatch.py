@@ -176,8 +176,11 @@ def check_device(*tensors: Tensor) -> None:
             )
 
 
-def tagged(node: Node, name: str, *inputs: Node, saves: bool = True) -> Node:
-    """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows."""
+def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> Node:
+    """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows.
+
+    saves: False where PyTorch's backward of it saves nothing, "inputs" where it saves every input.
+    """
     if node.grad:
         if node.tag is None:
             node.tag = Tag()

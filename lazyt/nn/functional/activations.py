@@ -206,7 +206,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
         raise RuntimeError("approximate argument must be either none or tanh.")
     check_floating(node, "GeluKernelImpl")
     formula = _gelu if approximate == "none" else _gelu_tanh
-    return wrap(tagged(in_compute_dtype(formula, node), "Gelu", node))
+    return wrap(tagged(in_compute_dtype(formula, node), "Gelu", node, saves="inputs"))
 
 
 def _gelu(x: Node) -> Node:
