@@ -97,9 +97,10 @@ def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
     """Values that may lie in another order than row-major, which NumPy would hand on to results."""
     found = {v for v in graph.inputs if v.index in strided}
     for v in graph.body:
-        if v.op.name in ("permute", "as_strided"):
-            found.add(v)
-        elif (v.op.view or not v.op.has_out) and not found.isdisjoint(v.operands()):
+        passed_on = v.op.view or not v.op.has_out
+        if v.op.name in ("permute", "as_strided") or (
+            passed_on and not found.isdisjoint(v.operands())
+        ):
             found.add(v)
     return found
 

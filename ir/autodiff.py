@@ -18,7 +18,7 @@ from typing import Any
 from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
 from .ops_elementwise import add
 from .ops_reduce import sum_
-from .ops_shape import Partial, alias, reshape, scatter_partial
+from .ops_shape import Partial, alias, replaced, reshape, scatter_partial
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they "
@@ -44,8 +44,11 @@ class Tag:
 
     __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
 
+    # Whether a saved value with this tag is not the node's own, but what `now` says at the backward.
+    follows = False
+
     def now(self, node: Node) -> Node:
-        """What a saved leaf reads as at this moment (leaves override it)."""
+        """What the node reads as at this moment; RuntimeError where a counted write replaced it."""
         return node
 
     def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool | str = True):
@@ -97,12 +100,25 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     trace, limit = LOCAL.trace, LOCAL.limit
     LOCAL.trace, LOCAL.limit = [], 1 << 60
     try:
-        rule(g, y, *stand_in)
-        used = {id(s) for n in LOCAL.trace for s in n.src}
+        result = rule(g, y, *stand_in)
+        used = _read_by(result.g if result.__class__ is Partial else result, y)
     finally:
         LOCAL.trace, LOCAL.limit = trace, limit
     indices = [k for k, s in enumerate(stand_in) if id(s) in used and s.__class__ is Node]
     return tuple(indices + [OUTPUT] if id(y) in used else indices)
+
+
+def _read_by(result: Node | None, y: Node) -> set[int]:
+    """The identities of everything a cotangent is computed from, the output `y` as a whole."""
+    used: set[int] = set()
+    stack = [result] if result is not None else []
+    while stack:
+        n = stack.pop()
+        if id(n) not in used:
+            used.add(id(n))
+            if n is not y and n.op is not None:
+                stack.extend(s for s in n.src if s.__class__ is Node)
+    return used
 
 
 def _placeholder(like: Node) -> Node:
@@ -131,15 +147,17 @@ def current(node: Node, reader: Node | None = None) -> Node:
     Raises PyTorch's RuntimeError where a tracked write replaced it, unless that was the in-place
     operation `reader` itself, which keeps what it overwrote.
     """
-    if node.tag is not None and node.tag.leaf is not None:
-        return node.tag.now(node)
+    if node.tag is not None and node.tag.follows:
+        return node if _kept_by(node, reader) else node.tag.now(node)
     base, path = node, []
     while base.op is not None and base.op.view and base.src and base.after is None:
-        if base.tag is not None and base.tag.leaf is not None:
+        if base.tag is not None and base.tag.follows:
             break
         path.append(base)
         base = base.src[-1] if base.op.name == "replaced" else base.src[0]
-    if base.tag is not None and base.tag.leaf is not None:
+    if _kept_by(base, reader):
+        return node
+    if base.tag is not None and base.tag.follows:
         now = base.tag.now(base)
         if now is base:
             return node
@@ -148,16 +166,23 @@ def current(node: Node, reader: Node | None = None) -> Node:
         return node
     while base.after is not None:
         if isinstance(base.after, Overwritten):
-            if reader is not None and base.after.by == id(reader):
-                return node
-            raise RuntimeError(_overwritten_text(node, base.after))
+            raise RuntimeError(overwritten_text(node, base.after))
         base = base.after
     for step in reversed(path):
-        base = step.op(base, *step.src[1:], arg=step.arg)
+        if step.op.name == "replaced":
+            base = step.op(step.src[0], base)
+        else:
+            base = step.op(base, *step.src[1:], arg=step.arg)
     return base
 
 
-def _overwritten_text(node: Node, mark: Any) -> str:
+def _kept_by(node: Node, reader: Node | None) -> bool:
+    """Whether the in-place operation `reader` itself overwrote the node: it keeps what it read."""
+    mark = node.after
+    return reader is not None and isinstance(mark, Overwritten) and mark.by == id(reader)
+
+
+def overwritten_text(node: Node, mark: Any) -> str:
     names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
     names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
     shape = ", ".join(map(str, node.type.shape))
@@ -225,13 +250,13 @@ def differentiate(
     Errors: RuntimeError for freed or overwritten saved values.
     """
     order = history(roots)
-    targets = {_identity(n) for n in inputs or ()}
+    asked = [_identity(source_of(n)) for n in inputs or ()]
+    targets = set(asked)
     wanted = _leading_to(order, targets) if inputs is not None else None
     cotangents: dict[Node, Any] = {}
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
-    asked = set(inputs or ())
-    needed = None if wanted is None else wanted | asked
+    needed = None if wanted is None else wanted | {n for n in order if _identity(n) in targets}
     leaves: list[tuple[Node, Node]] = []
     found: dict[int, Node] = {}
     visited: list[Node] = []
@@ -249,9 +274,10 @@ def differentiate(
                     g = _run_hooks(tag, g, before)
                 if tag.retain is not None:
                     tag.retain(g)
-            if _identity(n) in targets:
-                have = found.get(_identity(n))
-                found[_identity(n)] = g if have is None else add(have, g)
+            identity = _identity(n)
+            if identity in targets:
+                have = found.get(identity)
+                found[identity] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
                 if wanted is None:
                     leaves.append((n, g))
@@ -266,7 +292,14 @@ def differentiate(
     if not retain:
         for n in visited:
             free(n)
-    return leaves, [found.get(_identity(n)) for n in inputs or ()]
+    return leaves, [found.get(identity) for identity in asked]
+
+
+def source_of(node: Node) -> Node:
+    """The node that a gradient of `node` goes to: what it was before writes that are not recorded."""
+    while node.op is replaced and node.src:
+        node = node.src[0]
+    return node
 
 
 def _identity(n: Node) -> int:

@@ -1,8 +1,9 @@
 """The reference evaluator: one primitive on arrays, with the NumPy form of its definition.
 
-Used where novelty must cost no more than eager code (the first run of a program), by constant folding
-and by the tests. Half types are widened to float32, computed there and rounded once. What is not a view
-is row-major, as in generated code: the order of additions in a later sum follows the layout.
+Used where novelty must cost no more than eager code (the first run of a program), by constant
+folding and by the tests. Half types are widened to float32, computed there and rounded once. What
+is not a view is row-major, as in generated code: the order of additions in a later sum follows the
+layout.
 """
 
 from __future__ import annotations

@@ -131,7 +131,9 @@ fmod = elementwise(
 
 def _pow_base(g, y, a, b):
     if b.__class__ is not Node:
-        return zeros_like(g) if b == 0 else mul(g, mul(pow_(a, b - 1), b))
+        if b == 0:
+            return zeros_like(g)
+        return mul(g, mul(a if b == 2 else pow_(a, b - 1), b))
     if a.__class__ is not Node:
         a = full_like(y, a)
     return where(eq(b, 0.0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1.0)))))

@@ -42,6 +42,7 @@ from .state import (
     check_writable,
     geometry,
     node_of,
+    root_of,
     span,
     view_meta,
     write,
@@ -83,6 +84,8 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
         node = full(shape, value, dtype)
         write(target, overwritten(target, node, "FillBackward3"))
         return
+    if _is_same_window(target, value):
+        return  # the second half of `x[1:3] += y`: what it would write is there already
     node = node_of(value)
     extents = node.type.shape
     if extents != shape:
@@ -103,6 +106,13 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
     made = copied_over(target, node)
     # The copy, not the operation that made the value, is what overwrites.
     write(target, alias(node) if made is node and node.grad else made)
+
+
+def _is_same_window(target: Tensor, value: Tensor) -> bool:
+    """Whether both are the same elements of one tensor, seen through the same base."""
+    if value._storage is not target._storage or geometry(value) != geometry(target):
+        return False
+    return root_of(value) is root_of(target)
 
 
 def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:

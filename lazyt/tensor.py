@@ -19,7 +19,7 @@ from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, expand, replaced, stop
+from lazyt.ir.ops_shape import copy, expand
 from lazyt.ir.types import TensorType
 from lazyt.runtime.drain import value_of
 
@@ -30,18 +30,20 @@ from .size import Size
 from .state import (
     Meta,
     Storage,
+    Versions,
     adopt,
     array_of,
     check_overlap,
     check_writable,
+    counter_of,
     export,
-    full_recipe,
     geometry,
     memory_of,
     node_of,
     root_of,
     shape_of,
     sync,
+    values_of,
     write,
 )
 
@@ -285,7 +287,7 @@ class Tensor:
     def data(self) -> Tensor:
         """An alias without history whose writes autograd does not see."""
         other = self.detach()
-        other._meta.silent = True  # type: ignore[union-attr]
+        other._meta.counter = Versions()  # type: ignore[union-attr]
         return other
 
     @data.setter
@@ -293,22 +295,20 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         old = self._meta
-        history = None if old is not None and old.leaf else node_of(self)
-        meta = value._meta.child() if value._meta is not None else None
+        history = None
+        if old is None or not old.leaf:
+            history = node_of(self)
+        meta = value._meta.child() if value._meta is not None else Meta()
         if old is not None:
-            meta = meta if meta is not None else Meta()
             meta.leaf, meta.grad, meta.hooks = old.leaf, old.grad, old.hooks
             meta.after_accumulate, meta.retains = old.after_accumulate, old.retains
-        if node_of(value).grad:
-            meta = meta if meta is not None else Meta()
-            meta.stopped = True
+        meta.stopped = True
+        meta.counter = Versions(self._version)
         self._meta = meta
         self._storage = value._storage
-        self._node = self._seen = None  # type: ignore[assignment]
-        if history is not None and history.grad:
-            # What was computed keeps its history, whatever data it is given.
-            self._node = replaced(history, stop(node_of(value)))
-            self._seen = self._storage.node
+        # What was computed keeps its history, whatever data it is given.
+        self._node = history if history is not None and history.grad else None  # type: ignore[assignment]
+        self._seen = None
 
     def detach(self) -> Tensor:
         """An alias of the same memory that carries no history."""
@@ -316,10 +316,6 @@ class Tensor:
         other._storage = self._storage
         other._node = other._seen = None  # type: ignore[assignment]
         meta = self._meta.child() if self._meta is not None else Meta()
-        if meta.base is not None:
-            # Freed from its base: the recipe must start at the storage itself.
-            meta.recipe, meta.origin = full_recipe(self), ()
-            meta.base = None
         meta.stopped = True
         other._meta = meta
         return other
@@ -346,7 +342,7 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self._storage.version
+        return counter_of(self).version
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -468,8 +464,12 @@ class Tensor:
         meta = self._meta
         leaf = meta is not None and meta.leaf
         name = None
-        if not leaf and node_of(self).grad:
-            name = self.grad_fn.name()
+        if not leaf and self.requires_grad:
+            try:
+                made_by = self.grad_fn
+                leaf, name = made_by is None, made_by and made_by.name()
+            except RuntimeError:  # a view that a write to its base made unusable
+                name = "Invalid"
         kind = type(self)
         parameter = getattr(kind, "_is_parameter", False)
         return printing.tensor_text(
@@ -513,9 +513,7 @@ class Tensor:
         other._meta = None
         if meta is not None:
             other._meta = meta.child()
-            if meta.base is not None:
-                other._meta.recipe, other._meta.origin = full_recipe(self), ()
-                other._meta.base = None
+            other._meta.counter = None
             other._meta.leaf = meta.leaf
             if meta.grad is not None:
                 other._meta.grad = copying.deepcopy(meta.grad, memo)
@@ -531,7 +529,6 @@ class Tensor:
         if self._meta is not None:
             other._meta.leaf = self._meta.leaf
             other._meta.grad = self._meta.grad
-            other._meta.stopped = self._meta.stopped
         other.__dict__.update(self.__dict__)
         return other
 
@@ -711,12 +708,14 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
     Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
     """
 
+    derive = values_of if boolean else sync
+
     def method(self: Any, other: Any) -> Any:
         kind = other.__class__
-        a = self._node if self._seen is self._storage.node else sync(self)
+        a = self._node if self._seen is self._storage.node else derive(self)
         type = a.type
         if kind is Tensor or kind in SUBCLASSES:
-            b = other._node if other._seen is other._storage.node else sync(other)
+            b = other._node if other._seen is other._storage.node else derive(other)
             if b.type is not type or floats_only and type.dtype.category != 2:
                 return slow(self, other)
             grad = a.grad or b.grad

@@ -50,14 +50,17 @@ def make_view(
     if node.grad:
         tagged(node, name, source, saves=False)
     made = view_meta(t, steps, offset, node.type.shape, strides)
-    made.multi = multi
+    if multi is not None:
+        made.multi = multi
+    elif made.multi is not None:
+        made.multi = (0, name)
     view = _new(Tensor)
     view._storage = t._storage
     view._meta = made
     view._node = node
     view._seen = t._storage.node if t._storage.export is None else None
     if made.untracked and root_of(t).requires_grad:
-        view._seen = None
+        view._seen = None  # how it reads depends on the grad mode of the moment
     return view
 
 

@@ -118,7 +118,7 @@ def run_plan(
 
     Returns the results and the input arrays after the run.
     """
-    arrays = [np.array(a, copy=True) for a in compiled.inputs]
+    arrays = [np.array(a, order="K", copy=True) for a in compiled.inputs]
     numbers = compiled.numbers if numbers is None else numbers
     given_up = range(len(arrays)) if donate is True else (donate or ())
     flags = [k in given_up for k, _ in compiled.plan.donors]

@@ -179,6 +179,21 @@ def test_kinds_of_numbers_are_told_apart() -> None:
         assert (f * 1).tolist() == (f * 1.0).tolist() == (f * True).tolist() == [1, 2, 3]
 
 
+def test_repeating_a_program_repeats_its_bits() -> None:
+    """New, compiled and hit add in the same order, also where operands are transposed."""
+    torch.manual_seed(3)
+    x, w = torch.randn(7, 9), torch.randn(9, 7)
+
+    def run() -> list[float]:
+        y = (x.t() * 1.1 + w).sin()
+        return [y.sum().item(), y.sum(0)[3].item(), (y / y.sum(1, keepdim=True)).prod().item()]
+
+    turned = (x.t() * 1).t()
+    assert run() == run() == run() == run()
+    kinds = [(turned.t() + w).sum().item() for _ in range(4)]
+    assert kinds == [(x.t() + w).sum().item()] * 4
+
+
 def test_exponents_and_axes_are_structure() -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     for _ in range(3):

@@ -694,6 +694,26 @@ def test_blocked_code_gives_the_evaluators_bits(seed: int, length: int, rows: in
         compare_random_graph(seed, length)
 
 
+def test_order_of_additions_is_that_of_the_evaluator_whatever_the_layout() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        x = rng.standard_normal((5, 7)).astype(np.float32)
+        for array in (x, np.asfortranarray(x), x.T.copy().T[::1]):
+            with tracing() as trace:
+                turned = REGISTRY["permute"](leaf_of(array), arg=((1, 0),))
+                y = REGISTRY["neg"](turned)
+                kept = [y]
+                for axes in ((0,), (1,), (0, 1)):
+                    kept.append(REGISTRY["sum"](y, arg=(axes, False)))
+                    kept.append(REGISTRY["prod"](y, arg=(axes, True)))
+            values = evaluated(trace, {})
+            assert values[y].flags.c_contiguous
+            compiled = compile_trace(trace, kept)
+            for donate in (False, True):
+                for result, node in zip(run_plan(compiled, donate)[0], kept, strict=True):
+                    assert_same_bits(result, values[node], compiled.source)
+
+
 def test_update_of_a_value_that_is_not_row_major() -> None:
     with tracing() as trace:
         x = leaf_of(np.arange(12.0).reshape(3, 4))

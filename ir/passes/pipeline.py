@@ -22,6 +22,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("own results", own_results),
     ("simplify again", simplify),
     ("legalize halves", legalize_halves),
+    ("eliminate common subexpressions again", eliminate_common_subexpressions),
     ("eliminate dead code again", eliminate_dead_code),
 )
 

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from lazyt.dispatch import scalar_name, wrap
-from lazyt.ir.autodiff import Tag, differentiate
+from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, full
 from lazyt.ir.ops_shape import copy, stop
@@ -238,8 +238,7 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
             meta.hooks = {}
         hooks = meta.hooks
     else:
-        node = node_of(self)
-        tag = _tag(node)
+        tag = _tag(source_of(node_of(self)))
         if tag.hooks is None:
             tag.hooks = {}
         hooks = tag.hooks
@@ -286,9 +285,7 @@ def retain_grad(self: Tensor) -> None:
         else:
             own.grad = wrap(add(node_of(own.grad), g))
 
-    if self._node is None or self._seen is not self._storage.node:
-        node_of(self)
-    _tag(self._node).retain = keep
+    _tag(source_of(node_of(self))).retain = keep
 
 
 def _tag(node: Node) -> Tag:

@@ -45,7 +45,7 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors for backward, where `saved_tensors` gives them back."""
-        self._saved = tuple((t, t._storage.version if t is not None else 0) for t in tensors)
+        self._saved = tuple((t, t._version if t is not None else 0) for t in tensors)
 
     save_for_forward = save_for_backward
 
@@ -54,11 +54,11 @@ class FunctionCtx:
         if self._tag is not None and self._tag.freed and self._saved:
             raise RuntimeError(SECOND_BACKWARD)
         for t, version in self._saved:
-            if t is not None and t._storage.version != version:
+            if t is not None and t._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an "
                     f"inplace operation: [{t.type().replace('torch.', 'torch.')} "
-                    f"{list(t.shape)}] is at version {t._storage.version}; expected version "
+                    f"{list(t.shape)}] is at version {t._version}; expected version "
                     f"{version} instead."
                 )
         return tuple(t for t, _ in self._saved)
@@ -188,7 +188,7 @@ class Function:
         ctx.needs_input_grad = tuple(
             isinstance(a, Tensor) and a.requires_grad for a in args
         )
-        versions = [t._storage.version for _, t in tensors]
+        versions = [t._version for _, t in tensors]
         separate = cls.setup_context is not Function.setup_context
         with no_grad():
             if separate:
