@@ -35,7 +35,8 @@ from lazyt.gradmode import set_grad_enabled as set_grad_enabled  # noqa: E402
 from lazyt.info import finfo as finfo  # noqa: E402
 from lazyt.info import iinfo as iinfo  # noqa: E402
 from lazyt.ir.dtypes import DType as dtype  # noqa: E402, N813
-from lazyt.pointwise import FUNCTIONS as _FUNCTIONS  # noqa: E402
+from lazyt import compositions as _compositions  # noqa: E402, F401
+from lazyt.registry import FUNCTIONS as _FUNCTIONS  # noqa: E402
 from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
 from lazyt.settings import *  # noqa: E402, F403
 from lazyt.size import Size as Size  # noqa: E402

@@ -18,7 +18,7 @@ from lazyt.ir.types import broadcast_shapes
 
 from .dispatch import deliver, scalar_name, wrap
 from .matrix_products import check_batches, compute_matmul, operands
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .state import node_of, shape_of
 from .tensor import Tensor, wrap_dim
 from .views import diagonal, permute, reshape, squeeze, unsqueeze

@@ -20,7 +20,7 @@ from lazyt.ir.ops_shape import copy, reshape
 
 from . import return_types
 from .dispatch import deliver, tagged, wrap
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .state import node_of
 from .tensor import Tensor, wrap_dim
 

@@ -21,7 +21,7 @@ from lazyt.runtime.generator import Generator as Engine
 from .creation import check_dtype, extents, finish
 from .device import resolve
 from .dispatch import SETTINGS, data_node, deliver, overwritten, tagged, update
-from .pointwise import FUNCTIONS, public
+from .registry import FUNCTIONS, public
 from .random import Generator, drawn, engine_of, memory_order
 from .state import array_of, check_writable, node_of, shape_of
 from .tensor import Tensor

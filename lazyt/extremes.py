@@ -25,7 +25,7 @@ from .dims import (
     selected,
 )
 from .dispatch import deliver, tagged
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .tensor import Tensor
 
 

@@ -41,7 +41,7 @@ from .dispatch import (
     wrap,
 )
 from .keys import index_nodes, read_slice
-from .pointwise import FUNCTIONS, public
+from .registry import FUNCTIONS, public
 from .state import array_of, node_of
 from .tensor import Tensor, wrap_dim
 

@@ -22,7 +22,7 @@ from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
 from .dispatch import data_node, deliver, tagged, wrap
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .size import Size
 from .state import node_of, shape_of
 from .tensor import Tensor, wrap_dim

@@ -15,7 +15,8 @@ from .dispatch import deliver, scalar_name, wrap
 from .matrix_products import compute_matmul, matmul, operands
 from .norms import linalg_norm as norm
 from .norms import matrix_norm, vector_norm
-from .pointwise import FUNCTIONS, compute_mul, public
+from .arithmetic import compute_mul
+from .registry import FUNCTIONS, public
 from .products import linalg_cross as cross
 from .state import node_of, shape_of
 from .tensor import Tensor

@@ -25,7 +25,7 @@ from lazyt.ir.types import broadcast_shapes
 
 from .dims import c_name, numbered
 from .dispatch import deliver, scalar_name, tagged, update, wrap
-from .pointwise import public
+from .registry import public
 from .state import check_writable, node_of
 from .tensor import Tensor
 from .views import expand

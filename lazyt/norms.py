@@ -19,7 +19,7 @@ from lazyt.ir.ops_shape import copy, reshape
 
 from .dims import axes_of, input_node, publish
 from .dispatch import deliver, number_of, promoted, scalar_name, tagged, wrap
-from .pointwise import compute_sub
+from .arithmetic import compute_sub
 from .tensor import Tensor, wrap_dim
 
 Axes = tuple[int, ...]

@@ -17,7 +17,8 @@ from .contraction import tensordot
 from .dispatch import deliver, scalar_name, tagged, update, wrap
 from .matrix_products import operands
 from .norms import compute_norm
-from .pointwise import FUNCTIONS, compute_add, compute_mul, public
+from .arithmetic import compute_add, compute_mul
+from .registry import FUNCTIONS, public
 from .state import check_writable, node_of
 from .tensor import Tensor, wrap_dim
 from .views import expand

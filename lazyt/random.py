@@ -24,7 +24,7 @@ from lazyt.runtime.generator import Generator as Engine
 
 from .device import Device, resolve
 from .dispatch import data_node, wrap
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .state import array_of, geometry
 from .tensor import Tensor
 

@@ -19,7 +19,7 @@ from lazyt.ir.types import contiguous_strides
 
 from .dispatch import check_writable, data_node, deliver, tagged, update, wrap
 from .joining import cat
-from .pointwise import public
+from .registry import public
 from .state import array_of, node_of, shape_of
 from .tensor import Tensor, wrap_dim
 from .views import as_strided, diagonal, ints, slice_view

@@ -27,7 +27,8 @@ from .dims import (
     publish,
 )
 from .dispatch import deliver, scalar_name, tagged, wrap
-from .pointwise import FUNCTIONS, to_float
+from .pointwise import to_float
+from .registry import FUNCTIONS
 from .tensor import Tensor
 
 # --- sums -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .dims import (
     one_dim,
 )
 from .dispatch import deliver, fit_dtype, scalar_name, tagged, update
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .reductions import accumulated
 from .state import check_writable
 from .tensor import Tensor

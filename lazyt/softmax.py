@@ -12,7 +12,7 @@ from lazyt.ir.ops_reduce import log_softmax as log_softmax_op
 from lazyt.ir.ops_reduce import softmax as softmax_op
 
 from .dispatch import deliver, scalar_name
-from .pointwise import public
+from .registry import public
 from .state import node_of
 from .tensor import Tensor, wrap_dim
 

@@ -31,7 +31,7 @@ from .dims import (
     one_dim,
 )
 from .dispatch import deliver, from_array, number_of, promoted, scalar_name, wrap
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .state import array_of, node_of
 from .tensor import Tensor, wrap_dim
 

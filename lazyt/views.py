@@ -24,7 +24,7 @@ from lazyt.ir.ops_shape import (
 from lazyt.ir.types import contiguous_strides
 
 from .dispatch import tagged, wrap
-from .pointwise import FUNCTIONS
+from .registry import FUNCTIONS
 from .state import check_writable, geometry, node_of, root_of, shape_of, view_meta
 from .tensor import Tensor, wrap_dim
 

@@ -16,7 +16,7 @@ from lazyt.ir.dtypes import DType, bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.softmax import compute_softmax
 from lazyt.tensor import Tensor, wrap_dim
 

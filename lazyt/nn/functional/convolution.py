@@ -14,7 +14,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add
 from lazyt.ir.ops_linalg import conv, conv_input
 from lazyt.ir.ops_shape import copy, pad_, reshape
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 

@@ -23,7 +23,7 @@ from lazyt.ir.ops_elementwise import (
 from lazyt.ir.ops_nn import row_pick, row_put
 from lazyt.ir.ops_reduce import norm2, sum_
 from lazyt.ir.ops_shape import replaced, reshape
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.state import array_of, check_writable, node_of, write
 from lazyt.tensor import Tensor
 from lazyt.views import _legacy_name

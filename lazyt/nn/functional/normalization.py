@@ -16,7 +16,7 @@ from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
 from lazyt.ir.ops_nn import standardize
 from lazyt.ir.ops_reduce import get, get_, sum_
 from lazyt.ir.ops_shape import copy, reshape, reshape_
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 

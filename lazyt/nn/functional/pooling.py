@@ -20,7 +20,7 @@ from lazyt.ir.ops_linalg import matmul, max_pool_values
 from lazyt.ir.ops_linalg import max_pool as max_pool_op
 from lazyt.ir.ops_reduce import get, sum_
 from lazyt.ir.ops_shape import copy, permute
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
 from .common import check_floating, in_compute_dtype, numbered, owned, tensor_node

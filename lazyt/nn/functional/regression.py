@@ -13,7 +13,7 @@ from lazyt.ir.ops_nn import binary_cross_entropy as bce_op
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import expand
 from lazyt.ir.types import broadcast_shapes
-from lazyt.pointwise import FUNCTIONS
+from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 

@@ -1,0 +1,338 @@
+"""Elementwise functions made of several primitives: selections, limits, fills, weighted sums, closeness."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lazyt.ir import dtypes
+from lazyt.ir import ops_elementwise as ops
+from lazyt.ir.dtypes import FLOATING, DType
+from lazyt.ir.node import Node
+from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_shape import expand, reshape
+from lazyt.ir.types import broadcast_shapes
+
+from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
+from .dispatch import (
+    as_tensor_operand,
+    check_writable,
+    deliver,
+    number_of,
+    operand,
+    overwritten,
+    promoted,
+    result_dtype,
+    scalar_name,
+    tagged,
+    update,
+    wrap,
+)
+from .registry import public
+from .state import node_of, shape_of
+from .tensor import Tensor
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):
+    """input where condition holds, else other; with the condition alone, `nonzero(as_tuple=True)`."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    cond = node_of(condition)
+    if cond.type.dtype is not dtypes.bool_:
+        if cond.type.dtype is not dtypes.uint8:
+            raise RuntimeError(
+                f"where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{scalar_name(cond.type.dtype)}"
+            )
+        cond = cast_bool(cond)
+    a, b = operand(input, "where", 0), operand(other, "where", 1)
+    (x, y), dtype = promoted(a, b)
+    if x.__class__ is not Node and y.__class__ is not Node:
+        y = as_tensor_operand(y, dtype)
+    return deliver(ops.where(cond, x, y), out)
+
+
+public(where, "where")
+Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
+
+
+def _bound(x: Any) -> Any:
+    if x is None:
+        return None
+    return operand(x, "clamp", 1)
+
+
+def compute_clamp(input: Node, min: Any, max: Any) -> Node:
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    low, high = _bound(min), _bound(max)
+    dtype = result_dtype(*[x for x in (input, low, high) if x is not None])
+    node = cast(input, dtype)
+    if low is not None:
+        (_, bound), _ = promoted(node, low, dtype=dtype)
+        node = ops.clamp_min(node, bound)
+    if high is not None:
+        (_, bound), _ = promoted(node, high, dtype=dtype)
+        node = ops.clamp_max(node, bound)
+    return tagged(node, "Clamp", input)
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
+    """Elements limited to [min, max]; nan stays nan."""
+    return deliver(compute_clamp(node_of(input), min, max), out)
+
+
+def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """`clamp`, in place."""
+    check_writable(self)
+    return update(self, compute_clamp(node_of(self), min, max))
+
+
+public(clamp, "clamp", "clip", inplace=clamp_)
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """`clamp` from below."""
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """`clamp` from above."""
+    return clamp(input, max=max)
+
+
+public(clamp_min, "clamp_min", inplace=lambda self, min: clamp_(self, min=min))
+public(clamp_max, "clamp_max", inplace=lambda self, max: clamp_(self, max=max))
+
+
+def _scaled(value: Any, node: Node) -> Node:
+    number = number_of(value)
+    if number == 1:
+        return node
+    (x, y), _ = promoted(node, number)
+    return ops.mul(x, y)
+
+
+def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
+    return compute_add(a, _scaled(value, op(b, c)))
+
+
+def addcmul(
+    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+) -> Tensor:
+    """input + value * tensor1 * tensor2."""
+    a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
+    return deliver(tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c), out)
+
+
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """`addcmul`, in place."""
+    check_writable(self)
+    nodes = node_of(self), node_of(tensor1), node_of(tensor2)
+    return update(self, compute_addcmul(*nodes, value, compute_mul))
+
+
+public(addcmul, "addcmul", inplace=addcmul_)
+
+
+def addcdiv(
+    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+) -> Tensor:
+    """input + value * tensor1 / tensor2."""
+    a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
+    return deliver(tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c), out)
+
+
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """`addcdiv`, in place."""
+    check_writable(self)
+    nodes = node_of(self), node_of(tensor1), node_of(tensor2)
+    return update(self, compute_addcmul(*nodes, value, compute_div))
+
+
+public(addcdiv, "addcdiv", inplace=addcdiv_)
+
+
+def c_name(dtype: DType) -> str:
+    """The dtype as PyTorch's messages about expected dtypes spell it."""
+    return {"float32": "float", "float64": "double", "float16": "c10::Half"}.get(
+        dtype.name, dtype.name
+    )
+
+
+def compute_lerp(a: Node, b: Node, weight: Any) -> Node:
+    if a.type.dtype is not b.type.dtype:
+        raise RuntimeError(
+            f"expected dtype {c_name(a.type.dtype)} for `end` but got dtype {c_name(b.type.dtype)}"
+        )
+    w = operand(weight, "lerp", 1)
+    scaled = ops.mul(ops.sub(b, a), w if w.__class__ is Node else float(w))
+    return ops.add(a, scaled if w.__class__ is Node else unsaved(scaled))
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
+    """input + weight * (end - input)."""
+    a, b = node_of(input), node_of(end)
+    return deliver(tagged(compute_lerp(a, b, weight), "Lerp", a, b), out)
+
+
+def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """`lerp`, in place."""
+    check_writable(self)
+    return update(self, compute_lerp(node_of(self), node_of(end), weight))
+
+
+public(lerp, "lerp", inplace=lerp_)
+
+
+def nan_to_num(
+    input: Tensor,
+    nan: float | None = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """nan and the infinities replaced by numbers; None stands for 0 and the dtype's limits."""
+    node = node_of(input)
+    dtype = node.type.dtype
+    if dtype.category == FLOATING:
+        from .info import finfo
+
+        limit = finfo(dtype)
+        high = limit.max if posinf is None else float(posinf)
+        low = limit.min if neginf is None else float(neginf)
+        result = ops.where(ops.isnan(node), float(nan or 0.0), node)
+        result = ops.where(ops.eq(node, math.inf), high, result)
+        node = ops.where(ops.eq(node, -math.inf), low, result)
+    return deliver(node if node is not node_of(input) else ops.cast_(node, arg=(dtype,)), out)
+
+
+public(nan_to_num, "nan_to_num")
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Every element becomes `value` (a number or a 0-d tensor)."""
+    check_writable(self, allow_overlap=True)
+    shape, dtype = shape_of(self), self.dtype
+    if isinstance(value, Tensor):
+        if value.dim():
+            raise RuntimeError(
+                "fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value.dim()} dimensions."
+            )
+        node = expand(reshape(cast(node_of(value), dtype), (1,) * len(shape)), shape)
+        return update(self, node)
+    number = number_of(value)
+    if number is None:
+        raise TypeError(
+            f"fill_(): argument 'value' (position 1) must be Tensor or Number, not "
+            f"{type(value).__name__}"
+        )
+    return update(self, overwritten(self, ops.full(shape, number, dtype), "FillBackward2"))
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    check_writable(self, allow_overlap=True)
+    zeros = ops.full(shape_of(self), 0, self.dtype)
+    return update(self, overwritten(self, zeros, "ZeroBackward0"))
+
+
+Tensor.fill_ = fill_  # type: ignore[attr-defined]
+Tensor.zero_ = zero_  # type: ignore[attr-defined]
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`value` where `mask` holds, else the input."""
+    return wrap(_masked(node_of(input), mask, value, "masked_fill"))
+
+
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`masked_fill`, in place."""
+    check_writable(self)
+    return update(self, _masked(node_of(self), mask, value, "masked_fill_"))
+
+
+def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
+    m = node_of(mask)
+    if m.type.dtype is not dtypes.bool_:
+        raise RuntimeError(
+            "masked_fill_ only supports boolean masks, but got mask with dtype "
+            f"{scalar_name(m.type.dtype).lower()}"
+        )
+    filler = operand(value, name, 1)
+    if filler.__class__ is Node and filler.type.shape:
+        raise RuntimeError(
+            f"{name.rstrip('_')} only supports a 0-dimensional value tensor, but got tensor with "
+            f"{len(filler.type.shape)} dimension(s)."
+        )
+    dtype = node.type.dtype
+    if filler.__class__ is Node:
+        filler = cast(filler, dtype)
+    else:
+        if filler.__class__ is float and dtype.category != FLOATING:
+            raise RuntimeError(
+                f"value cannot be converted to type {dtype.name}_t without overflow"
+            )
+        (_, filler), _ = promoted(node, filler, dtype=dtype)
+    broadcast_shapes(m.type.shape, node.type.shape)
+    return tagged(ops.where(m, filler, node), "MaskedFill", node)
+
+
+public(masked_fill, "masked_fill", inplace=masked_fill_)
+
+
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """|input - other| <= atol + rtol * |other|, or equal."""
+    a, b = node_of(input), node_of(other)
+    if a.type.dtype is not b.type.dtype:
+        raise RuntimeError(f"{scalar_name(a.type.dtype)} did not match {scalar_name(b.type.dtype)}")
+    close = ops.eq(a, b)
+    if equal_nan and a.type.dtype.category == FLOATING:
+        close = ops.logical_or(close, ops.logical_and(ops.isnan(a), ops.isnan(b)))
+    if rtol == 0 and atol == 0:
+        return wrap(close)
+    x, y = (cast(v, dtypes.float64) if v.type.dtype.category != FLOATING else v for v in (a, b))
+    allowed = ops.add(ops.abs_(ops.mul(y, float(rtol))), float(atol))
+    gap = ops.abs_(ops.sub(x, y))
+    near = ops.logical_and(ops.isfinite(gap), ops.le(gap, allowed))
+    return wrap(ops.logical_or(close, near))
+
+
+public(isclose, "isclose")
+
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Whether `isclose` holds everywhere."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+public(allclose, "allclose")
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether both have one shape and equal elements."""
+    a, b = node_of(input), node_of(other)
+    if a.type.shape != b.type.shape:
+        return False
+    return bool(wrap(COMPUTE["eq"](a, b)).all()) if a.type.numel else True
+
+
+public(equal, "equal")
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(exp(input) + exp(other)), without overflow."""
+    (a, b), _ = promoted(node_of(input), node_of(other))
+    top = ops.maximum(a, b)
+    gap = ops.neg(ops.abs_(ops.sub(a, b)))
+    result = ops.where(ops.isinf(top), top, ops.add(top, ops.log1p(ops.exp(gap))))
+    return wrap(tagged(result, "Logaddexp", a, b))
+
+
+public(logaddexp, "logaddexp")

@@ -1,0 +1,20 @@
+"""The public functions: one table, filled by the modules that define them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .tensor import Tensor
+
+FUNCTIONS: dict[str, Callable] = {}
+
+
+def public(function: Callable, *names: str, inplace: Callable | None = None) -> Callable:
+    """Makes a function public under its names, as function and method (and in-place method)."""
+    for name in names or (function.__name__,):
+        FUNCTIONS[name] = function
+        setattr(Tensor, name, function)
+        if inplace is not None:
+            FUNCTIONS[name + "_"] = inplace
+            setattr(Tensor, name + "_", inplace)
+    return function
