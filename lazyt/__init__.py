@@ -23,7 +23,7 @@ for _module in (_codegen, _runtime):
 
 from lazyt import autograd as autograd  # noqa: E402
 from lazyt import views as _views  # noqa: E402, F401
-from lazyt.creation import LEGACY as _LEGACY  # noqa: E402
+from lazyt.conversion import LEGACY as _LEGACY  # noqa: E402
 from lazyt.creation import PUBLIC as _CREATION  # noqa: E402
 from lazyt.device import Device as device  # noqa: E402, N813
 from lazyt.gradmode import enable_grad as enable_grad  # noqa: E402

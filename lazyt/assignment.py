@@ -25,7 +25,7 @@ from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_shape import alias, expand, inverse, permute, reshape
 from lazyt.ir.types import TensorType
 
-from .creation import _TYPE_NAMES as TYPE_NAMES
+from .conversion import TYPE_NAMES
 from .dispatch import (
     copied_over,
     data_node,

@@ -1,9 +1,8 @@
-"""Making tensors: from data, filled with a number, like another one."""
+"""Making tensors: from data, filled with a number, like another one, as ranges."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,162 +12,15 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import arange_, cast
 from lazyt.ir.ops_elementwise import full as full_node
-from lazyt.ir.ops_shape import copy
 
-from .device import Device, resolve
+from .device import resolve
 from .dispatch import SETTINGS, data_node, number_of, wrap
 from .numeric import cast_data
-from .size import Size
-from .state import node_of, shape_of
+from .outside import array_from
+from .state import shape_of
 from .tensor import Tensor, from_numpy
 
 # --- from data ------------------------------------------------------------------------------------
-
-
-def infer_dtype(data: Any) -> DType:
-    """The dtype of nested sequences of numbers: bool, int64 or the default float dtype."""
-    if isinstance(data, Tensor):
-        return data.dtype
-    if isinstance(data, np.ndarray) or isinstance(data, np.generic):
-        found = dtypes.from_numpy(data.dtype)
-        if found is None:
-            raise TypeError(f"can't convert np.ndarray of type numpy.{data.dtype.name}.")
-        return found
-    if isinstance(data, bool):
-        return dtypes.bool_
-    if isinstance(data, int):
-        return dtypes.int64
-    if isinstance(data, float):
-        return SETTINGS.default_dtype
-    if isinstance(data, str):
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
-    if isinstance(data, Sequence) and len(data) and isinstance(data[0], str):
-        raise ValueError(f"too many dimensions '{type(data[0]).__name__}'")
-    if isinstance(data, Sequence) or hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        found = None
-        for element in data:
-            one = infer_dtype(element)
-            if one.category == dtypes.FLOATING and not isinstance(element, (Tensor, np.ndarray, np.generic)):
-                one = one if isinstance(element, float) else one
-            found = one if found is None else dtypes.promote(found, one)
-        return found or SETTINGS.default_dtype
-    if isinstance(data, complex):
-        raise TypeError("complex tensors are not supported")
-    raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
-
-
-def shape_of_data(data: Any) -> tuple[int, ...]:
-    """The shape of nested sequences; ValueError where they are ragged."""
-    if isinstance(data, Tensor):
-        return shape_of(data)
-    if isinstance(data, np.ndarray):
-        return data.shape
-    if isinstance(data, (bool, int, float, complex, np.generic)):
-        return ()
-    shape: list[int] = []
-    level = data
-    while not isinstance(level, (bool, int, float, complex, np.generic)):
-        if isinstance(level, (Tensor, np.ndarray)):
-            return (*shape, *level.shape)
-        if isinstance(level, str) or not hasattr(level, "__len__"):
-            raise TypeError(f"new(): invalid data type '{type(level).__name__}'")
-        shape.append(len(level))
-        if not len(level):
-            break
-        level = level[0]
-    check_ragged(data, shape, 0)
-    return tuple(shape)
-
-
-def check_ragged(data: Any, shape: list[int], depth: int) -> None:
-    if depth == len(shape):
-        if isinstance(data, str):
-            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
-        if not isinstance(data, (bool, int, float, np.generic)) and not (
-            isinstance(data, (Tensor, np.ndarray)) and data.ndim == 0
-        ):
-            if hasattr(data, "__len__"):
-                raise TypeError("only one element tensors can be converted to Python scalars")
-            raise TypeError(
-                f"must be real number, not {type(data).__name__}"
-            )
-        return
-    if not hasattr(data, "__len__") or isinstance(data, str):
-        raise TypeError("not a sequence")
-    if len(data) != shape[depth]:
-        raise ValueError(
-            f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})"
-        )
-    if isinstance(data, (np.ndarray, Tensor)):
-        return
-    for element in data:
-        check_ragged(element, shape, depth + 1)
-
-
-def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
-    """A fresh row-major array with the values of `data`, in the carrier of its dtype."""
-    if isinstance(data, Tensor):
-        source = data.detach()
-        from .state import array_of
-
-        target = dtype or data.dtype
-        return cast_data(array_of(source), target), target
-    if dtype is None:
-        dtype = infer_dtype(data)
-    if isinstance(data, (np.ndarray, np.generic)):
-        if dtypes.from_numpy(data.dtype) is None:
-            from_numpy(np.asarray(data))
-        return cast_data(np.asarray(data), dtype), dtype
-    shape = shape_of_data(data)
-    plain = _plain(data)
-    if dtype.category == dtypes.FLOATING:
-        try:
-            array = np.array(plain, np.float64)
-        except OverflowError:
-            array = np.array(plain, object).astype(np.float64)
-    elif dtype is dtypes.bool_:
-        array = np.array(plain).astype(np.bool_) if shape else np.array(bool(plain))
-        if array.size == 0:
-            array = array.astype(np.bool_)
-    else:
-        array = np.array(plain)
-        if array.dtype == object or array.dtype.kind == "u" and int(array.max()) > 2**63 - 1:
-            raise ValueError("Overflow when unpacking long long")
-        if array.dtype.kind not in "iub" and array.size:
-            array = np.trunc(array)
-        low, high = dtype.limits  # type: ignore[misc]
-        if array.size and array.dtype.kind in "iu" and dtype.itemsize < 8:
-            smallest, largest = int(array.min()), int(array.max())
-            if largest > high or (smallest < low and not (dtype is dtypes.uint8 and smallest >= -255)):
-                raise RuntimeError(
-                    f"value cannot be converted to type {_CONVERTED[dtype.name]} without overflow"
-                )
-    return cast_data(array.reshape(shape), dtype), dtype
-
-
-_C_NAMES = {
-    "uint8": "uint8_t",
-    "int8": "int8_t",
-    "int16": "int16_t",
-    "int32": "int",
-    "int64": "int64_t",
-}
-
-
-_CONVERTED = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64"}
-
-
-def _plain(data: Any) -> Any:
-    """Nested sequences with tensors among them as plain numbers."""
-    if isinstance(data, Tensor):
-        return data.tolist()
-    if isinstance(data, (list, tuple)):
-        return [_plain(d) for d in data] if any(
-            isinstance(d, (Tensor, list, tuple, np.ndarray)) or hasattr(d, "__len__") for d in data
-        ) else list(data)
-    if isinstance(data, (range,)) or hasattr(data, "__len__") and not isinstance(data, np.ndarray):
-        return [_plain(d) for d in data]
-    return data
 
 
 def finish(node: Node, requires_grad: bool) -> Tensor:
@@ -587,160 +439,6 @@ def eye(
     return finish(node, requires_grad)
 
 
-# --- conversion -----------------------------------------------------------------------------------
-
-
-def _target(self: Tensor, args: tuple, kwargs: dict) -> tuple[DType, str, bool]:
-    dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)
-    copy_ = kwargs.pop("copy", False)
-    kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
-    other = kwargs.pop("other", None)
-    if kwargs:
-        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
-    for a in args:
-        if isinstance(a, Tensor):
-            other = a
-        elif isinstance(a, DType):
-            dtype = a
-        elif isinstance(a, bool):
-            continue
-        elif isinstance(a, (str, Device, int)):
-            device = a
-        elif a is not None:
-            raise TypeError(
-                "to() received an invalid combination of arguments - got "
-                f"({type(a).__name__}), but expected one of: (torch.device, torch.dtype, Tensor)"
-            )
-    if other is not None:
-        dtype, device = other.dtype, other.device
-    return dtype or self.dtype, resolve(device), bool(copy_)
-
-
-def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """This tensor in another dtype or on another device; itself where nothing changes."""
-    dtype, _, copy_ = _target(self, args, kwargs)
-    return converted(self, dtype, copy_)
-
-
-def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
-    node = node_of(self)
-    if dtype is node.type.dtype:
-        return wrap(copy(node)) if copy_ else self
-    return wrap(cast(node, dtype))
-
-
-def _conversion(dtype: DType):
-    def method(self: Tensor, memory_format: Any = None) -> Tensor:
-        return converted(self, dtype)
-
-    method.__doc__ = f"This tensor as {dtype.name}."
-    return method
-
-
-CONVERSIONS = {
-    "float": dtypes.float32,
-    "double": dtypes.float64,
-    "half": dtypes.float16,
-    "bfloat16": dtypes.bfloat16,
-    "long": dtypes.int64,
-    "int": dtypes.int32,
-    "short": dtypes.int16,
-    "char": dtypes.int8,
-    "byte": dtypes.uint8,
-    "bool": dtypes.bool_,
-}
-for _name, _dtype in CONVERSIONS.items():
-    _method = _conversion(_dtype)
-    _method.__name__ = _method.__qualname__ = _name
-    setattr(Tensor, _name, _method)
-
-
-def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """This tensor in the dtype of another."""
-    return converted(self, other.dtype)
-
-
-_TYPE_NAMES = {
-    "float32": "FloatTensor",
-    "float64": "DoubleTensor",
-    "float16": "HalfTensor",
-    "bfloat16": "BFloat16Tensor",
-    "int64": "LongTensor",
-    "int32": "IntTensor",
-    "int16": "ShortTensor",
-    "int8": "CharTensor",
-    "uint8": "ByteTensor",
-    "bool": "BoolTensor",
-}
-
-
-def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The legacy type's name, or this tensor converted to a type."""
-    if dtype is None:
-        return "torch." + _TYPE_NAMES[self.dtype.name]
-    if isinstance(dtype, str):
-        for name, legacy in _TYPE_NAMES.items():
-            if dtype in ("torch." + legacy, legacy):
-                return converted(self, dtypes.dtype_named(name))
-        raise ValueError(f"invalid type: '{dtype}'")
-    if isinstance(dtype, LegacyType):
-        return converted(self, dtype.dtype)
-    return converted(self, dtype)
-
-
-class LegacyType(type):
-    """The class of FloatTensor, LongTensor, …: constructors and isinstance tests of one dtype."""
-
-    dtype: DType
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return legacy_tensor(cls.dtype, *args, **kwargs)
-
-
-def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
-    """Tensor(2, 3) makes a shape, Tensor([2, 3]) takes data."""
-    if not args:
-        return empty(0, dtype=dtype)
-    first = args[0]
-    if len(args) == 1 and isinstance(first, Size):
-        return empty(first, dtype=dtype)
-    if len(args) == 1 and isinstance(first, Tensor):
-        return first.detach() if first.dtype is dtype else first.detach().to(dtype)
-    if len(args) == 1 and isinstance(first, np.ndarray):
-        if first.dtype == dtype.numpy:
-            return from_numpy(first)
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
-    if all(isinstance(a, int) and not isinstance(a, bool) for a in args):
-        return empty(*args, dtype=dtype)
-    if len(args) == 1:
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
-    raise TypeError("new(): data must be a sequence (got numbers that are no extents)")
-
-
-LEGACY = {
-    legacy: LegacyType(legacy, (), {"dtype": dtypes.dtype_named(name), "__module__": "torch"})
-    for name, legacy in _TYPE_NAMES.items()
-}
-
-for _function, _name in (
-    (to, "to"),
-    (type_as, "type_as"),
-    (type_, "type"),
-    (new_zeros, "new_zeros"),
-    (new_ones, "new_ones"),
-    (new_empty, "new_empty"),
-    (new_full, "new_full"),
-    (new_tensor, "new_tensor"),
-):
-    setattr(Tensor, _name, _function)
-
-
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with memory of its own."""
     return input.clone()
@@ -756,6 +454,8 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
+for _function in (new_zeros, new_ones, new_empty, new_full, new_tensor):
+    setattr(Tensor, _function.__name__, _function)
 PUBLIC = {
     f.__name__: f
     for f in (

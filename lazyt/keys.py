@@ -26,8 +26,8 @@ from lazyt.ir.ops_index import wrapped
 from lazyt.ir.ops_shape import alias, part_, reshape_, slice_
 from lazyt.ir.types import broadcast_shapes
 
-from .creation import array_from
 from .dispatch import data_node, wrap
+from .outside import array_from
 from .state import array_of, geometry, node_of, shape_of
 from .tensor import Tensor, from_numpy
 

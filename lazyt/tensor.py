@@ -70,7 +70,7 @@ class Tensor:
     _meta: Meta | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        from .creation import legacy_tensor
+        from .conversion import legacy_tensor
 
         made = legacy_tensor(dtypes.float32, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
