@@ -304,22 +304,35 @@ def source_of(node: Node) -> Node:
 
 def _identity(n: Node) -> int:
     """What stands for a node among the inputs: a leaf is its tensor, read through whichever node."""
-    if n.tag is not None and n.tag.leaf is not None:
-        return id(n.tag.leaf())
-    return id(n)
+    tensor = n.tag.leaf() if n.tag is not None and n.tag.leaf is not None else None
+    return id(n) if tensor is None else id(tensor)
 
 
 def _leading_to(order: list[Node], targets: set[int]) -> set[Node]:
     leading: set[Node] = set()
+    beneath = _beneath(order, targets)
     for n in order:
         if n.grad == FREED:
-            leading.add(n)  # what it led to is forgotten: reaching it is the error
+            if n not in beneath:
+                leading.add(n)  # what it led to is forgotten: reaching it is the error
             continue
         for s in n.src:
             if s.__class__ is Node and (s in leading or _identity(s) in targets):
                 leading.add(n)
                 break
     return leading
+
+
+def _beneath(order: list[Node], targets: set[int]) -> set[Node]:
+    """The freed nodes that every target was computed from, which therefore lead to none."""
+    freed = {n for n in order if n.grad == FREED}
+    if freed:
+        reached = {_identity(n): n for n in order if _identity(n) in targets}
+        for target in targets:
+            if not freed:
+                break
+            freed &= set(history([reached[target]])) if target in reached else set()
+    return freed
 
 
 def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:

@@ -37,7 +37,6 @@ from .dispatch import (
 )
 from .keys import Window, check_mask, index_nodes, read_key
 from .state import (
-    PARTIAL_OVERLAP,
     check_overlap,
     check_writable,
     geometry,
@@ -319,12 +318,8 @@ def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool
 def check_sources(target: Tensor, value: Any, indices: list) -> None:
     """RuntimeError where the value or an index of a write lies in the memory that is written."""
     for source in (value, *indices):
-        if isinstance(source, Tensor) and source._storage is target._storage:
-            first, second = span(*geometry(target)), span(*geometry(source))
-            if first is None or second is None:
-                continue
-            if first[0] <= second[1] and second[0] <= first[1] and node_of(source).type.numel > 1:
-                raise RuntimeError(PARTIAL_OVERLAP)
+        if isinstance(source, Tensor):
+            check_overlap(target, source, apart=True)
 
 
 Tensor.__setitem__ = setitem  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ from .dispatch import (
     wrap,
 )
 from .registry import public
-from .state import node_of, shape_of
+from .state import check_overlap, node_of, shape_of
 from .tensor import Tensor
 
 
@@ -128,6 +128,8 @@ def addcmul(
 def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """`addcmul`, in place."""
     check_writable(self)
+    check_overlap(self, tensor1)
+    check_overlap(self, tensor2)
     nodes = node_of(self), node_of(tensor1), node_of(tensor2)
     return update(self, compute_addcmul(*nodes, value, compute_mul))
 
@@ -146,6 +148,8 @@ def addcdiv(
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """`addcdiv`, in place."""
     check_writable(self)
+    check_overlap(self, tensor1)
+    check_overlap(self, tensor2)
     nodes = node_of(self), node_of(tensor1), node_of(tensor2)
     return update(self, compute_addcmul(*nodes, value, compute_div))
 
@@ -179,6 +183,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) 
 def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """`lerp`, in place."""
     check_writable(self)
+    check_overlap(self, end)
     return update(self, compute_lerp(node_of(self), node_of(end), weight))
 
 

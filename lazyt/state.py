@@ -111,6 +111,20 @@ class Reading(Tag):
             LOCAL.grad = before
 
 
+class DeadEnd(Reading):
+    """On the node of a view made under no_grad of something that requires a gradient.
+
+    PyTorch says that it requires one too, but what is computed from it leads nowhere.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, t: Tensor):
+        super().__init__(t)
+        self.name = "AccumulateGrad"
+        self.leaf = lambda: None
+
+
 class Leaf(Tag):
     """On a leaf's node: which tensor collects the gradient, and at which version it was read."""
 
@@ -219,8 +233,8 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
     elif fresh is not None:
         node = replaced(source_of(node), fresh) if node.grad else fresh
     if mode and meta is not None and meta.untracked and not node.grad and root_of(t).requires_grad:
-        # PyTorch takes a view made under no_grad of something that requires a gradient for a leaf.
-        return leaf_alias(t, node)
+        node = _ending(node)
+        node.tag = DeadEnd(t)
     return node
 
 
@@ -293,13 +307,19 @@ def replay(node: Node, recipe: tuple) -> Node:
     return node
 
 
-def leaf_alias(t: Tensor, node: Node) -> Node:
-    """The node that gradients of the leaf `t` end at."""
+def _ending(node: Node) -> Node:
+    """A node of the same value that a backward reaches and does not go beyond."""
     if node.value is None:
         made = emit(alias, (node,), (), node.type)
     else:
         made = leaf(alias, node.value, node.type)
     made.grad = LIVE
+    return made
+
+
+def leaf_alias(t: Tensor, node: Node) -> Node:
+    """The node that gradients of the leaf `t` end at."""
+    made = _ending(node)
     made.tag = Leaf(t)
     meta = t._meta
     if meta.hooks is None:
@@ -457,6 +477,17 @@ def _write_alias(t: Tensor, value: Node) -> Node:
     return storage.node
 
 
+def touch(t: Tensor) -> None:
+    """Counts a write that leaves the values as they are: a handle begins to show another view."""
+    storage = t._storage
+    old = storage.node
+    if storage.export is None:
+        storage.node = _keeping_history(old, copy(old))
+        _count(t, old, storage.node, storage.node)
+    else:
+        counter_of(t).version += 1
+
+
 def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:
     """Marks what was overwritten, for a backward that saved it, and raises the version."""
     storage, counter = t._storage, counter_of(t)
@@ -470,12 +501,15 @@ def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:
     counter.version += 1
 
 
-def check_overlap(target: Tensor, source: Tensor) -> None:
-    """PyTorch's refusal of an in-place operation between partly overlapping windows of one storage."""
-    if target is source or target._storage is not source._storage:
+def check_overlap(target: Tensor, source: Tensor, apart: bool = False) -> None:
+    """PyTorch's refusal of an in-place operation between partly overlapping windows of one storage.
+
+    apart: the operation cannot even read the very elements it writes.
+    """
+    if target._storage is not source._storage or target is source and not apart:
         return
     a, b = geometry(target), geometry(source)
-    if a == b:
+    if a == b and not apart:
         return
     first, second = span(*a), span(*b)
     if first is None or second is None:

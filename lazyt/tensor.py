@@ -514,6 +514,12 @@ class Tensor:
         if meta is not None:
             other._meta = meta.child()
             other._meta.counter = None
+            if meta.grad is not None and shape_of(meta.grad) != shape_of(self):
+                raise RuntimeError(
+                    f"attempting to assign a gradient of size '{list(shape_of(meta.grad))}' to a tensor "
+                    f"of size '{list(shape_of(self))}'. Please ensure that the gradient and the tensor "
+                    "are the same size"
+                )
             other._meta.leaf = meta.leaf
             if meta.grad is not None:
                 other._meta.grad = copying.deepcopy(meta.grad, memo)

@@ -25,7 +25,7 @@ from lazyt.ir.types import contiguous_strides
 
 from .dispatch import tagged, wrap
 from .registry import FUNCTIONS
-from .state import check_writable, geometry, node_of, root_of, shape_of, view_meta
+from .state import check_writable, geometry, node_of, root_of, shape_of, touch, view_meta
 from .tensor import Tensor, wrap_dim
 
 _new = object.__new__
@@ -69,6 +69,7 @@ def restep(
 ) -> Tensor:
     """Makes `t` itself show another view of its storage (transpose_, unsqueeze_, …)."""
     check_writable(t, allow_overlap=True)
+    touch(t)
     own = t._own_meta()
     own.recipe = (*own.recipe, step)
     own.offset, own.shape, own.strides = offset, shape, strides

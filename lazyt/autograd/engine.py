@@ -43,8 +43,9 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
     roots, seeds = [], []
     for i, (t, g) in enumerate(zip(tensors, gradients)):
         node = node_of(t)
+        leads = node.grad and not (node.tag is not None and node.tag.leaf and node.tag.leaf() is None)
         if g is None:
-            if not node.grad:
+            if not leads:
                 raise RuntimeError(NO_HISTORY.format(i))
             if node.type.numel != 1:
                 raise RuntimeError(NOT_SCALAR)
@@ -56,7 +57,7 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
                     f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has "
                     f"a shape of {t.shape}."
                 )
-            if not node.grad:
+            if not leads:
                 raise RuntimeError(NO_HISTORY.format(i))
             if not create and seed.grad:
                 seed = stop(seed)

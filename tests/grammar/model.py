@@ -101,6 +101,16 @@ class Var:
         """Whether several elements share memory (an expanded tensor)."""
         return any(s == 0 and n > 1 for s, n in zip(self.array.strides, self.shape))
 
+    @property
+    def crosses(self) -> bool:
+        """Whether elements share memory though no dimension repeats (windows of `unfold`)."""
+        span = 0
+        for stride, n in sorted((abs(s), n) for s, n in zip(self.array.strides, self.shape) if n > 1):
+            if 0 < stride <= span:
+                return True
+            span += stride * (n - 1)
+        return False
+
     def view(self, text: str, array: np.ndarray, guarded: bool = False) -> Var:
         """Another view of the same tensor."""
         return Var(

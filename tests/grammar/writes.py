@@ -23,6 +23,8 @@ class Writes(Expressions):
                 or v.overlaps
                 or (v.guarded and v.needs)
             )
+            if v.crosses:
+                continue  # PyTorch leaves undefined what an in-place operation makes of such windows
             if not refuses or self.chance(0.03):
                 return v
         return self.create()
@@ -188,7 +190,7 @@ class Writes(Expressions):
 
     def write_out(self) -> None:
         """`out=` of a function: a tensor of the result's shape, without gradients."""
-        v = self.some(lambda v: v.is_float and not v.needs and not v.overlaps)
+        v = self.some(lambda v: v.is_float and not v.needs and not v.overlaps and not v.crosses)
         w = v and self.some(lambda w: w.shape == v.shape and w.dtype == v.dtype and not w.needs)
         if v is None or w is None or w.store.top + 2 > MAX_TOP:
             return
@@ -248,9 +250,9 @@ class Writes(Expressions):
 
     def reshape_in_place(self) -> None:
         """Methods that change the tensor's own shape: t_, unsqueeze_, squeeze_, transpose_."""
-        v = self.some(lambda v: v.array.ndim > 0 and not (v.needs and v.track.leaf))
+        v = self.some(lambda v: v.array.ndim > 0 and not (v.needs and (v.track.leaf or v.is_view)))
         if v is None or self.fixed:
-            return
+            return  # not views with a gradient: PyTorch takes one whose history is outdated for a leaf
         n = v.array.ndim
         options = [(f"{v.text}.squeeze_()", v.array.squeeze())]
         if n < 3:
@@ -319,7 +321,7 @@ class Writes(Expressions):
         if self.chance(0.3):
             self.emit(f"out.append({name}.tolist())")
             return
-        if n.overlaps:
+        if n.overlaps or n.crosses:
             return
         if n.dtype == BOOL:
             self.emit(f"{name}[...] = {self.number(BOOL)}")
