@@ -367,7 +367,7 @@ def test_wanted_sets_grow_to_their_union() -> None:
 
 def live_nodes() -> int:
     gc.collect()
-    return sum(1 for o in gc.get_objects() if o.__class__ is Node)
+    return sum(1 for o in gc.get_objects() if type(o) is Node)
 
 
 def test_loop_without_reads_holds_memory_and_plans_flat() -> None:

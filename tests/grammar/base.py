@@ -76,6 +76,8 @@ class Base:
     ) -> Var:
         """A new tensor computed from parents; remembers what its backward will need."""
         var = Var(text, empty(shape), dtype, Store(top, frac), Track())
+        # PyTorch keeps the operands' order of dimensions in memory, lazyt does not (docs/state.md).
+        var.loose = len(shape) > 1 and any(p.permuted for p in parents)
         self.record(var, parents, saves, saves_result)
         return var
 
@@ -145,4 +147,5 @@ class Base:
             frac = INEXACT
         var = self.result(text, shape, dtype, top, frac)
         var.track.needs = bool(grad)
+        var.is_view = ".view(" in text
         return self.bind(var)

@@ -78,6 +78,7 @@ class Var:
     track: Track
     guarded: bool = False  # a view made under no_grad or one of several outputs: writes may raise
     is_view: bool = False
+    loose: bool = False  # whether it can be viewed in another shape depends on the implementation
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,6 +103,12 @@ class Var:
         return any(s == 0 and n > 1 for s, n in zip(self.array.strides, self.shape))
 
     @property
+    def permuted(self) -> bool:
+        """Whether what is computed from it may lie in memory in the order of its strides."""
+        strides = [s for s, n in zip(self.array.strides, self.shape) if n > 1]
+        return self.loose or strides != sorted(strides, reverse=True)
+
+    @property
     def crosses(self) -> bool:
         """Whether elements share memory though no dimension repeats (windows of `unfold`)."""
         span = 0
@@ -114,7 +121,7 @@ class Var:
     def view(self, text: str, array: np.ndarray, guarded: bool = False) -> Var:
         """Another view of the same tensor."""
         return Var(
-            text, array, self.dtype, self.store, self.track, self.guarded or guarded, is_view=True
+            text, array, self.dtype, self.store, self.track, self.guarded or guarded, True, self.loose
         )
 
 

@@ -90,6 +90,8 @@ class Views(Base):
             if made is None or made[1] is None:
                 continue
             text, array = made
+            if v.loose and text[len(t) :].startswith((".view(", ".reshape(")):
+                continue
             multiple = text.endswith("]") and (".chunk(" in text or ".unbind(" in text)
             var = v.view(text, array, guarded=made_quietly or multiple)
             if text.endswith(".data"):
