@@ -185,7 +185,9 @@ def main() -> None:
             losses.append(loss.item())
             running_loss += losses[-1]
             if i % options.print_every == options.print_every - 1:
-                tqdm.write(f"[{epoch + 1}, {i + 1:5d}] loss: {running_loss / options.print_every:.3f}")
+                tqdm.write(
+                    f"[{epoch + 1}, {i + 1:5d}] loss: {running_loss / options.print_every:.3f}"
+                )
                 running_loss = 0.0
     seconds = time.perf_counter() - started
     print(f"Finished Training: {len(losses)} steps in {seconds:.1f} s")

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-
-
 class Scalar:
     """A number given at run time; `kind` is float, int or bool."""
 
@@ -129,5 +127,3 @@ def reachable(outputs: Iterable[Value]) -> set[Value]:
             seen.add(v)
             stack.extend(v.operands())
     return seen
-
-

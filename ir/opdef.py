@@ -161,7 +161,9 @@ class _Compiled:
         fields = {f: f"arg[{i}]" for i, f in enumerate(op.fields)}
         fields |= {"rest": "rest", "shape": "type.shape", "dtype": "type.dtype.numpy"}
         body = _FIELD.sub(lambda m: _pick(m.group(1), names, fields), template)
-        params = ", ".join(["type", "arg", *names, "*rest"] if variadic else ["type", "arg", *names])
+        params = ", ".join(
+            ["type", "arg", *names, "*rest"] if variadic else ["type", "arg", *names]
+        )
         source = f"lambda {params}: {body}"
         return eval(compile(source, f"<numpy form of {op.name}>", "eval"), NAMESPACE)
 

@@ -111,8 +111,12 @@ abs_ = elementwise(
     "abs", "np.abs({0}, out={out})", vjp=(lambda g, y, x: mul(g, sign(x)),), samples="nonzero"
 )
 sign = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
-floor_div = elementwise("floor_div", "floor_divide({0}, {1}, out={out})", samples="nonzero", raising="integers")
-trunc_div = elementwise("trunc_div", "trunc_divide({0}, {1}, out={out})", samples="nonzero", raising="integers")
+floor_div = elementwise(
+    "floor_div", "floor_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
+)
+trunc_div = elementwise(
+    "trunc_div", "trunc_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
+)
 remainder = elementwise(
     "remainder",
     "remainder({0}, {1}, out={out})",
@@ -231,9 +235,7 @@ exp = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: mul(g, y
 exp2 = elementwise(
     "exp2", "np.exp2({0}, out={out})", vjp=(lambda g, y, x: mul(g, mul(y, math.log(2))),)
 )
-expm1 = elementwise(
-    "expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),)
-)
+expm1 = elementwise("expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),))
 log = elementwise(
     "log", "np.log({0}, out={out})", vjp=(lambda g, y, x: div(g, x),), samples="positive"
 )

@@ -147,7 +147,13 @@ scatter_reduce = Op(
     vjp=(_reduce_base, None, _reduce_value),
     samples=lambda: [
         (((3, 4), [[0, 3], [1, 1]], (2, 2)), (1, how, self_too))
-        for how, self_too in (("sum", True), ("prod", False), ("mean", True), ("amax", False), ("amin", True))
+        for how, self_too in (
+            ("sum", True),
+            ("prod", False),
+            ("mean", True),
+            ("amax", False),
+            ("amin", True),
+        )
     ],
 )
 
@@ -242,9 +248,7 @@ def wrapped(at: np.ndarray, extent: int, axis: int) -> np.ndarray:
     low, high = int(at.min()), int(at.max())
     if low < -extent or high >= extent:
         bad = int(at[(at < -extent) | (at >= extent)].flat[0])
-        raise IndexError(
-            f"index {bad} is out of bounds for dimension {axis} with size {extent}"
-        )
+        raise IndexError(f"index {bad} is out of bounds for dimension {axis} with size {extent}")
     return np.where(at < 0, at + extent, at) if low < 0 else at
 
 
@@ -305,4 +309,3 @@ provide(
     scatter=scatter_,
     scatter_reduce=scatter_reduce_,
 )
-

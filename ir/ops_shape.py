@@ -420,4 +420,3 @@ provide(
     pad=pad,
     copied=copied,
 )
-

@@ -1,10 +1,10 @@
 """The text form of a graph. `parser.parse` reads it back.
 
-    graph(%0: float32[2,3], $0: float) {
-      %1: float32[2,3] = mul(%0, $0)
-      %2: float32[2] = sum(%1) {axes=(1,), keep=False}
-      return %2
-    }
+graph(%0: float32[2,3], $0: float) {
+  %1: float32[2,3] = mul(%0, $0)
+  %2: float32[2] = sum(%1) {axes=(1,), keep=False}
+  return %2
+}
 """
 
 from __future__ import annotations

@@ -66,12 +66,12 @@ SUBTRACT_ONE_BOOL = (
 
 
 def compute_sub(a: Any, b: Any) -> Node:
-    bools = [x.type.dtype is dtypes.bool_ if x.__class__ is Node else x.__class__ is bool for x in (a, b)]
+    bools = [
+        x.type.dtype is dtypes.bool_ if x.__class__ is Node else x.__class__ is bool for x in (a, b)
+    ]
     if all(bools):
         raise RuntimeError(SUBTRACT_BOOL)
-    if any(bools) and any(
-        x.__class__ is Node and x.type.dtype is dtypes.bool_ for x in (a, b)
-    ):
+    if any(bools) and any(x.__class__ is Node and x.type.dtype is dtypes.bool_ for x in (a, b)):
         raise RuntimeError(SUBTRACT_ONE_BOOL)
     (x, y), _ = promoted(a, b)
     return ops.sub(x, y)
@@ -176,10 +176,7 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
 
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
-        x, y = (
-            v if v.__class__ is not Node else cast_bool(v)
-            for v in (a, b)
-        )
+        x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
         return op(x, bool(y) if y.__class__ is not Node else y)
 
     return compute
@@ -271,7 +268,9 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
     if isinstance(alpha, bool) and dtype is not dtypes.bool_:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and dtype.category != FLOATING:
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
     if b.__class__ is Node:
         return unsaved(ops.mul(cast(b, dtype), alpha_number(alpha, dtype)))
     return b * alpha

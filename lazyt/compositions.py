@@ -277,9 +277,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
         filler = cast(filler, dtype)
     else:
         if filler.__class__ is float and dtype.category != FLOATING:
-            raise RuntimeError(
-                f"value cannot be converted to type {dtype.name}_t without overflow"
-            )
+            raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
         (_, filler), _ = promoted(node, filler, dtype=dtype)
     broadcast_shapes(m.type.shape, node.type.shape)
     return tagged(ops.where(m, filler, node), "MaskedFill", node)

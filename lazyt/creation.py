@@ -27,7 +27,9 @@ def finish(node: Node, requires_grad: bool) -> Tensor:
     t = wrap(node)
     if requires_grad:
         if not node.type.dtype.is_floating_point:
-            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
         t.requires_grad_()
     if LOCAL.inference:
         t._own_meta().inference = True
@@ -139,9 +141,7 @@ def extents(name: str, *size: Any) -> tuple[int, ...]:
         if extent < 0 and name == "zeros":
             raise RuntimeError(f"{name}: Dimension size must be non-negative.")
         if extent < 0:
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension {extent}: {shape}"
-            )
+            raise RuntimeError(f"Trying to create tensor with negative dimension {extent}: {shape}")
     return tuple(shape)
 
 
@@ -333,9 +333,7 @@ def arange(
         start, end = 0, start
     for n in (start, end, step):
         if number_of(n) is None:
-            raise TypeError(
-                f"arange(): argument 'end' must be Number, not {type(n).__name__}"
-            )
+            raise TypeError(f"arange(): argument 'end' must be Number, not {type(n).__name__}")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if math.isinf(start) or math.isinf(end) or math.isnan(start) or math.isnan(end):

@@ -77,7 +77,11 @@ def number_of(x: Any) -> Any:
     if kind is float or kind is int or kind is bool:
         return x
     if isinstance(x, (np.generic, float, int)) and not isinstance(x, (str, bytes, np.str_)):
-        plain = x.item() if isinstance(x, np.generic) else (float(x) if isinstance(x, float) else int(x))
+        plain = (
+            x.item()
+            if isinstance(x, np.generic)
+            else (float(x) if isinstance(x, float) else int(x))
+        )
         return plain if plain.__class__ in NUMBERS else None
     return None
 
@@ -317,5 +321,3 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
 def data_node(array: np.ndarray, dtype: DType) -> Node:
     """A realised node over an array that nobody else holds."""
     return leaf(data, array, TensorType.of(array.shape, dtype))
-
-

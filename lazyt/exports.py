@@ -97,7 +97,9 @@ def is_exported(storage: Storage) -> bool:
         if exported.replaces is not None and exported.replaces.value is exported.array:
             storage.node = exported.replaces  # nothing was written: handles need not derive anew
         return False
-    return True  # memory that is not row-major stays foreign: reads and writes go through its strides
+    return (
+        True  # memory that is not row-major stays foreign: reads and writes go through its strides
+    )
 
 
 def adopt(array: np.ndarray, type) -> Storage:

@@ -39,7 +39,9 @@ def infer_dtype(data: Any) -> DType:
         found = None
         for element in data:
             one = infer_dtype(element)
-            if one.category == dtypes.FLOATING and not isinstance(element, (Tensor, np.ndarray, np.generic)):
+            if one.category == dtypes.FLOATING and not isinstance(
+                element, (Tensor, np.ndarray, np.generic)
+            ):
                 one = one if isinstance(element, float) else one
             found = one if found is None else dtypes.promote(found, one)
         return found or SETTINGS.default_dtype
@@ -80,9 +82,7 @@ def check_ragged(data: Any, shape: list[int], depth: int) -> None:
         ):
             if hasattr(data, "__len__"):
                 raise TypeError("only one element tensors can be converted to Python scalars")
-            raise TypeError(
-                f"must be real number, not {type(data).__name__}"
-            )
+            raise TypeError(f"must be real number, not {type(data).__name__}")
         return
     if not hasattr(data, "__len__") or isinstance(data, str):
         raise TypeError("not a sequence")
@@ -130,7 +130,9 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         low, high = dtype.limits  # type: ignore[misc]
         if array.size and array.dtype.kind in "iu" and dtype.itemsize < 8:
             smallest, largest = int(array.min()), int(array.max())
-            if largest > high or (smallest < low and not (dtype is dtypes.uint8 and smallest >= -255)):
+            if largest > high or (
+                smallest < low and not (dtype is dtypes.uint8 and smallest >= -255)
+            ):
                 raise RuntimeError(
                     f"value cannot be converted to type {_CONVERTED[dtype.name]} without overflow"
                 )
@@ -146,7 +148,13 @@ _C_NAMES = {
 }
 
 
-_CONVERTED = {"uint8": "uint8", "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64"}
+_CONVERTED = {
+    "uint8": "uint8",
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "int64": "int64",
+}
 
 
 def _plain(data: Any) -> Any:
@@ -154,9 +162,14 @@ def _plain(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.tolist()
     if isinstance(data, (list, tuple)):
-        return [_plain(d) for d in data] if any(
-            isinstance(d, (Tensor, list, tuple, np.ndarray)) or hasattr(d, "__len__") for d in data
-        ) else list(data)
+        return (
+            [_plain(d) for d in data]
+            if any(
+                isinstance(d, (Tensor, list, tuple, np.ndarray)) or hasattr(d, "__len__")
+                for d in data
+            )
+            else list(data)
+        )
     if isinstance(data, (range,)) or hasattr(data, "__len__") and not isinstance(data, np.ndarray):
         return [_plain(d) for d in data]
     return data

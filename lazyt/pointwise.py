@@ -100,8 +100,10 @@ def _whole_numbers_stay(op: Op) -> Callable:
     """Rounding functions leave integers alone."""
 
     def apply(node: Node) -> Node:
-        return op(node) if node.type.dtype.category == FLOATING else ops.cast_(
-            node, arg=(node.type.dtype,)
+        return (
+            op(node)
+            if node.type.dtype.category == FLOATING
+            else ops.cast_(node, arg=(node.type.dtype,))
         )
 
     return apply

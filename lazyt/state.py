@@ -218,8 +218,12 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
         node: Node | None = storage.node
     elif meta.leaf:
         return leaf_alias(t, fresh or _value(t))
+    elif meta.base is not None and _barred(t, meta):
+        if mode:
+            raise RuntimeError(_view_text(t, meta, "its base or another view of its base has been"))
+        return fresh or _value(t)
     elif in_place(meta, storage):
-        node = _regenerated(t, meta, mode) if _outdated(t, meta) else None
+        node = _regenerated(t, meta) if _outdated(t, meta) else None
     elif meta.base is None and not meta.stopped:
         node = replay(storage.node, meta.recipe)
     else:
@@ -263,13 +267,15 @@ def reads_by_mode(t: Tensor, meta: Meta) -> bool:
     return root_of(t).requires_grad
 
 
-def _regenerated(t: Tensor, meta: Meta, mode: bool) -> Node:
+def _barred(t: Tensor, meta: Meta) -> bool:
+    """Whether a view has a history that a write made invalid and that is not derived anew."""
+    if not meta.untracked and meta.multi is None:
+        return False
+    return meta.version != counter_of(t).version and root_of(t).requires_grad
+
+
+def _regenerated(t: Tensor, meta: Meta) -> Node:
     """A view's node, derived anew from its base's."""
-    if meta.untracked or meta.multi is not None:
-        if meta.version != counter_of(t).version and root_of(t).requires_grad:
-            if mode:
-                raise RuntimeError(_view_text(t, meta, "its base or another view of its base has been"))
-            return _value(t)
     base = node_of(meta.base)  # type: ignore[arg-type]
     node = replay(base, meta.recipe) if meta.recipe else alias(base)
     if node.grad:
@@ -426,10 +432,9 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
     shape, strides = shape_of(t), meta.strides
     if 0 in strides:
         # Only fills get here: every repetition of an element receives the same number.
-        shape = tuple(1 if k == 0 else n for n, k in zip(shape, strides))
-        for axis, k in enumerate(strides):
-            if k == 0:
-                value = narrow(value, axis, 0, 1)
+        shape = tuple(min(n, 1) if k == 0 else n for n, k in zip(shape, strides))
+        for axis, n in enumerate(shape):
+            value = narrow(value, axis, 0, n)
     return strided_update_(onto, value, meta.offset, arg=(shape, strides))
 
 
@@ -508,6 +513,8 @@ def check_overlap(target: Tensor, source: Tensor, apart: bool = False) -> None:
     """
     if target._storage is not source._storage or target is source and not apart:
         return
+    if target is source:
+        raise RuntimeError(PARTIAL_OVERLAP)
     a, b = geometry(target), geometry(source)
     if a == b and not apart:
         return

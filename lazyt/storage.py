@@ -110,7 +110,9 @@ class Meta:
         return other
 
 
-def view_meta(t: Tensor, steps: tuple, offset: int, shape: tuple[int, ...], strides: Strides) -> Meta:
+def view_meta(
+    t: Tensor, steps: tuple, offset: int, shape: tuple[int, ...], strides: Strides
+) -> Meta:
     """The meta of a view of `t` that `steps` lead to."""
     meta = t._meta
     made = Meta()
@@ -173,5 +175,3 @@ def span(offset: int, shape: tuple, strides: tuple) -> tuple[int, int] | None:
     if 0 in shape:
         return None
     return offset, offset + sum((n - 1) * k for n, k in zip(shape, strides))
-
-

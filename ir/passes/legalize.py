@@ -37,9 +37,7 @@ def legalize_halves(graph: Graph) -> Graph:
         if not v.type.dtype.is_half:
             return v
         arg = tuple(float32 if a is v.type.dtype else a for a in v.arg)
-        wide = Value(
-            v.op, tuple(map(widen, v.src)), arg, v.type.with_dtype(float32), v.origin
-        )
+        wide = Value(v.op, tuple(map(widen, v.src)), arg, v.type.with_dtype(float32), v.origin)
         return Value(cast, (wide,), (v.type.dtype,), v.type, v.origin)
 
     return rewrite(graph, rule)

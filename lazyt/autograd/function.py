@@ -123,9 +123,7 @@ class _Call:
                 found.append(None)
                 continue
             if not isinstance(result, Tensor):
-                raise TypeError(
-                    f"expected Variable or None (got {type(result).__name__})"
-                )
+                raise TypeError(f"expected Variable or None (got {type(result).__name__})")
             node = node_of(result)
             want = ctx._inputs[k].type  # type: ignore[attr-defined]
             if node.type.shape != want.shape:
@@ -157,7 +155,9 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -185,9 +185,7 @@ class Function:
         recording = LOCAL.grad
         tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor)]
         nodes = [node_of(t) for _, t in tensors]
-        ctx.needs_input_grad = tuple(
-            isinstance(a, Tensor) and a.requires_grad for a in args
-        )
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         versions = [t._version for _, t in tensors]
         separate = cls.setup_context is not Function.setup_context
         with no_grad():

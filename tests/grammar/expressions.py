@@ -73,11 +73,11 @@ class Expressions(Views):
 
     def _unary(self, v: Var) -> Var | None:
         if v.dtype == BOOL:
-            return self.result(f"~{v.text}", v.shape, BOOL, 0, 0)
+            return self.result(f"~{v.text}", v.shape, BOOL, 0, 0, (v,))
         top, frac, t = v.store.top, v.store.frac, v.text
         if v.dtype == I64:
             text = self.pick([f"-{t}", f"{t}.abs()", f"{t} // 2", f"{t} % 3", f"{t} * {t}"])
-            return self.result(text, v.shape, I64, min(2 * top, 40), 0)
+            return self.result(text, v.shape, I64, min(2 * top, 40), 0, (v,))
         kinked = v.exact
         options = [
             (f"-{t}", top, frac, (), False),
@@ -119,7 +119,7 @@ class Expressions(Views):
             return None
         a, b = v.text, w.text
         if v.dtype == BOOL and w.dtype == BOOL:
-            return self.result(f"{a} {self.pick('&|^')} {b}", shape, BOOL, 0, 0)
+            return self.result(f"{a} {self.pick('&|^')} {b}", shape, BOOL, 0, 0, (v, w))
         dtype = promote(v, w)
         top, frac = max(v.store.top, w.store.top), max(v.store.frac, w.store.frac)
         saves = tuple(x for x, y in ((v, w), (w, v)) if y.needs)
@@ -256,10 +256,10 @@ class Expressions(Views):
             shape = broadcast(v.shape, w.shape)
             if shape is not None and len(shape) <= 4:
                 op = self.pick(["==", "!=", ">", "<="])
-                return self.result(f"{v.text} {op} {w.text}", shape, BOOL, 0, 0)
+                return self.result(f"{v.text} {op} {w.text}", shape, BOOL, 0, 0, (v, w))
         if v.dtype == BOOL:
             return None
-        return self.result(f"({self.mask(v)})", v.shape, BOOL, 0, 0)
+        return self.result(f"({self.mask(v)})", v.shape, BOOL, 0, 0, (v,))
 
     def _where(self, v: Var) -> Var | None:
         m = self.some(lambda m: m.dtype == BOOL and broadcast(m.shape, v.shape) is not None)

@@ -112,7 +112,9 @@ class Var:
     def crosses(self) -> bool:
         """Whether elements share memory though no dimension repeats (windows of `unfold`)."""
         span = 0
-        for stride, n in sorted((abs(s), n) for s, n in zip(self.array.strides, self.shape) if n > 1):
+        for stride, n in sorted(
+            (abs(s), n) for s, n in zip(self.array.strides, self.shape) if n > 1
+        ):
             if 0 < stride <= span:
                 return True
             span += stride * (n - 1)
@@ -121,7 +123,14 @@ class Var:
     def view(self, text: str, array: np.ndarray, guarded: bool = False) -> Var:
         """Another view of the same tensor."""
         return Var(
-            text, array, self.dtype, self.store, self.track, self.guarded or guarded, True, self.loose
+            text,
+            array,
+            self.dtype,
+            self.store,
+            self.track,
+            self.guarded or guarded,
+            True,
+            self.loose,
         )
 
 
