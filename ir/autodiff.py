@@ -94,7 +94,7 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     stand_in = [_placeholder(s) if s.__class__ is Node else s for s in node.src]
     y = _placeholder(node)
     y.op, y.arg, y.src = node.op, node.arg, tuple(stand_in)
-    result_type = node.type[0] if node.op.results > 1 else node.type
+    result_type = node.type[0] if node.op.results > 1 else node.type  # type: ignore[index]
     g = _placeholder(node)
     g.type = result_type
     trace, limit = LOCAL.trace, LOCAL.limit
@@ -420,7 +420,7 @@ def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> Non
     """Several results, each with a cotangent of its own (autograd.Function)."""
     have = cotangents.get(node)
     if have is None:
-        have = cotangents[node] = [None] * len(node.type)
+        have = cotangents[node] = [None] * len(node.type)  # type: ignore[arg-type]
     have[index] = c if have[index] is None else add(have[index], c)
 
 

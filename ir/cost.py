@@ -28,7 +28,7 @@ class Cost(NamedTuple):
     flops: int
     bytes: int
 
-    def __add__(self, other: tuple) -> Cost:  # type: ignore[override]
+    def __add__(self, other: tuple) -> Cost:
         return Cost(self.flops + other[0], self.bytes + other[1])
 
 

@@ -1,8 +1,8 @@
 """Element types and PyTorch's promotion lattice.
 
-A dtype knows how NumPy carries it. `bfloat16`, which NumPy lacks, is carried as float32 arrays whose
-values are already rounded; `compute` is the type arithmetic happens in (float32 for both half types),
-so `float16 + float16` is: widen, add in float32, round once, as PyTorch does on a CPU.
+A dtype knows how NumPy carries it. `bfloat16`, which NumPy lacks, is carried as float32 arrays
+whose values are already rounded; `compute` is the type arithmetic happens in (float32 for both half
+types), so `float16 + float16` is: widen, add in float32, round once, as PyTorch does on a CPU.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The graph that passes work on: a straight-line program of values.
 
-A drained trace becomes a `Graph`: its inputs (realised tensors), its scalars (numbers that may change
-from run to run), a body in execution order and the values to keep. Passes take a graph and return a new
-one; `as_networkx` is the view that graph algorithms run on.
+A drained trace becomes a `Graph`: its inputs (realised tensors), its scalars (numbers that may
+change from run to run), a body in execution order and the values to keep. Passes take a graph and
+return a new one; `as_networkx` is the view that graph algorithms run on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Scalar:
 
 
 class Value:
-    """One value of a graph: an input (`op` None, `index` its number) or an application of a primitive."""
+    """One value of a graph: an input (`op` None, `index` its number) or an application of a
+    primitive."""
 
     __slots__ = ("op", "src", "arg", "type", "index", "origin")
 
@@ -84,12 +85,13 @@ class Graph:
 def rewrite(
     graph: Graph, rule: Callable[[Value], Value], born: dict[Value, Value] | None = None
 ) -> Graph:
-    """Rebuilds the body in order; `rule` may return an existing value or a new one in place of each.
+    """Rebuilds the body in order; `rule` may return an existing value or a new one in place of
+    each.
 
     born: filled with the value of `graph` that each value of the result stands for.
 
-    A rule sees operands already rewritten. New values it made on the way must be among the operands of
-    what it returns: they are put before it.
+    A rule sees operands already rewritten. New values it made on the way must be among the operands
+    of what it returns: they are put before it.
     """
     new: dict[Value, Value] = {}
     body: list[Value] = []

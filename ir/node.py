@@ -30,6 +30,8 @@ class Overwritten:
 
     __slots__ = ("by",)
 
+    by: int
+
 
 OVERWRITTEN = Overwritten()
 

@@ -1,14 +1,14 @@
 """What a primitive is, and the registry of all of them.
 
-A primitive is one `Op`, defined in one place with everything that is known about it: its result type,
-its derivative, its NumPy text, sample inputs for the tests. The NumPy text is a template and is the
-only NumPy form there is: the reference evaluator compiles it to a function once, and the NumPy code
-generator writes it into plans.
+A primitive is one `Op`, defined in one place with everything that is known about it: its result
+type, its derivative, its NumPy text, sample inputs for the tests. The NumPy text is a template and
+is the only NumPy form there is: the reference evaluator compiles it to a function once, and the
+NumPy code generator writes it into plans.
 
     exp = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: g * y,))
 
-In a template `{0}`, `{1}`, … are the operands, `{rest}` the list of those that are not numbered, a name
-from `fields` the structural argument of that name, `{shape}` and `{dtype}` the result's;
+In a template `{0}`, `{1}`, … are the operands, `{rest}` the list of those that are not numbered, a
+name from `fields` the structural argument of that name, `{shape}` and `{dtype}` the result's;
 `, out={out}` is left out where no buffer is given.
 """
 
@@ -33,14 +33,14 @@ class Op:
 
     kind: "elementwise", "view", "reduce", "update" or "opaque"; what passes and code generators may
         assume about it.
-    vjp: one rule an operand, `rule(g, y, *src) -> Node | None`, where y is the node itself; None where
-        no gradient flows. A single function instead of a tuple serves every operand of a variadic op
-        and is called as `rule(i, g, y, *src)`.
+    vjp: one rule an operand, `rule(g, y, *src) -> Node | None`, where y is the node itself; None
+        where no gradient flows. A single function instead of a tuple serves every operand of a
+        variadic op and is called as `rule(i, g, y, *src)`.
     fields: names of the structural arguments, in the order of `Node.arg`.
     runtime: numbers among the operands are run-time integers from the start (slice offsets).
     raising: "always" or "integers" where computing it may fail on some values.
-    also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here do not
-        read them: overwriting them is an error all the same.
+    also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here
+        do not read them: overwriting them is an error all the same.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div).
     samples: for elementwise primitives the domain of their operands ("positive", "integer", ...;
         None for all numbers), else a function that gives [(operands, arg)], where an operand is a
@@ -92,7 +92,8 @@ class Op:
         return emit(self, src, arg, self.infer(src, arg))  # type: ignore[misc]
 
     def raises(self, type: Any) -> bool:
-        """Whether computing a result of this type may raise (an index or a divisor out of range)."""
+        """Whether computing a result of this type may raise (an index or a divisor out of
+        range)."""
         if not self.raising or self.raising == "always":
             return bool(self.raising)
         return not type.dtype.is_floating_point
@@ -139,7 +140,8 @@ def literal(value: Any) -> str:
 
 
 class _Compiled:
-    """`op.function(type, arg, *operands)`: the template as a function, compiled at its first call."""
+    """`op.function(type, arg, *operands)`: the template as a function, compiled at its first
+    call."""
 
     __slots__ = ("op", "call")
 

@@ -80,23 +80,23 @@ def comparison(name: str, numpy: str, **more: Any) -> Op:
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
-add = elementwise(
+add: Op = elementwise(
     "add",
     "np.add({0}, {1}, out={out})",
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: g),
 )
-sub = elementwise(
+sub: Op = elementwise(
     "sub",
     "np.subtract({0}, {1}, out={out})",
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: neg(g)),
 )
-mul = elementwise(
+mul: Op = elementwise(
     "mul",
     "np.multiply({0}, {1}, out={out})",
     vjp=(lambda g, y, a, b: mul(g, b), lambda g, y, a, b: mul(g, a)),
     saves_numbers=True,
 )
-div = elementwise(
+div: Op = elementwise(
     "div",
     "np.divide({0}, {1}, out={out})",
     vjp=(
@@ -106,25 +106,25 @@ div = elementwise(
     saves_numbers=True,
     samples="nonzero",
 )
-neg = elementwise("neg", "np.negative({0}, out={out})", vjp=(lambda g, y, x: neg(g),))
-abs_ = elementwise(
+neg: Op = elementwise("neg", "np.negative({0}, out={out})", vjp=(lambda g, y, x: neg(g),))
+abs_: Op = elementwise(
     "abs", "np.abs({0}, out={out})", vjp=(lambda g, y, x: mul(g, sign(x)),), samples="nonzero"
 )
-sign = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
-floor_div = elementwise(
+sign: Op = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
+floor_div: Op = elementwise(
     "floor_div", "floor_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
 )
-trunc_div = elementwise(
+trunc_div: Op = elementwise(
     "trunc_div", "trunc_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
 )
-remainder = elementwise(
+remainder: Op = elementwise(
     "remainder",
     "remainder({0}, {1}, out={out})",
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: mul(neg(g), floor_div(a, b))),
     samples="nonzero",
     raising="integers",
 )
-fmod = elementwise(
+fmod: Op = elementwise(
     "fmod",
     "fmod({0}, {1}, out={out})",
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: mul(neg(g), trunc_div(a, b))),
@@ -151,7 +151,7 @@ def _pow_exponent(g, y, a, b):
     return where(logical_and(eq(a, 0.0), ge(b, 0.0)), 0.0, mul(g, mul(y, log(a))))
 
 
-pow_ = elementwise(
+pow_: Op = elementwise(
     "pow",
     "power({0}, {1}, out={out})",
     vjp=(_pow_base, _pow_exponent),
@@ -159,7 +159,7 @@ pow_ = elementwise(
     raising="integers",
     also_saves=lambda n: (0, 1, -1) if n.src[1].__class__ is Node else (),
 )
-maximum = elementwise(
+maximum: Op = elementwise(
     "maximum",
     "np.maximum({0}, {1}, out={out})",
     vjp=(
@@ -167,7 +167,7 @@ maximum = elementwise(
         lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
     ),
 )
-minimum = elementwise(
+minimum: Op = elementwise(
     "minimum",
     "np.minimum({0}, {1}, out={out})",
     vjp=(
@@ -175,7 +175,7 @@ minimum = elementwise(
         lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
     ),
 )
-fmax = elementwise(
+fmax: Op = elementwise(
     "fmax",
     "np.fmax({0}, {1}, out={out})",
     vjp=(
@@ -183,7 +183,7 @@ fmax = elementwise(
         lambda g, y, a, b: where(logical_or(ge(a, b), _undefined(b)), 0.0, g),
     ),
 )
-fmin = elementwise(
+fmin: Op = elementwise(
     "fmin",
     "np.fmin({0}, {1}, out={out})",
     vjp=(
@@ -192,7 +192,7 @@ fmin = elementwise(
     ),
 )
 # clamp differs from maximum where both are equal: PyTorch sends the whole cotangent to the input.
-clamp_min = elementwise(
+clamp_min: Op = elementwise(
     "clamp_min",
     "np.maximum({0}, {1}, out={out})",
     vjp=(
@@ -201,7 +201,7 @@ clamp_min = elementwise(
     ),
     grad_name="Clamp",
 )
-clamp_max = elementwise(
+clamp_max: Op = elementwise(
     "clamp_max",
     "np.minimum({0}, {1}, out={out})",
     vjp=(
@@ -210,7 +210,7 @@ clamp_max = elementwise(
     ),
     grad_name="Clamp",
 )
-atan2 = elementwise(
+atan2: Op = elementwise(
     "atan2",
     "np.arctan2({0}, {1}, out={out})",
     vjp=(
@@ -231,112 +231,112 @@ def _undefined(b):
 
 # --- functions of one operand ---------------------------------------------------------------------
 
-exp = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: mul(g, y),))
-exp2 = elementwise(
+exp: Op = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: mul(g, y),))
+exp2: Op = elementwise(
     "exp2", "np.exp2({0}, out={out})", vjp=(lambda g, y, x: mul(g, mul(y, math.log(2))),)
 )
-expm1 = elementwise("expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),))
-log = elementwise(
+expm1: Op = elementwise("expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),))
+log: Op = elementwise(
     "log", "np.log({0}, out={out})", vjp=(lambda g, y, x: div(g, x),), samples="positive"
 )
-log2 = elementwise(
+log2: Op = elementwise(
     "log2",
     "np.log2({0}, out={out})",
     vjp=(lambda g, y, x: div(g, mul(x, math.log(2))),),
     samples="positive",
 )
-log10 = elementwise(
+log10: Op = elementwise(
     "log10",
     "np.log10({0}, out={out})",
     vjp=(lambda g, y, x: div(g, mul(x, math.log(10))),),
     samples="positive",
 )
-log1p = elementwise(
+log1p: Op = elementwise(
     "log1p",
     "np.log1p({0}, out={out})",
     vjp=(lambda g, y, x: div(g, add(x, 1.0)),),
     samples="positive",
 )
-sqrt = elementwise(
+sqrt: Op = elementwise(
     "sqrt",
     "np.sqrt({0}, out={out})",
     vjp=(lambda g, y, x: div(g, mul(y, 2.0)),),
     samples="positive",
 )
-rsqrt = elementwise(
+rsqrt: Op = elementwise(
     "rsqrt",
     "np.reciprocal(np.sqrt({0}), out={out})",
     vjp=(lambda g, y, x: mul(mul(g, -0.5), mul(y, mul(y, y))),),
     samples="positive",
 )
-reciprocal = elementwise(
+reciprocal: Op = elementwise(
     "reciprocal",
     "np.reciprocal({0}, out={out})",
     vjp=(lambda g, y, x: mul(neg(g), mul(y, y)),),
     samples="nonzero",
 )
-sin = elementwise("sin", "np.sin({0}, out={out})", vjp=(lambda g, y, x: mul(g, cos(x)),))
-cos = elementwise("cos", "np.cos({0}, out={out})", vjp=(lambda g, y, x: mul(g, neg(sin(x))),))
-tan = elementwise(
+sin: Op = elementwise("sin", "np.sin({0}, out={out})", vjp=(lambda g, y, x: mul(g, cos(x)),))
+cos: Op = elementwise("cos", "np.cos({0}, out={out})", vjp=(lambda g, y, x: mul(g, neg(sin(x))),))
+tan: Op = elementwise(
     "tan",
     "np.tan({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, add(mul(y, y), 1.0)),),
     samples="unit",
 )
-asin = elementwise(
+asin: Op = elementwise(
     "asin",
     "np.arcsin({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, rsqrt(add(neg(mul(x, x)), 1.0))),),
     samples="unit",
 )
-acos = elementwise(
+acos: Op = elementwise(
     "acos",
     "np.arccos({0}, out={out})",
     vjp=(lambda g, y, x: mul(neg(g), rsqrt(add(neg(mul(x, x)), 1.0))),),
     samples="unit",
 )
-atan = elementwise(
+atan: Op = elementwise(
     "atan", "np.arctan({0}, out={out})", vjp=(lambda g, y, x: div(g, add(mul(x, x), 1.0)),)
 )
-sinh = elementwise("sinh", "np.sinh({0}, out={out})", vjp=(lambda g, y, x: mul(g, cosh(x)),))
-cosh = elementwise("cosh", "np.cosh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sinh(x)),))
-tanh = elementwise(
+sinh: Op = elementwise("sinh", "np.sinh({0}, out={out})", vjp=(lambda g, y, x: mul(g, cosh(x)),))
+cosh: Op = elementwise("cosh", "np.cosh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sinh(x)),))
+tanh: Op = elementwise(
     "tanh", "np.tanh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sub(1.0, mul(y, y))),)
 )
-asinh = elementwise(
+asinh: Op = elementwise(
     "asinh",
     "np.arcsinh({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, rsqrt(add(mul(x, x), 1.0))),),
 )
-acosh = elementwise(
+acosh: Op = elementwise(
     "acosh",
     "np.arccosh(np.add({0}, 0), out={out})",
     vjp=(lambda g, y, x: mul(g, rsqrt(sub(mul(x, x), 1.0))),),
     samples="above_one",
 )
-atanh = elementwise(
+atanh: Op = elementwise(
     "atanh",
     "np.arctanh({0}, out={out})",
     vjp=(lambda g, y, x: div(g, sub(1.0, mul(x, x))),),
     samples="unit",
 )
-sigmoid = elementwise(
+sigmoid: Op = elementwise(
     "sigmoid",
     "sigmoid({0}, out={out})",
     vjp=(lambda g, y, x: mul(mul(g, sub(1.0, y)), y),),
 )
-relu = elementwise(
+relu: Op = elementwise(
     "relu",
     "np.maximum({0}, 0, out={out})",
     vjp=(lambda g, y, x: where(gt(y, 0.0), g, 0.0),),
     samples="nonzero",
 )
-erf_ = elementwise(
+erf_: Op = elementwise(
     "erf",
     "erf({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, mul(exp(neg(mul(x, x))), 2 / math.sqrt(math.pi))),),
 )
-erfinv_ = elementwise(
+erfinv_: Op = elementwise(
     "erfinv",
     "erfinv({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, mul(exp(mul(y, y)), math.sqrt(math.pi) / 2)),),
@@ -348,33 +348,33 @@ def _flat(g, y, x):
     return zeros_like(g)
 
 
-floor = elementwise("floor", "np.floor({0}, out={out})", vjp=(_flat,))
-ceil = elementwise("ceil", "np.ceil({0}, out={out})", vjp=(_flat,))
-trunc = elementwise("trunc", "np.trunc({0}, out={out})", vjp=(_flat,))
-round_ = elementwise("round", "np.rint({0}, out={out})", vjp=(_flat,))
+floor: Op = elementwise("floor", "np.floor({0}, out={out})", vjp=(_flat,))
+ceil: Op = elementwise("ceil", "np.ceil({0}, out={out})", vjp=(_flat,))
+trunc: Op = elementwise("trunc", "np.trunc({0}, out={out})", vjp=(_flat,))
+round_: Op = elementwise("round", "np.rint({0}, out={out})", vjp=(_flat,))
 
 # --- comparisons, logic, bits ---------------------------------------------------------------------
 
-eq = comparison("eq", "np.equal({0}, {1}, out={out})")
-ne = comparison("ne", "np.not_equal({0}, {1}, out={out})")
-lt = comparison("lt", "np.less({0}, {1}, out={out})")
-le = comparison("le", "np.less_equal({0}, {1}, out={out})")
-gt = comparison("gt", "np.greater({0}, {1}, out={out})")
-ge = comparison("ge", "np.greater_equal({0}, {1}, out={out})")
-logical_and = comparison("logical_and", "np.logical_and({0}, {1}, out={out})")
-logical_or = comparison("logical_or", "np.logical_or({0}, {1}, out={out})")
-logical_xor = comparison("logical_xor", "np.logical_xor({0}, {1}, out={out})")
-logical_not = comparison("logical_not", "np.logical_not({0}, out={out})")
-isnan = comparison("isnan", "np.isnan({0}, out={out})")
-isinf = comparison("isinf", "np.isinf({0}, out={out})")
-isfinite = comparison("isfinite", "np.isfinite({0}, out={out})")
-signbit = comparison("signbit", "np.signbit({0}, out={out})")
-bitwise_and = elementwise("bitwise_and", "np.bitwise_and({0}, {1}, out={out})", samples="integer")
-bitwise_or = elementwise("bitwise_or", "np.bitwise_or({0}, {1}, out={out})", samples="integer")
-bitwise_xor = elementwise("bitwise_xor", "np.bitwise_xor({0}, {1}, out={out})", samples="integer")
-bitwise_not = elementwise("bitwise_not", "np.invert({0}, out={out})", samples="integer")
-shift_left = elementwise("shift_left", "shift_left({0}, {1}, out={out})", samples="shift")
-shift_right = elementwise("shift_right", "shift_right({0}, {1}, out={out})", samples="shift")
+eq: Op = comparison("eq", "np.equal({0}, {1}, out={out})")
+ne: Op = comparison("ne", "np.not_equal({0}, {1}, out={out})")
+lt: Op = comparison("lt", "np.less({0}, {1}, out={out})")
+le: Op = comparison("le", "np.less_equal({0}, {1}, out={out})")
+gt: Op = comparison("gt", "np.greater({0}, {1}, out={out})")
+ge: Op = comparison("ge", "np.greater_equal({0}, {1}, out={out})")
+logical_and: Op = comparison("logical_and", "np.logical_and({0}, {1}, out={out})")
+logical_or: Op = comparison("logical_or", "np.logical_or({0}, {1}, out={out})")
+logical_xor: Op = comparison("logical_xor", "np.logical_xor({0}, {1}, out={out})")
+logical_not: Op = comparison("logical_not", "np.logical_not({0}, out={out})")
+isnan: Op = comparison("isnan", "np.isnan({0}, out={out})")
+isinf: Op = comparison("isinf", "np.isinf({0}, out={out})")
+isfinite: Op = comparison("isfinite", "np.isfinite({0}, out={out})")
+signbit: Op = comparison("signbit", "np.signbit({0}, out={out})")
+bitwise_and: Op = elementwise("bitwise_and", "np.bitwise_and({0}, {1}, out={out})", samples="integer")
+bitwise_or: Op = elementwise("bitwise_or", "np.bitwise_or({0}, {1}, out={out})", samples="integer")
+bitwise_xor: Op = elementwise("bitwise_xor", "np.bitwise_xor({0}, {1}, out={out})", samples="integer")
+bitwise_not: Op = elementwise("bitwise_not", "np.invert({0}, out={out})", samples="integer")
+shift_left: Op = elementwise("shift_left", "shift_left({0}, {1}, out={out})", samples="shift")
+shift_right: Op = elementwise("shift_right", "shift_right({0}, {1}, out={out})", samples="shift")
 
 
 # --- selection, conversion, constants -------------------------------------------------------------
@@ -388,7 +388,7 @@ def _where_type(src: tuple, arg: tuple) -> TensorType:
     return valued.type.with_shape(shape)
 
 
-where = Op(
+where: Op = Op(
     "where",
     "select({0}, {1}, {2}, out={out})",
     kind="elementwise",
@@ -399,7 +399,7 @@ where = Op(
         (([True, False, True], (2, 1), 0.5), ()),
     ],
 )
-cast_ = Op(
+cast_: Op = Op(
     "cast",
     "cast({0}, {dtype_to}, out={out})",
     kind="elementwise",
@@ -411,7 +411,7 @@ cast_ = Op(
         (((2, 3),), (to,)) for to in (float64, float32, float16, bfloat16, int32, uint8, bool_)
     ],
 )
-full_ = Op(
+full_: Op = Op(
     "full",
     "np.full({shape}, {0}, dtype={dtype})",
     kind="constant",
@@ -424,7 +424,7 @@ full_ = Op(
         ((7,), ((3,), int64)),
     ],
 )
-arange_ = Op(
+arange_: Op = Op(
     "arange",
     "arange({0}, {1}, {shape}, {dtype})",
     kind="constant",

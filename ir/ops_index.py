@@ -1,8 +1,8 @@
 """Gather and scatter: indices that are values.
 
 Indices are int64 and already wrapped into [0, extent) by the NumPy form, which also checks them:
-`bound` is "wrap" (indexing: negative counts from the end) or "strict" (gather, embedding: negative is
-an error). An index out of range raises IndexError when it is computed.
+`bound` is "wrap" (indexing: negative counts from the end) or "strict" (gather, embedding: negative
+is an error). An index out of range raises IndexError when it is computed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _gather_type(src: tuple, arg: tuple) -> TensorType:
     return src[0].type.with_shape(src[1].type.shape)
 
 
-gather = Op(
+gather: Op = Op(
     "gather",
     "gather({0}, {1}, {axis})",
     kind="opaque",
@@ -43,7 +43,7 @@ gather = Op(
         (((3, 4), [[2, 0, 2, 1], [2, 2, 0, 0]]), (0,)),
     ],
 )
-scatter_add = Op(
+scatter_add: Op = Op(
     "scatter_add",
     "scatter_add({0}, {1}, {2}, {axis})",
     kind="opaque",
@@ -60,7 +60,7 @@ scatter_add = Op(
         (((3, 4), [[2, 0, 2, 1]], (1, 4)), (0,)),
     ],
 )
-scatter = Op(
+scatter: Op = Op(
     "scatter",
     "scatter({0}, {1}, {2}, {axis})",
     kind="opaque",
@@ -137,7 +137,7 @@ def _reduce_value(g, y, x, at, value):
     return mul(gather(share, at, arg=(axis,)), sent)
 
 
-scatter_reduce = Op(
+scatter_reduce: Op = Op(
     "scatter_reduce",
     "scatter_reduce({0}, {1}, {2}, {axis}, {how}, {include_self})",
     kind="opaque",
@@ -177,7 +177,7 @@ def _index_vjp(g, y, x, *indices):
 
 # x[..., i, j, ...]: integer indices at `axes`, everything else whole. As in NumPy the indexed axes
 # stay in place when they are adjacent and go to the front when they are not.
-index = Op(
+index: Op = Op(
     "index",
     "index({0}, {rest}, {axes})",
     kind="opaque",
@@ -204,7 +204,7 @@ def _put_value(g, y, x, value, *indices):
 
 
 # The value may broadcast against the indexed shape: the differentiator sums its cotangent down.
-index_put = Op(
+index_put: Op = Op(
     "index_put",
     "index_put({0}, {1}, {rest}, {axes}, {accumulate}, out={out})",
     kind="update",

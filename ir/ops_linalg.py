@@ -84,7 +84,7 @@ def _like(product: Node, operand: Node) -> Node:
     return reshape(product, product.type.shape[:-2] + shape)
 
 
-matmul = Op(
+matmul: Op = Op(
     "matmul",
     "matmul({0}, {1}, out={out})",
     kind="opaque",
@@ -102,7 +102,7 @@ matmul = Op(
         (((0, 2), (2, 3)), ()),
     ],
 )
-inverse = Op(
+inverse: Op = Op(
     "inverse",
     "inverse({0})",
     kind="opaque",
@@ -211,7 +211,7 @@ max_pool: Op = Op(
     samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
 )
 # Where no gradient will be asked for, nobody needs to know which element won.
-max_pool_values = Op(
+max_pool_values: Op = Op(
     "max_pool_values",
     "max_pool_values({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
     kind="opaque",

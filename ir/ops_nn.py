@@ -45,7 +45,7 @@ provide(
 
 # --- class scores ---------------------------------------------------------------------------------
 
-nll = Op(
+nll: Op = Op(
     "nll",
     "nll({0}, {1}, {ignore})",
     kind="opaque",
@@ -72,7 +72,7 @@ def _scores(src: tuple, arg: tuple) -> TensorType:
     return src[0].type.with_shape(shape[:1] + (arg[0],) + shape[1:])
 
 
-nll_grad = Op(
+nll_grad: Op = Op(
     "nll_grad",
     "nll_grad({0}, {1}, {classes}, {ignore})",
     kind="opaque",
@@ -86,7 +86,7 @@ nll_grad = Op(
         (((2, 2), [[0, 2], [1, 1]]), (3, -100)),
     ],
 )
-class_count = Op(
+class_count: Op = Op(
     "class_count",
     "class_count({0}, {ignore}, {dtype})",
     kind="opaque",
@@ -109,7 +109,7 @@ def _unskipped(g: Node, index: Node, rows: Node) -> Node:
     return where(hit, 0.0, picked)
 
 
-row_pick = Op(
+row_pick: Op = Op(
     "row_pick",
     "row_pick({0}, {1})",
     kind="opaque",
@@ -127,7 +127,7 @@ row_pick = Op(
         (((4,), np.array(2)), (None,)),
     ],
 )
-row_put = Op(
+row_put: Op = Op(
     "row_put",
     "row_put({0}, {1}, {rows}, {skipped})",
     kind="opaque",
@@ -169,7 +169,7 @@ def _standardize_vjp(g, y, x):
     return mul(rest, inv)
 
 
-standardize = Op(
+standardize: Op = Op(
     "standardize",
     "standardize({0}, {axes}, {eps})",
     kind="opaque",
@@ -183,7 +183,7 @@ standardize = Op(
 
 # --- elementwise ----------------------------------------------------------------------------------
 
-log_sigmoid = elementwise(
+log_sigmoid: Op = elementwise(
     "log_sigmoid",
     "log_sigmoid({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, sigmoid(neg(x))),),
@@ -200,7 +200,7 @@ def _bce_target(g, y, x, t):
 
 
 # Both logarithms are kept above -100: a certain but wrong probability costs 100 and no more.
-binary_cross_entropy = elementwise(
+binary_cross_entropy: Op = elementwise(
     "binary_cross_entropy",
     "binary_cross_entropy({0}, {1}, out={out})",
     vjp=(_bce_input, _bce_target),

@@ -31,7 +31,7 @@ def _shared_vjp(g: Node, y: Node, x: Node) -> Node:
 
 
 # The median of everything, without a position: ties share its gradient.
-median_value = reduction(
+median_value: Op = reduction(
     "median_value",
     "median_value({0}, {ignore_nan})",
     fields=("axes", "keep", "ignore_nan"),
@@ -39,7 +39,7 @@ median_value = reduction(
     grad_name="Median",
     samples=lambda: [(((3, 4),), ((0, 1), False, False))],
 )
-nanmedian = selection("nanmedian", "nanmedian({0}, {axes}[0], {keep})", "Nanmedian")
+nanmedian: Op = selection("nanmedian", "nanmedian({0}, {axes}[0], {keep})", "Nanmedian")
 
 
 def _position_type(src: tuple, arg: tuple) -> TensorType:
@@ -47,7 +47,7 @@ def _position_type(src: tuple, arg: tuple) -> TensorType:
 
 
 # Operands: ascending rows and the values to place in them; both 1-d rows serve values of any shape.
-searchsorted = Op(
+searchsorted: Op = Op(
     "searchsorted",
     "searchsorted({0}, {1}, {right}, {narrow})",
     kind="opaque",
@@ -64,7 +64,7 @@ def _histogram_type(src: tuple, arg: tuple) -> TensorType:
     return src[0].type.with_shape((arg[0],))
 
 
-histogram = Op(
+histogram: Op = Op(
     "histogram",
     "histogram({0}, {bins}, {low}, {high})",
     kind="opaque",

@@ -33,7 +33,7 @@ def _tile_vjp(g: Node, y: Node, x: Node) -> Node:
 
 
 # As many repetitions as the result has dimensions.
-tile_ = Op(
+tile_: Op = Op(
     "tile",
     "np.tile({0}, {reps})",
     kind="opaque",
@@ -60,7 +60,7 @@ def _repeat_vjp(g: Node, y: Node, x: Node) -> Node:
     return sum_(reshape(g, split), arg=((axis + 1,), False))
 
 
-repeat_each_ = Op(
+repeat_each_: Op = Op(
     "repeat_each",
     "np.repeat({0}, {times}, {axis})",
     kind="opaque",
@@ -70,7 +70,7 @@ repeat_each_ = Op(
     grad_name="RepeatInterleave",
     samples=lambda: [(((2, 3),), (2, 1))],
 )
-roll_ = Op(
+roll_: Op = Op(
     "roll",
     "np.roll({0}, {shifts}, {axes})",
     kind="opaque",
@@ -79,7 +79,7 @@ roll_ = Op(
     vjp=(lambda g, y, x: roll_(g, arg=(tuple(-s for s in y.arg[0]), y.arg[1])),),
     samples=lambda: [(((2, 3),), ((1, -1), (0, 1)))],
 )
-tril_ = Op(
+tril_: Op = Op(
     "tril",
     "np.tril({0}, {diagonal})",
     kind="opaque",
@@ -88,7 +88,7 @@ tril_ = Op(
     vjp=(lambda g, y, x: tril_(g, arg=y.arg),),
     samples=lambda: [(((3, 4),), (1,))],
 )
-triu_ = Op(
+triu_: Op = Op(
     "triu",
     "np.triu({0}, {diagonal})",
     kind="opaque",

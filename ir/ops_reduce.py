@@ -108,7 +108,7 @@ def reduction(name: str, numpy: str, *, vjp=None, infer=_infer, **more: Any) -> 
     return Op(name, numpy, kind="reduce", vjp=vjp, infer=infer, **more)
 
 
-sum_ = reduction(
+sum_: Op = reduction(
     "sum",
     "sum_({0}, {axes}, {keep}, out={out})",
     vjp=(lambda g, y, x: widened(g, y, x),),
@@ -152,7 +152,7 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
     return flip_(scanned, arg=((last,),)) if backwards else scanned
 
 
-prod = reduction("prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,))
+prod: Op = reduction("prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,))
 
 
 def _extreme_vjp(g, y, x):
@@ -169,18 +169,18 @@ def _div(a: Node, b: Node) -> Node:
     return div(a, b)
 
 
-amax = reduction("amax", "amax({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
-amin = reduction("amin", "amin({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
-all_ = reduction(
+amax: Op = reduction("amax", "amax({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
+amin: Op = reduction("amin", "amin({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
+all_: Op = reduction(
     "all", "np.logical_and.reduce({0}, {axes}, keepdims={keep}, out={out})", infer=_infer_bool
 )
-any_ = reduction(
+any_: Op = reduction(
     "any", "np.logical_or.reduce({0}, {axes}, keepdims={keep}, out={out})", infer=_infer_bool
 )
-argmax = reduction(
+argmax: Op = reduction(
     "argmax", "argmax({0}, {axes}[0], {keep})", infer=_infer_index, samples=_ONE_AXIS_SAMPLES
 )
-argmin = reduction(
+argmin: Op = reduction(
     "argmin", "argmin({0}, {axes}[0], {keep})", infer=_infer_index, samples=_ONE_AXIS_SAMPLES
 )
 
@@ -213,13 +213,13 @@ def _spread(name: str, numpy: str, vjp: Any, whole: bool = False) -> Op:
     )
 
 
-var = _spread("var", "var({0}, {axes}, {correction}, {keep})", _var_vjp)
-std = _spread("std", "std({0}, {axes}, {correction}, {keep})", _std_vjp)
+var: Op = _spread("var", "var({0}, {axes}, {correction}, {keep})", _var_vjp)
+std: Op = _spread("std", "std({0}, {axes}, {correction}, {keep})", _std_vjp)
 # About the mean as it comes out in the dtype: how PyTorch's var and std of everything round.
-var_whole = _spread(
+var_whole: Op = _spread(
     "var_whole", "var({0}, {axes}, {correction}, {keep}, whole=True)", _var_vjp, whole=True
 )
-std_whole = _spread(
+std_whole: Op = _spread(
     "std_whole", "std({0}, {axes}, {correction}, {keep}, whole=True)", _std_vjp, whole=True
 )
 
@@ -230,7 +230,7 @@ def _norm_vjp(g, y, x):
     return where(eq(full_y, 0.0), 0.0, scaled)
 
 
-norm2 = reduction(
+norm2: Op = reduction(
     "norm2",
     "norm2({0}, {axes}, {keep})",
     vjp=(_norm_vjp,),
@@ -251,7 +251,7 @@ def _norm_p_vjp(g, y, x):
 
 
 # The p-norm for a finite p other than 0, 1 and 2, which have simpler forms.
-norm_p = reduction(
+norm_p: Op = reduction(
     "norm_p",
     "norm_p({0}, {axes}, {p}, {keep})",
     fields=("axes", "keep", "p"),
@@ -271,7 +271,7 @@ def get(y: Node, index: int) -> Node:
     return piece
 
 
-get_ = Op(
+get_: Op = Op(
     "get",
     "{0}[{index}]",
     kind="view",
@@ -320,11 +320,11 @@ def selection(name: str, numpy: str, grad_name: str, **more: Any) -> Op:
     )
 
 
-max_with_index = selection("max_with_index", "max_with_index({0}, {axes}[0], {keep})", "Max")
-min_with_index = selection("min_with_index", "min_with_index({0}, {axes}[0], {keep})", "Min")
-median = selection("median", "median({0}, {axes}[0], {keep})", "Median")
-mode = selection("mode", "mode({0}, {axes}[0], {keep})", "Mode")
-kthvalue = Op(
+max_with_index: Op = selection("max_with_index", "max_with_index({0}, {axes}[0], {keep})", "Max")
+min_with_index: Op = selection("min_with_index", "min_with_index({0}, {axes}[0], {keep})", "Min")
+median: Op = selection("median", "median({0}, {axes}[0], {keep})", "Median")
+mode: Op = selection("mode", "mode({0}, {axes}[0], {keep})", "Mode")
+kthvalue: Op = Op(
     "kthvalue",
     "kthvalue({0}, {k}, {axes}[0], {keep})",
     kind="opaque",
@@ -344,7 +344,7 @@ def _sorted_vjp(g, y, x):
     return picks(g, get(y, 1), y.arg[0], x)
 
 
-sort = Op(
+sort: Op = Op(
     "sort",
     "sort({0}, {axis}, {descending})",
     kind="opaque",
@@ -363,7 +363,7 @@ def _topk_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
     return (one, one.with_dtype(int64))
 
 
-topk = Op(
+topk: Op = Op(
     "topk",
     "topk({0}, {k}, {axis}, {largest})",
     kind="opaque",
@@ -390,7 +390,7 @@ def reverse_cumsum(g: Node, axis: int) -> Node:
     return flip_(cumsum(flip_(g, arg=((axis,),)), arg=(axis,)), arg=((axis,),))
 
 
-cumsum = Op(
+cumsum: Op = Op(
     "cumsum",
     "cumsum({0}, {axis}, out={out})",
     kind="opaque",
@@ -426,7 +426,7 @@ def _cumprod_vjp(g, y, x):
     return permute(cat_(*columns, arg=(rank - 1,)), back)
 
 
-cumprod = Op(
+cumprod: Op = Op(
     "cumprod",
     "cumprod({0}, {axis}, out={out})",
     kind="opaque",
@@ -449,7 +449,7 @@ def _logcumsumexp_vjp(g, y, x):
     return sub(*parts)
 
 
-logcumsumexp = Op(
+logcumsumexp: Op = Op(
     "logcumsumexp",
     "logcumsumexp({0}, {axis})",
     kind="opaque",
@@ -458,7 +458,7 @@ logcumsumexp = Op(
     vjp=(_logcumsumexp_vjp,),
     samples=_ALONG_SAMPLES,
 )
-cummax = Op(
+cummax: Op = Op(
     "cummax",
     "cummax({0}, {axis})",
     kind="opaque",
@@ -468,7 +468,7 @@ cummax = Op(
     results=2,
     samples=_ALONG_SAMPLES,
 )
-cummin = Op(
+cummin: Op = Op(
     "cummin",
     "cummin({0}, {axis})",
     kind="opaque",
@@ -492,7 +492,7 @@ def _log_softmax_vjp(g, y, x):
     return sub(g, mul(exp(y), sum_(g, arg=((y.arg[0],), True))))
 
 
-softmax = Op(
+softmax: Op = Op(
     "softmax",
     "softmax({0}, {axis}, out={out})",
     kind="opaque",
@@ -501,7 +501,7 @@ softmax = Op(
     vjp=(_softmax_vjp,),
     samples=_ALONG_SAMPLES,
 )
-log_softmax = Op(
+log_softmax: Op = Op(
     "log_softmax",
     "log_softmax({0}, {axis}, out={out})",
     kind="opaque",
@@ -510,7 +510,7 @@ log_softmax = Op(
     vjp=(_log_softmax_vjp,),
     samples=_ALONG_SAMPLES,
 )
-logsumexp = reduction(
+logsumexp: Op = reduction(
     "logsumexp",
     "logsumexp({0}, {axes}, {keep})",
     vjp=(lambda g, y, x: mul(widened(g, y, x), exp(sub(x, widened(_finite(y), y, x)))),),

@@ -2,8 +2,8 @@
 
 A view shares its operand's memory and costs nothing. `slice` and `as_strided` take their starts as
 operands: run-time integers, so that batches cut from a data set are one program. A write never
-happens: `strided_update(base, value, offset)` is a new value of the whole base, and the memory planner
-turns it into a write when nothing else reads the old one.
+happens: `strided_update(base, value, offset)` is a new value of the whole base, and the memory
+planner turns it into a write when nothing else reads the old one.
 
 Strides are in elements of the row-major layout of the operand.
 """
@@ -48,7 +48,7 @@ def _as_is(src: tuple, arg: tuple) -> TensorType:
 
 _ONE_SAMPLE = lambda: [(((2, 3),), ())]  # noqa: E731
 
-alias = view(
+alias: Op = view(
     "alias",
     "{0}",
     infer=_as_is,
@@ -56,8 +56,8 @@ alias = view(
     grad_name="Alias",
     samples=_ONE_SAMPLE,
 )
-stop = view("stop", "{0}", infer=_as_is, vjp=None, samples=_ONE_SAMPLE)
-replaced = view(
+stop: Op = view("stop", "{0}", infer=_as_is, vjp=None, samples=_ONE_SAMPLE)
+replaced: Op = view(
     "replaced",
     "{1}",
     infer=lambda src, arg: src[1].type,
@@ -68,7 +68,7 @@ replaced = view(
 
 # --- views ----------------------------------------------------------------------------------------
 
-reshape_ = view(
+reshape_: Op = view(
     "reshape",
     "{0}.reshape({shape})",
     fields=("to",),
@@ -77,7 +77,7 @@ reshape_ = view(
     grad_name="View",
     samples=lambda: [(((2, 6),), ((3, 4),)), (((1, 1),), ((),)), (((0, 3),), ((2, 0),))],
 )
-permute_ = view(
+permute_: Op = view(
     "permute",
     "{0}.transpose({order})",
     fields=("order",),
@@ -85,7 +85,7 @@ permute_ = view(
     vjp=(lambda g, y, x: permute(g, inverse(y.arg[0])),),
     samples=lambda: [(((2, 3, 4),), ((2, 0, 1),)), (((),), ((),)), (((0, 2),), ((1, 0),))],
 )
-expand_ = view(
+expand_: Op = view(
     "expand",
     "np.broadcast_to({0}, {shape})",
     fields=("to",),
@@ -111,7 +111,7 @@ def _part_vjp(g, y, x, *starts):
     return _window_of(x, starts, sizes, steps, reshape(g, sizes))
 
 
-slice_ = view(
+slice_: Op = view(
     "slice",
     "window({0}, {rest}, {sizes}, {steps})",
     fields=("sizes", "steps"),
@@ -125,7 +125,7 @@ slice_ = view(
     ],
 )
 # A slice shown in another shape: what a subscript with integers and None among its slices reads.
-part_ = view(
+part_: Op = view(
     "part",
     "window({0}, {rest}, {sizes}, {steps}).reshape({shape})",
     fields=("sizes", "steps", "to"),
@@ -142,7 +142,7 @@ def _strided_vjp(g, y, x, offset):
     return Partial(g, offset, sizes, strides)
 
 
-as_strided_ = view(
+as_strided_: Op = view(
     "as_strided",
     "strided({0}, {1}, {sizes}, {strides})",
     fields=("sizes", "strides"),
@@ -159,7 +159,7 @@ as_strided_ = view(
 
 # --- copies ---------------------------------------------------------------------------------------
 
-copy = Op(
+copy: Op = Op(
     "copy",
     "copied({0}, out={out})",
     kind="copy",
@@ -168,7 +168,7 @@ copy = Op(
     grad_name="Clone",
     samples=lambda: [(((2, 3),), ())],
 )
-flip_ = Op(
+flip_: Op = Op(
     "flip",
     "np.flip({0}, {axes}).copy()",
     kind="opaque",
@@ -196,7 +196,7 @@ def _cat_vjp(i, g, y, *src):
     return narrow(g, axis, start, src[i].type.shape[axis])
 
 
-cat_ = Op(
+cat_: Op = Op(
     "cat",
     "np.concatenate({rest}, {axis}, out={out})",
     kind="opaque",
@@ -214,7 +214,7 @@ def _pad_vjp(g, y, x, number):
     return slice_(g, *(a for a, _ in widths), arg=(shape, (1,) * len(shape)))
 
 
-pad_ = Op(
+pad_: Op = Op(
     "pad",
     "pad({0}, {1}, {widths})",
     kind="opaque",
@@ -242,7 +242,7 @@ def _update_value(g, y, base, value, offset):
     return as_strided_(g, offset, arg=y.arg)
 
 
-strided_update_ = Op(
+strided_update_: Op = Op(
     "strided_update",
     "strided_update({0}, {1}, {2}, {sizes}, {strides}, out={out})",
     kind="update",
@@ -258,7 +258,7 @@ strided_update_ = Op(
     ],
 )
 strided_update_.grad_name = "CopySlices"  # PyTorch's one name without "Backward0"
-strided_add_ = Op(
+strided_add_: Op = Op(
     "strided_add",
     "strided_add({0}, {1}, {2}, {sizes}, {strides}, out={out})",
     kind="update",

@@ -10,7 +10,8 @@ from .dtypes import DType, bool_
 
 
 class TensorType:
-    """An interned (shape, dtype, device). `strides` are those of a contiguous tensor, in elements."""
+    """An interned (shape, dtype, device). `strides` are those of a contiguous tensor, in
+    elements."""
 
     __slots__ = ("shape", "dtype", "device", "numel", "strides", "_boolean")
 
@@ -19,6 +20,7 @@ class TensorType:
     device: str
     numel: int
     strides: tuple[int, ...]
+    _boolean: TensorType | None
 
     @staticmethod
     def of(shape: tuple[int, ...], dtype: DType, device: str = "cpu") -> TensorType:

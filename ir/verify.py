@@ -10,7 +10,8 @@ class InvalidGraph(AssertionError):
 
 
 def verify(graph: Graph) -> None:
-    """Raises InvalidGraph unless operands come first, counts fit and types are what inference gives."""
+    """Raises InvalidGraph unless operands come first, counts fit and types are what inference
+    gives."""
     from .printer import value_text
 
     defined: set[Value] = set(graph.inputs)
@@ -45,7 +46,7 @@ def _as_nodes(v: Value) -> tuple:
             return s
         n = object.__new__(Node)
         n.type = s.type
-        n.code = n.line = None  # type: ignore[assignment]
+        n.code = n.line = None
         return _placeholder(n)
 
     return tuple(stand_in(s) for s in v.src)

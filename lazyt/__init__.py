@@ -91,7 +91,8 @@ _LATER = ("nn", "optim", "utils")
 
 
 def __getattr__(name: str):
-    """What is imported when it is first named: submodules, and functions that live in nn.functional."""
+    """What is imported when it is first named: submodules, and functions that live in
+    nn.functional."""
     import importlib
 
     if name in _LATER:

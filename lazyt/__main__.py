@@ -1,6 +1,7 @@
 """`python -m lazyt script.py args…`: runs a script that says `import torch`, unchanged, on lazyt.
 
-For the length of the run `torch` and everything below it (`torch.nn.functional`, …) resolve to lazyt's own
+For the length of the run `torch` and everything below it (`torch.nn.functional`, …) resolve to
+lazyt's own
 modules: one object each, so `import torch` and `import lazyt` see the same classes.
 """
 

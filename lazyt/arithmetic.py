@@ -1,7 +1,7 @@
 """Elementwise functions of two operands, and Python's operators on tensors.
 
-`compute_*` work on nodes and numbers: promotion, PyTorch's checks, the primitive. The table at the end
-ties them to the operators; `tensor.fast_binary` takes the plain cases of those.
+`compute_*` work on nodes and numbers: promotion, PyTorch's checks, the primitive. The table at the
+end ties them to the operators; `tensor.fast_binary` takes the plain cases of those.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .dispatch import (
 from .pointwise import to_float
 from .registry import FUNCTIONS, public
 from .state import check_overlap, node_of
-from .tensor import Tensor, fast_binary
+from .tensor import attach, Tensor, fast_binary
 
 
 def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
@@ -418,7 +418,7 @@ for _name, (_compute, _fast, _floats) in OPERATORS.items():
     )
     setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
     setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
-Tensor.__rtruediv__ = _operator(compute_reverse_div, reverse=True)  # type: ignore[attr-defined]
+attach(__rtruediv__=_operator(compute_reverse_div, reverse=True))
 for _name in ("lt", "le", "gt", "ge"):
     setattr(
         Tensor,
@@ -430,9 +430,11 @@ for _name in ("lt", "le", "gt", "ge"):
             boolean=True,
         ),
     )
-Tensor.__eq__ = _equality(COMPUTE["eq"], False)  # type: ignore[method-assign,assignment]
-Tensor.__ne__ = _equality(COMPUTE["ne"], True)  # type: ignore[method-assign,assignment]
-Tensor.__neg__ = FUNCTIONS["neg"]  # type: ignore[attr-defined]
-Tensor.__pos__ = FUNCTIONS["positive"]  # type: ignore[attr-defined]
-Tensor.__abs__ = FUNCTIONS["abs"]  # type: ignore[attr-defined]
-Tensor.__invert__ = FUNCTIONS["bitwise_not"]  # type: ignore[attr-defined]
+attach(
+    __eq__=_equality(COMPUTE["eq"], False),
+    __ne__=_equality(COMPUTE["ne"], True),
+    __neg__=FUNCTIONS["neg"],
+    __pos__=FUNCTIONS["positive"],
+    __abs__=FUNCTIONS["abs"],
+    __invert__=FUNCTIONS["bitwise_not"],
+)

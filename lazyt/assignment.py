@@ -46,7 +46,7 @@ from .state import (
     view_meta,
     write,
 )
-from .tensor import Tensor
+from .tensor import attach, Tensor
 from .views import expand as expand_view
 from .views import make_view
 
@@ -322,4 +322,4 @@ def check_sources(target: Tensor, value: Any, indices: list) -> None:
             check_overlap(target, source, apart=True)
 
 
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+attach(__setitem__=setitem)

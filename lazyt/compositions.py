@@ -1,4 +1,5 @@
-"""Elementwise functions made of several primitives: selections, limits, fills, weighted sums, closeness."""
+"""Elementwise functions made of several primitives: selections, limits, fills, weighted sums,
+closeness."""
 
 from __future__ import annotations
 
@@ -30,11 +31,12 @@ from .dispatch import (
 )
 from .registry import public
 from .state import check_overlap, node_of, shape_of
-from .tensor import Tensor
+from .tensor import attach, Tensor
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):
-    """input where condition holds, else other; with the condition alone, `nonzero(as_tuple=True)`."""
+    """input where condition holds, else other; with the condition alone,
+    `nonzero(as_tuple=True)`."""
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     cond = node_of(condition)
@@ -53,7 +55,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
 
 
 public(where, "where")
-Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
+attach(where=lambda self, condition, other: where(condition, self, other))
 
 
 def _bound(x: Any) -> Any:
@@ -244,8 +246,7 @@ def zero_(self: Tensor) -> Tensor:
     return update(self, overwritten(self, zeros, "ZeroBackward0"))
 
 
-Tensor.fill_ = fill_  # type: ignore[attr-defined]
-Tensor.zero_ = zero_  # type: ignore[attr-defined]
+attach(fill_=fill_, zero_=zero_)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:

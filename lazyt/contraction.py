@@ -78,7 +78,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
 
 
 def _viewed(t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return t.view(shape)  # type: ignore[attr-defined]
+    return t.view(shape)
 
 
 # --- einsum: the equation -------------------------------------------------------------------------

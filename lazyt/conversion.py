@@ -1,4 +1,5 @@
-"""Conversions: `to`, `float()`, `type()`, and the legacy constructors `FloatTensor`, `LongTensor`, …"""
+"""Conversions: `to`, `float()`, `type()`, and the legacy constructors `FloatTensor`, `LongTensor`,
+…"""
 
 from __future__ import annotations
 

@@ -13,6 +13,9 @@ class Device:
 
     __slots__ = ("type", "index")
 
+    type: str
+    index: int | None
+
     def __init__(self, type: Any = "cpu", index: int | None = None):
         if isinstance(type, Device):
             self.type, self.index = type.type, type.index
@@ -33,7 +36,8 @@ class Device:
             )
         if match.group(2) is not None and index is not None:
             raise RuntimeError(
-                f"type (string) must not include an index because index was passed explicitly: {type}"
+                f"type (string) must not include an index because index was passed "
+                f"explicitly: {type}"
             )
         self.type = match.group(1)
         self.index = int(match.group(2)) if match.group(2) is not None else index

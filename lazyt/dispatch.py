@@ -96,7 +96,8 @@ def number_dtype(number: Any) -> DType:
 
 
 def result_dtype(*operands: Any) -> DType:
-    """torch.result_type over nodes and numbers: dimensioned tensors, then 0-d ones, then numbers."""
+    """torch.result_type over nodes and numbers: dimensioned tensors, then 0-d ones, then
+    numbers."""
     ranked: list[DType | None] = [None, None, None]
     for x in operands:
         if x.__class__ is Node:
@@ -258,7 +259,8 @@ def fit_dtype(result: DType, target: DType) -> None:
 
 
 def can_cast(source: DType, target: DType) -> bool:
-    """torch.can_cast: never from a higher category to a lower one, nor from signed numbers to bool."""
+    """torch.can_cast: never from a higher category to a lower one, nor from signed numbers to
+    bool."""
     return source.category <= target.category
 
 

@@ -24,7 +24,7 @@ from .dispatch import SETTINGS, data_node, deliver, overwritten, tagged, update
 from .registry import FUNCTIONS, public
 from .random import Generator, drawn, engine_of, memory_order
 from .state import array_of, check_writable, node_of, shape_of
-from .tensor import Tensor
+from .tensor import attach, Tensor
 
 
 def sampled(array: np.ndarray, dtype: DType, name: str, *sources: Node) -> Node:
@@ -91,7 +91,7 @@ def _bounds(name: str, args: tuple, options: dict) -> tuple[int, int, tuple]:
         rest.insert(1, options.pop("high") if "high" in options else rest.pop(1))
     elif "high" in options:
         rest.insert(min(len(rest), 1), options.pop("high"))
-    numbers = []
+    numbers: list[Any] = []
     while rest and len(numbers) < 2 and not isinstance(rest[0], (tuple, list)):
         numbers.append(_number(rest.pop(0)))
     if not numbers or not all(hasattr(n, "__index__") for n in numbers):
@@ -325,5 +325,5 @@ for _method in (
     uniform_, normal_, random_, bernoulli_, exponential_, geometric_, log_normal_, cauchy_,
 ):  # fmt: skip
     setattr(Tensor, _method.__name__, _method)
-Tensor.multinomial = multinomial  # type: ignore[attr-defined]
+attach(multinomial=multinomial)
 public(bernoulli, "bernoulli")

@@ -1,8 +1,10 @@
-"""Memory that others see too: arrays we hand out (`numpy`, DLPack) and arrays we took in (`from_numpy`).
+"""Memory that others see too: arrays we hand out (`numpy`, DLPack) and arrays we took in
+(`from_numpy`).
 
-An array we hand out is made through a `Lease`, which NumPy keeps as the base of every array derived from
-it; a weak reference to the lease tells whether anybody can still see the memory. Memory we took in is
-ours alone once the reference counts along its chain of bases say that nobody else holds it.
+An array we hand out is made through a `Lease`, which NumPy keeps as the base of every array derived
+from it; a weak reference to the lease tells whether anybody can still see the memory. Memory we
+took in is ours alone once the reference counts along its chain of bases say that nobody else holds
+it.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ SNAPSHOT_BYTES = 64 << 10
 class Lease:
     """Stands between an array we give away (or took in) and its memory.
 
-    NumPy keeps it as the base of every array made through it, so it lives exactly as long as somebody
-    can see the memory.
+    NumPy keeps it as the base of every array made through it, so it lives exactly as long as
+    somebody can see the memory.
     """
 
     __slots__ = ("array", "__weakref__")
@@ -49,8 +51,8 @@ class Lease:
 class Export:
     """Who outside sees a storage's memory: leases given out, or the owner it came from.
 
-    array: the memory itself, as the storage's value. strides: its strides in elements where it is not
-    row-major. replaces: the storage's node before the export, until the first write after it.
+    array: the memory itself, as the storage's value. strides: its strides in elements where it is
+    not row-major. replaces: the storage's node before the export, until the first write after it.
     """
 
     __slots__ = ("array", "leases", "foreign", "strides", "replaces")
@@ -123,8 +125,8 @@ def export(t: Tensor) -> np.ndarray:
         storage.node = _with_history(node, fresh)
         storage.export = Export(value)
         storage.export.replaces = node
-    lease = Lease(storage.export.array)  # type: ignore[union-attr]
-    storage.export.leases.append(weakref.ref(lease))  # type: ignore[union-attr]
+    lease = Lease(storage.export.array)
+    storage.export.leases.append(weakref.ref(lease))
     whole = np.asarray(lease)
     del lease
     return window_of(t, whole)
@@ -196,7 +198,8 @@ def land(storage: Storage, new: Node) -> None:
 
 
 def memory_of(storage: Storage) -> np.ndarray:
-    """The array whose address `data_ptr` reports: the same one for as long as nobody else holds it."""
+    """The array whose address `data_ptr` reports: the same one for as long as nobody else holds
+    it."""
     if storage.export is not None:
         return storage.export.array
     value = runtime.value_of(storage.node)

@@ -1,7 +1,7 @@
 """Grad mode, per thread: no_grad, enable_grad, set_grad_enabled, inference_mode.
 
-Each is a context manager and a decorator. A decorated generator runs every resumption under the mode and
-gives the caller's mode back at each yield.
+Each is a context manager and a decorator. A decorated generator runs every resumption under the
+mode and gives the caller's mode back at each yield.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from lazyt.ir.node import LOCAL
 
 
 class _Mode:
-    """A context manager that sets the mode of this thread and, as a decorator, that of a function."""
+    """A context manager that sets the mode of this thread and, as a decorator, that of a
+    function."""
 
     def __init__(self) -> None:
         self._before: list[tuple[bool, bool]] = []

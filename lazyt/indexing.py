@@ -17,7 +17,7 @@ from lazyt.ir.types import TensorType
 from .dispatch import tagged, wrap
 from .keys import INDEX_OF_SCALAR, index_nodes, read_key, read_slice
 from .state import geometry, node_of, root_of, sync, view_meta
-from .tensor import Tensor
+from .tensor import attach, Tensor
 
 _new = object.__new__
 
@@ -31,7 +31,8 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     if kind is int:
         meta = self._meta
         if meta is None or meta.strides is None:
-            source = self._node if self._seen is self._storage.node else sync(self)
+            current = self._seen is self._storage.node
+            source: Node = self._node if current else sync(self)  # type: ignore[assignment]
             type = source.type
             row = _ROWS.get(type) or _row(type)
             start = key + row[0] if key < 0 else key
@@ -41,13 +42,13 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     elif kind is slice:
         offset, shape, strides = geometry(self)
         if shape:
-            start, size, step = read_slice(key, shape[0])
+            start, size, every = read_slice(key, shape[0])
             rest = shape[1:]
             source = node_of(self)
-            arg = ((size, *rest), (step, *(1,) * len(rest)))
+            arg = ((size, *rest), (every, *(1,) * len(rest)))
             taken = (slice_, arg, (start, *(0,) * len(rest)))
             type = source.type.with_shape(arg[0])
-            moved = (strides[0] * step, *strides[1:])
+            moved = (strides[0] * every, *strides[1:])
             return show(self, source, taken, type, offset + start * strides[0], moved, "Slice")
     window = read_key(self, key)
     source = node_of(self)
@@ -122,5 +123,4 @@ def delitem(self: Tensor, key: Any) -> None:
     raise TypeError("Tensor does not support deleting items")
 
 
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-Tensor.__delitem__ = delitem  # type: ignore[attr-defined]
+attach(__getitem__=getitem, __delitem__=delitem)

@@ -19,8 +19,8 @@ class finfo:  # noqa: N801 (PyTorch's name)
         dtype = dtype or SETTINGS.default_dtype
         if not dtype.is_floating_point:
             raise TypeError(
-                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
-                f"'torch.finfo'"
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                "'torch.finfo'"
             )
         self.dtype = dtype.name
         self.bits = dtype.itemsize * 8
@@ -49,7 +49,8 @@ class iinfo:  # noqa: N801
     def __init__(self, dtype: Any):
         if dtype.limits is None:
             raise TypeError(
-                "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle "
+                "'torch.iinfo'"
             )
         self.dtype = dtype.name
         self.bits = dtype.itemsize * 8

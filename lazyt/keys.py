@@ -65,6 +65,15 @@ class Window:
 
     __slots__ = ("starts", "sizes", "steps", "shape", "offset", "strides", "name", "advanced")
 
+    starts: tuple[int, ...] | None
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+    name: str
+    advanced: list[tuple[int, Any]]
+
     def is_all(self, t: Tensor) -> bool:
         """Whether the window is the whole tensor as it is."""
         return self.starts is None and self.shape == shape_of(t)

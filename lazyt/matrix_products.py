@@ -27,7 +27,7 @@ from .dims import c_name, numbered
 from .dispatch import deliver, scalar_name, tagged, update, wrap
 from .registry import public
 from .state import check_writable, node_of
-from .tensor import Tensor
+from .tensor import attach, Tensor
 from .views import expand
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def compute_matmul(a: Node, b: Node) -> Node:
         check_dot(a, b)
         return tagged(lin.matmul(a, b), "Dot", a, b)
     if m == 2 and n == 1:
-        check_mv(left, b)  # type: ignore[arg-type]
+        check_mv(left, b)
         check_mv_dtypes(b.type.dtype, a, b)
         return tagged(lin.matmul(a, b), "Mv", a, b)
     if m == 1 and n == 2:
@@ -210,7 +210,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A matrix times a vector."""
     a, b = operands("mv", input=input, vec=vec)
     _check_ranks_mv(1, a, b)
-    check_mv(a.type.shape, b)  # type: ignore[arg-type]
+    check_mv(a.type.shape, b)
     check_mv_dtypes(b.type.dtype, a, b)
     return exact(tagged(lin.matmul(a, b), "Mv", a, b), out)
 
@@ -456,5 +456,4 @@ for _function in _PUBLIC:
 for _inplace in (addmm_, addmv_, baddbmm_, addbmm_):
     setattr(Tensor, _inplace.__name__, _inplace)
 # No __imatmul__: as in PyTorch `a @= b` makes a new tensor.
-Tensor.__matmul__ = _matmul_operator  # type: ignore[attr-defined,operator]
-Tensor.__rmatmul__ = _matmul_reflected  # type: ignore[attr-defined]
+attach(__matmul__=_matmul_operator, __rmatmul__=_matmul_reflected)

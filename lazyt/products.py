@@ -20,7 +20,7 @@ from .norms import compute_norm
 from .arithmetic import compute_add, compute_mul
 from .registry import FUNCTIONS, public
 from .state import check_writable, node_of
-from .tensor import Tensor, wrap_dim
+from .tensor import attach, Tensor, wrap_dim
 from .views import expand
 
 # --- vectors --------------------------------------------------------------------------------------
@@ -227,5 +227,5 @@ for _function in (outer, inner, cross, kron, trace):
     public(_function)
 public(outer, "ger")
 public(addr)
-Tensor.addr_ = addr_  # type: ignore[attr-defined]
+attach(addr_=addr_)
 FUNCTIONS["cdist"] = cdist

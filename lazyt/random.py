@@ -181,7 +181,6 @@ def drawn(draw: Callable[[tuple], np.ndarray], shape: tuple, order: tuple | None
 
 FUNCTIONS |= {
     "Generator": Generator,
-    "default_generator": default_generator,
     "manual_seed": manual_seed,
     "seed": seed,
     "initial_seed": initial_seed,

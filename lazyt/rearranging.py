@@ -21,7 +21,7 @@ from .dispatch import check_writable, data_node, deliver, tagged, update, wrap
 from .joining import cat
 from .registry import public
 from .state import array_of, node_of, shape_of
-from .tensor import Tensor, wrap_dim
+from .tensor import attach, Tensor, wrap_dim
 from .views import as_strided, diagonal, ints, slice_view
 
 # --- repetition -----------------------------------------------------------------------------------
@@ -270,11 +270,11 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     check_writable(self)
     strides = self.stride()
     step, size, start = sum(strides), min(shape), self.storage_offset()
-    as_strided(self, (size,), (step,), start).fill_(fill_value)  # type: ignore[attr-defined]
+    as_strided(self, (size,), (step,), start).fill_(fill_value)
     if wrap and len(shape) == 2 and shape[0] > shape[1] + 1:
         more = -(-self.numel() // step) - size
         below = start + strides[0] * (shape[1] + 1)
-        as_strided(self, (more,), (step,), below).fill_(fill_value)  # type: ignore[attr-defined]
+        as_strided(self, (more,), (step,), below).fill_(fill_value)
     return self
 
 
@@ -304,14 +304,13 @@ def diff(
         later = slice_view(result, axis, min(1, extent), size, 1, "Slice")
         earlier = slice_view(result, axis, 0, size, 1, "Slice")
         xor = result.dtype is dtypes.bool_
-        result = later ^ earlier if xor else later - earlier  # type: ignore[operator]
+        result = later ^ earlier if xor else later - earlier
     if result is input:
         result = input.clone()
     return result if out is None else deliver(node_of(result), out)
 
 
-Tensor.repeat = repeat  # type: ignore[attr-defined]
-Tensor.fill_diagonal_ = fill_diagonal_  # type: ignore[attr-defined]
+attach(repeat=repeat, fill_diagonal_=fill_diagonal_)
 for _function in (
     tile, repeat_interleave, roll, flip, fliplr, flipud, rot90, diag, diag_embed, diagflat, diff,
 ):  # fmt: skip

@@ -89,7 +89,8 @@ def get_num_threads() -> int:
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Every kernel of the CPU tiers is deterministic: this is remembered and changes nothing there."""
+    """Every kernel of the CPU tiers is deterministic: this is remembered and changes nothing
+    there."""
     _STATE["deterministic"] = bool(mode)
 
 

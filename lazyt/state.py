@@ -32,6 +32,8 @@ from .storage import counter_of, full_recipe, geometry, root_of, shape_of, span
 from .storage import view_meta as view_meta
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .tensor import Tensor
 
 LEAF_WRITE = "a leaf Variable that requires grad is being used in an in-place operation."
@@ -152,7 +154,7 @@ class Leaf(Tag):
 
 def node_of(t: Tensor) -> Node:
     """The node of a tensor's current value."""
-    return t._node if t._seen is t._storage.node else sync(t)
+    return t._node if t._seen is t._storage.node else sync(t)  # type: ignore[return-value]
 
 
 def sync(t: Tensor) -> Node:
@@ -166,7 +168,7 @@ def sync(t: Tensor) -> Node:
     current = storage.node
     if not exported:
         if t._seen is current:
-            return t._node
+            return t._node  # type: ignore[return-value]
         if meta is None:
             t._node = t._seen = current
             return current
@@ -179,7 +181,7 @@ def sync(t: Tensor) -> Node:
         local.grad = mode
     if exported:
         # The memory is read again next time; what stays is where the value comes from.
-        t._node, t._seen = (source_of(node) if node.grad else None), None  # type: ignore[assignment]
+        t._node, t._seen = (source_of(node) if node.grad else None), None
     else:
         t._node = node
         t._seen = None if meta is not None and reads_by_mode(t, meta) else current
@@ -189,7 +191,7 @@ def sync(t: Tensor) -> Node:
 def values_of(t: Tensor) -> Node:
     """`node_of` for a reader of values only: it has no history to ask for, and raises for none."""
     if t._seen is t._storage.node:
-        return t._node
+        return t._node  # type: ignore[return-value]
     local = LOCAL
     mode = local.grad
     local.grad = False
@@ -327,7 +329,7 @@ def leaf_alias(t: Tensor, node: Node) -> Node:
     """The node that gradients of the leaf `t` end at."""
     made = _ending(node)
     made.tag = Leaf(t)
-    meta = t._meta
+    meta = t._own_meta()
     if meta.hooks is None:
         meta.hooks = {}  # shared with the tag: hooks registered later are seen by what is traced now
     made.tag.hooks = meta.hooks
@@ -395,14 +397,15 @@ def write(t: Tensor, value: Node) -> None:
     operation = value
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
-    if meta is not None and family(t)._meta is not None and family(t)._meta.stopped:
+    owner = family(t)._meta if meta is not None else None
+    if owner is not None and owner.stopped:
         stored = _write_alias(t, value)
     else:
         stored = _updated(t, old, value)
         if not tracked:
             stored = _keeping_history(old, stored)
         storage.node = stored
-        t._node = t._seen = None if meta is not None else stored  # type: ignore[assignment]
+        t._node = t._seen = None if meta is not None else stored
     _count(t, old, stored, operation)
     if storage.export is not None:
         storage.export.replaces = None
@@ -455,11 +458,11 @@ def _write_alias(t: Tensor, value: Node) -> Node:
     Returns the storage's new node.
     """
     storage, root = t._storage, family(t)
-    old, place = storage.node, root._meta
+    old, place = storage.node, root._own_meta()
     history = own_history(root)
     if not LOCAL.grad or not (value.grad or history is not None):
         storage.node = _keeping_history(old, _updated(t, old, value))
-        t._node = t._seen = None  # type: ignore[assignment]
+        t._node = t._seen = None
         if t is root and history is not None:
             t._node = history
         return storage.node
@@ -476,7 +479,7 @@ def _write_alias(t: Tensor, value: Node) -> Node:
         new = _updated(t, whole, value)
         own = replay(new, full_recipe(root))
     storage.node = _keeping_history(old, new)
-    t._node = t._seen = None  # type: ignore[assignment]
+    t._node = t._seen = None
     root._node = own
     root._seen = storage.node if storage.export is None else None
     return storage.node

@@ -1,7 +1,7 @@
 """Storages and handles: the memory tensors share, and what a handle knows of its place in it.
 
-A `Storage` holds the node of the current value. A plain tensor is a handle without further ado; views
-and aliases, leaves and tensors with hooks have a `Meta`. See docs/state.md.
+A `Storage` holds the node of the current value. A plain tensor is a handle without further ado;
+views and aliases, leaves and tensors with hooks have a `Meta`. See docs/state.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Storage:
 
 
 class Versions:
-    """A version counter of its own: that of a `.data` alias and its views, or of `x` after `x.data = y`."""
+    """A version counter of its own: of a `.data` alias and its views, or of `x` after `x.data = y`."""
 
     __slots__ = ("version",)
 
@@ -48,15 +48,17 @@ class Versions:
 class Meta:
     """What only some handles have.
 
-    base, recipe: a view's root handle and the steps (op, arg, numbers) that lead from its value; without
-        a base the recipe starts at the storage (aliases of views, in-place transposes).
+    base, recipe: a view's root handle and the steps (op, arg, numbers) that lead from its value;
+        without a base the recipe starts at the storage (aliases of views, in-place transposes).
     origin: the steps from the storage to the base as it was when the view was made.
     version: the version at which the view's history was derived.
-    offset, shape, strides: where the view lies in the storage, in elements; strides None for all of it.
+    offset, shape, strides: where the view lies in the storage, in elements; strides None for all of
+    it.
     counter: counts its writes; None where the storage does.
-    leaf: requires_grad was asked of this handle. stopped: an alias, whose history is not the storage's
-        but its own (`detach`, `.data`).
-    untracked: a view made under no_grad; multi: its number among the views of one call, and the call.
+    leaf: requires_grad was asked of this handle. stopped: an alias, whose history is not the
+        storage's but its own (`detach`, `.data`).
+    untracked: a view made under no_grad; multi: its number among the views of one call, and the
+        call.
     inference: made in inference mode.
     grad, hooks, after_accumulate, retains: the autograd attributes.
     """

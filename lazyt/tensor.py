@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy as copying
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,9 +65,29 @@ class Tensor:
     __array_priority__ = 1000
 
     _storage: Storage
-    _node: Node
+    _node: Node | None
     _seen: Node | None
     _meta: Meta | None
+
+    if TYPE_CHECKING:
+        # What the functional modules attach: methods, for a type checker, by their names alone.
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __eq__(self, other: Any) -> Any: ...
+        def __ne__(self, other: Any) -> Any: ...
+        def _unary(self) -> Tensor: ...
+        def _binary(self, other: Any) -> Tensor: ...
+
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = _binary
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = _binary
+        __rpow__ = __matmul__ = __rmatmul__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = _binary
+        __ipow__ = __iand__ = __ior__ = __ixor__ = __ilshift__ = __irshift__ = _binary
+        __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = _binary
+        __lshift__ = __rshift__ = __rlshift__ = __rrshift__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         from .conversion import legacy_tensor
@@ -75,9 +95,9 @@ class Tensor:
         made = legacy_tensor(dtypes.float32, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
 
-    def _as(self, cls: type) -> Any:
+    def _as(self, cls: type[Tensor]) -> Tensor:
         """A handle of class `cls` on the same storage, without this one's autograd record."""
-        other = _new(cls)
+        other: Tensor = _new(cls)
         other._storage, other._node, other._seen = self._storage, None, None
         other._meta = self._meta.child() if self._meta is not None else None
         return other
@@ -228,7 +248,7 @@ class Tensor:
             )
         own = self._own_meta()
         own.leaf = bool(requires_grad)
-        self._node = self._seen = None  # type: ignore[assignment]
+        self._node = self._seen = None
         return self
 
     def _own_meta(self) -> Meta:
@@ -307,14 +327,14 @@ class Tensor:
         self._meta = meta
         self._storage = value._storage
         # What was computed keeps its history, whatever data it is given.
-        self._node = history if history is not None and history.grad else None  # type: ignore[assignment]
+        self._node = history if history is not None and history.grad else None
         self._seen = None
 
     def detach(self) -> Tensor:
         """An alias of the same memory that carries no history."""
         other = _new(Tensor)
         other._storage = self._storage
-        other._node = other._seen = None  # type: ignore[assignment]
+        other._node = other._seen = None
         meta = self._meta.child() if self._meta is not None else Meta()
         meta.stopped = True
         other._meta = meta
@@ -333,7 +353,7 @@ class Tensor:
         own = self._own_meta()
         own.leaf = False
         own.stopped = True
-        self._node = self._seen = None  # type: ignore[assignment]
+        self._node = self._seen = None
         return self
 
     @property
@@ -512,17 +532,17 @@ class Tensor:
         other._storage, other._node, other._seen = storage, None, None
         other._meta = None
         if meta is not None:
-            other._meta = meta.child()
-            other._meta.counter = None
+            copied = other._meta = meta.child()
+            copied.counter = None
             if meta.grad is not None and shape_of(meta.grad) != shape_of(self):
                 raise RuntimeError(
                     f"attempting to assign a gradient of size '{list(shape_of(meta.grad))}' to a tensor "
                     f"of size '{list(shape_of(self))}'. Please ensure that the gradient and the tensor "
                     "are the same size"
                 )
-            other._meta.leaf = meta.leaf
+            copied.leaf = meta.leaf
             if meta.grad is not None:
-                other._meta.grad = copying.deepcopy(meta.grad, memo)
+                copied.grad = copying.deepcopy(meta.grad, memo)
         memo[id(self)] = other
         if self.__dict__:
             other.__dict__.update(copying.deepcopy(self.__dict__, memo))
@@ -531,10 +551,11 @@ class Tensor:
     def __copy__(self) -> Tensor:
         other = _new(type(self))
         other._storage, other._node, other._seen = self._storage, None, None
-        other._meta = self._meta.child() if self._meta is not None else None
-        if self._meta is not None:
-            other._meta.leaf = self._meta.leaf
-            other._meta.grad = self._meta.grad
+        other._meta = None
+        meta = self._meta
+        if meta is not None:
+            copied = other._meta = meta.child()
+            copied.leaf, copied.grad = meta.leaf, meta.grad
         other.__dict__.update(self.__dict__)
         return other
 
@@ -555,7 +576,7 @@ class Tensor:
         return _PickledStorage.of(self._storage)
 
     def __reversed__(self) -> Tensor:
-        return self.flip(0) if shape_of(self) else self  # type: ignore[attr-defined]
+        return self.flip(0) if shape_of(self) else self
 
     def __setstate__(self, state: Any) -> None:
         self.__dict__.update(state or {})
@@ -567,7 +588,7 @@ class Tensor:
         return self if self.is_contiguous() else self.clone()
 
     def cpu(self) -> Tensor:
-        return self.to("cpu")  # type: ignore[attr-defined]
+        return self.to("cpu")
 
     def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
         """Overwrites the elements with those of `src`, which broadcasts and converts."""
@@ -595,6 +616,12 @@ class Tensor:
         """Makes this tensor a handle on the storage of `source`."""
         self.data = source
         return self
+
+
+def attach(**methods: Any) -> None:
+    """Gives `Tensor` methods and properties that a module of functions defines."""
+    for name, method in methods.items():
+        setattr(Tensor, name, method)
 
 
 def wrap_dim(dim: int, rank: int) -> int:
@@ -654,6 +681,7 @@ class _PickledStorage:
         self.array = array
         self.dtype = dtype
         self.storage: Storage | None = None
+        self.version: tuple[int, Node] | None = None
 
     @staticmethod
     def of(storage: Storage) -> _PickledStorage:
@@ -773,4 +801,4 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
 
 
 TENSOR.append(Tensor)
-__all__ = ["Tensor", "from_numpy", "wrap_dim", "write"]
+__all__ = ["Tensor", "attach", "from_numpy", "wrap_dim", "write"]

@@ -1,8 +1,8 @@
 """PyTorch's module names on lazyt: `import torch.nn.functional as F` gives `lazyt.nn.functional`.
 
-Two ways in. `torch_is_lazyt()` resolves every `torch` import while it is open (`python -m lazyt`). And in a
-module that said `import lazyt as torch`, a later `import torch.nn as nn` means lazyt too, where no PyTorch
-is installed.
+Two ways in. `torch_is_lazyt()` resolves every `torch` import while it is open (`python -m lazyt`).
+And in a module that said `import lazyt as torch`, a later `import torch.nn as nn` means lazyt too,
+where no PyTorch is installed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class TorchFinder(importlib.abc.MetaPathFinder):
 
 
 class ImporterFinder(TorchFinder):
-    """Does so only for modules in which the name `torch` is lazyt, and where no PyTorch is installed."""
+    """Does so only for modules in which the name `torch` is lazyt, and where no PyTorch is
+    installed."""
 
     def applies(self, fullname: str) -> bool:
         lazyt = sys.modules.get("lazyt")
@@ -88,7 +89,8 @@ def install_importer_finder() -> None:
 
 @contextlib.contextmanager
 def torch_is_lazyt() -> Iterator[None]:
-    """Inside, `import torch` gives lazyt; a real torch that was imported before comes back after."""
+    """Inside, `import torch` gives lazyt; a real torch that was imported before comes back
+    after."""
     before = {
         name: sys.modules.pop(name)
         for name in list(sys.modules)

@@ -7,7 +7,7 @@ reach all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazyt.ir import dtypes
@@ -26,7 +26,7 @@ from lazyt.ir.types import contiguous_strides
 from .dispatch import tagged, wrap
 from .registry import FUNCTIONS
 from .state import check_writable, geometry, node_of, root_of, shape_of, touch, view_meta
-from .tensor import Tensor, wrap_dim
+from .tensor import Tensor, attach, wrap_dim
 
 _new = object.__new__
 Step = tuple  # (op, arg, numbers)
@@ -73,7 +73,7 @@ def restep(
     own = t._own_meta()
     own.recipe = (*own.recipe, step)
     own.offset, own.shape, own.strides = offset, shape, strides
-    t._node = t._seen = None  # type: ignore[assignment]
+    t._node = t._seen = None
     return t
 
 
@@ -612,7 +612,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
 
 
 def _legacy_name(t: Tensor) -> str:
-    return t.type()  # type: ignore[attr-defined]
+    return t.type()
 
 
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
@@ -673,7 +673,7 @@ def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 
-METHODS_ONLY = {
+METHODS_ONLY: dict[str, Callable] = {
     "view": view,
     "view_as": view_as,
     "expand": expand,
@@ -687,7 +687,7 @@ METHODS_ONLY = {
     "unsqueeze_": unsqueeze_,
     "squeeze_": squeeze_,
 }
-BOTH = {
+BOTH: dict[str, Callable] = {
     "reshape": reshape,
     "flatten": flatten,
     "unflatten": unflatten,
@@ -716,6 +716,8 @@ BOTH = {
 for _name, _function in {**METHODS_ONLY, **BOTH}.items():
     setattr(Tensor, _name, _function)
 FUNCTIONS.update(BOTH)
-Tensor.T = property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute"))  # type: ignore[attr-defined]
-Tensor.mT = property(lambda self: transpose(self, -2, -1))  # type: ignore[attr-defined]
-Tensor.H = property(lambda self: t(self))  # type: ignore[attr-defined]
+attach(
+    T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
+    mT=property(lambda self: transpose(self, -2, -1)),
+    H=property(lambda self: t(self)),
+)

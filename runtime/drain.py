@@ -26,6 +26,7 @@ import numpy as np
 from lazyt.ir import evaluate
 from lazyt.ir.autodiff import needed_values
 from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
+from lazyt.ir.ops_shape import replaced
 
 from .plan import Plan, compile_plan
 from .stats import COUNTERS
@@ -161,7 +162,8 @@ def revive(node: Node) -> None:
         elif n.value is None and n not in seen:
             seen.add(n)
             stack.append((n,))
-            stack.extend(s for s in n.src if s.__class__ is Node)
+            read = n.src[1:] if n.op is replaced else n.src
+            stack.extend(s for s in read if s.__class__ is Node)
     with np.errstate(all="ignore"):
         for n in order:
             try:
@@ -189,8 +191,25 @@ def _apply(n: Node) -> Any:
 
 def _drain(trace: list[Node]) -> None:
     """Computes a trace; an operand that another thread has pending is computed first."""
+    first: Exception | None = None
     while (foreign := _sweep(trace)) is not None:
-        revive(foreign)
+        try:
+            revive(foreign)
+        except Exception as error:
+            first = first or error
+            _drop_users(trace, foreign)
+        del foreign
+    if first is not None:
+        raise first
+
+
+def _drop_users(trace: list[Node], failed: Node) -> None:
+    """Takes out of a trace what is computed from a node that fails; reading that raises again."""
+    out = {failed}
+    for n in trace:
+        if any(s in out for s in n.src if s.__class__ is Node):
+            out.add(n)
+    trace[:] = [n for n in trace if n not in out]
 
 
 def _sweep(trace: list[Node]) -> Node | None:
@@ -276,9 +295,11 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             if s.__class__ is Node:
                 value = s.value
                 if value is None:
-                    p = s.pos
+                    p: int | None = s.pos
                     if p < 0:
-                        return s
+                        if n.op is not replaced or s is not n.src[0]:
+                            return s
+                        p = None  # only its history is meant
                     add(p)
                     continue
                 k = index.get(id(value))
@@ -299,7 +320,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
                 numbers.append(s)
         n.pos = position
         position += 1
-    n = s = value = None  # no variable of ours may count as a holder
+    n = s = value = None  # type: ignore[assignment]  # no variable of ours may count as a holder
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
@@ -430,7 +451,7 @@ def _donatable(wanted: list[Node]) -> frozenset[int]:
                     arrays.append(array)
                     holders[k] = {}
                 holders[k][s] = holders[k].get(s, 0) + 1
-    n = s = array = None
+    n = s = array = None  # type: ignore[assignment]
     found = []
     for k in range(len(arrays)):
         if arrays[k].__class__ is tuple or arrays[k].base is not None:

@@ -170,7 +170,7 @@ class Mersenne:
             from numpy.random import RandomState
 
             state = RandomState(self._seed & 0xFFFFFFFF).get_state(legacy=False)
-            self._load(state["state"]["key"], _WORDS)  # type: ignore[index,call-overload]
+            self._load(state["state"]["key"], _WORDS)
         assert self._bits is not None
         return self._bits
 

@@ -87,7 +87,7 @@ def build_graph(
         for s in n.src:
             if s.__class__ is Node:
                 if s.value is None:
-                    src.append(made[s])
+                    src.append(made.get(s))  # None: a history whose value nobody reads
                     continue
                 index = leaves[id(s.value)]
                 if inputs[index] is None:

@@ -327,6 +327,46 @@ def test_operand_that_a_waiting_thread_derived_from_this_trace() -> None:
             thread.join(30)
 
 
+def test_another_threads_failing_operand_fails_only_what_uses_it() -> None:
+    made: list[Any] = []
+    ready, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        made.append(torch.arange(3) // torch.zeros(3).long())
+        ready.set()
+        leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert ready.wait(30)
+    try:
+        good = torch.ones(2) * 3
+        bad = made[0] + 1
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            (good + 1).tolist()  # the drain computes what is held, and says what failed
+        assert good.tolist() == [3, 3]
+        assert (good * 2).tolist() == [6, 6]
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+                bad.tolist()
+    finally:
+        leave.set()
+        thread.join(30)
+
+
+def test_history_that_has_lost_its_value_is_no_operand() -> None:
+    for _ in range(3):
+        x = torch.rand(4, 2, requires_grad=True)
+        with torch.no_grad():
+            base = x[:3:2]
+        _, second = base.chunk(2)
+        del base
+        other = torch.arange(4.0)
+        assert second.grad_fn is None or second.requires_grad
+        other.tolist()
+        assert second.tolist() == x[2:3].tolist()
+
+
 def train(seed: int, steps: int = 60) -> list[float]:
     generator = torch.Generator()
     generator.manual_seed(seed)

@@ -15,7 +15,7 @@ import numpy as np
 
 # Below this many elements one call of `np.where` costs less than several of anything.
 _FEW = 4096
-_INTEGERS = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_INTEGERS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 def _is_zero(x: Any) -> bool:

@@ -1,7 +1,7 @@
 """Common subexpressions: two applications of one primitive to the same operands are one value.
 
-Numbers are compared by type and bits (1, 1.0 and True differ, 0.0 and -0.0 too). `copy` is left alone:
-its results are separate memory on purpose.
+Numbers are compared by type and bits (1, 1.0 and True differ, 0.0 and -0.0 too). `copy` is left
+alone: its results are separate memory on purpose.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Grouping into kernels: which operations run together, and why others do not.
 
-A group is a set of elementwise operations over one iteration space (one shape) that is convex: no path
-leaves it and comes back. A backend runs a group as one loop: the C family in registers, NumPy in blocks of
-rows that stay in the cache. Every edge that is not fused is recorded with its reason.
+A group is a set of elementwise operations over one iteration space (one shape) that is convex: no
+path leaves it and comes back. A backend runs a group as one loop: the C family in registers, NumPy
+in blocks of rows that stay in the cache. Every edge that is not fused is recorded with its reason.
 
     a = x * 2; b = a + y; c = b.sum(0); d = b - c     groups {a, b}, {d}: c needs all of b first
 """

@@ -1,7 +1,7 @@
 """Half types made explicit: widen, compute in float32, round once.
 
-After this pass every arithmetic operation works on types the machine has, and each rounding that PyTorch
-does is a `cast` of its own that later stages may not remove.
+After this pass every arithmetic operation works on types the machine has, and each rounding that
+PyTorch does is a `cast` of its own that later stages may not remove.
 """
 
 from __future__ import annotations

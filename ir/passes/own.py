@@ -1,7 +1,7 @@
 """Products without a transpose after them, and copies of what nobody else has.
 
-The gradient of a weight used as `w.t()` comes out as `(x.t() @ g).t()`; computed as `g.t() @ x` it has the
-layout it is kept in. And a copy of a value that only the copy reads is the value itself.
+The gradient of a weight used as `w.t()` comes out as `(x.t() @ g).t()`; computed as `g.t() @ x` it
+has the layout it is kept in. And a copy of a value that only the copy reads is the value itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Algebra that IEEE arithmetic allows, and chains of views and casts made short.
 
-`x * 1` and `x / 1` are x; `x + 0` is not (-0.0 + 0.0 is 0.0) but `x - 0.0` is. A cast back from a type
-that holds every value of the first is the value itself; a rounding cast stays.
+`x * 1` and `x / 1` are x; `x + 0` is not (-0.0 + 0.0 is 0.0) but `x - 0.0` is. A cast back from a
+type that holds every value of the first is the value itself; a rounding cast stays.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, full
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.state import node_of, write
-from lazyt.tensor import Tensor
+from lazyt.tensor import Tensor, attach
 
 Variable = Tensor
 
@@ -405,4 +405,4 @@ def grad_fn_of(node: Node) -> Any:
 
 for _function in (register_hook, register_post_accumulate_grad_hook, retain_grad):
     setattr(Tensor, _function.__name__, _function)
-Tensor.backward = tensor_backward  # type: ignore[attr-defined]
+attach(backward=tensor_backward)

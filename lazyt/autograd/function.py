@@ -1,7 +1,8 @@
 """autograd.Function: a user's own forward and backward.
 
-The forward runs under no_grad on the real tensors. Its results pass through one `function` node whose
-operands are the inputs and the results, so that history runs through it and values do not change.
+The forward runs under no_grad on the real tensors. Its results pass through one `function` node
+whose operands are the inputs and the results, so that history runs through it and values do not
+change.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class FunctionCtx:
     def __init__(self) -> None:
         self._saved: tuple = ()
         self._tag: Tag | None = None
+        self._inputs: list[Node] = []
         self._dirty: tuple = ()
         self._non_differentiable: tuple = ()
         self._materialize = True
@@ -125,7 +127,7 @@ class _Call:
             if not isinstance(result, Tensor):
                 raise TypeError(f"expected Variable or None (got {type(result).__name__})")
             node = node_of(result)
-            want = ctx._inputs[k].type  # type: ignore[attr-defined]
+            want = ctx._inputs[k].type
             if node.type.shape != want.shape:
                 try:
                     fits = broadcast_shapes(want.shape, node.type.shape) == node.type.shape
@@ -186,7 +188,6 @@ class Function:
         tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor)]
         nodes = [node_of(t) for _, t in tensors]
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
-        versions = [t._version for _, t in tensors]
         separate = cls.setup_context is not Function.setup_context
         with no_grad():
             if separate:
@@ -209,7 +210,7 @@ class Function:
         )
         node.grad = LIVE
         node.tag = tag = Tag(type(ctx).__name__)
-        ctx._tag, ctx._inputs, ctx._versions = tag, nodes, versions
+        ctx._tag, ctx._inputs = tag, nodes
         tag.call = _Call(cls, ctx, types, [i for i, _ in tensors], len(args))
         skipped = {id(t) for t in ctx._non_differentiable}
         pieces: list[Any] = []

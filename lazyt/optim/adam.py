@@ -183,7 +183,10 @@ class Adam(Optimizer):
 
     def _gradient(self, group: dict[str, Any], param: Tensor, lr: Any) -> Tensor:
         """The gradient as the moments take it, with weight decay in it or in the parameter."""
-        grad: Tensor = -param.grad if group["maximize"] else param.grad
+        grad = param.grad
+        assert grad is not None  # parameters without one are passed over
+        if group["maximize"]:
+            grad = -grad
         decay = group["weight_decay"]
         if isinstance(decay, Tensor) or decay != 0:
             if group["decoupled_weight_decay"]:

@@ -81,7 +81,8 @@ def register_optimizer_step_post_hook(hook: _Hook) -> RemovableHandle:
 
 def _cut_long_trace() -> None:
     """Compute what is pending. Here the cut falls at the same place of every step, whether the loop
-    reads the loss or not, so the pieces are alike and share plans, and no batch outlives its step."""
+    reads the loss or not, so the pieces are alike and share plans, and no batch outlives its
+    step."""
     if len(LOCAL.trace) > STEP_NODES:
         drain()
 

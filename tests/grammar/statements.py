@@ -169,8 +169,8 @@ class Program(Writes):
             )
 
     def alone(self, v: Var) -> bool:
-        """Whether no other name shares v's memory. What PyTorch makes of a view whose base begins or
-        ceases to require a gradient follows from no rule of its documentation."""
+        """Whether no other name shares v's memory. What PyTorch makes of a view whose base begins
+        or ceases to require a gradient follows from no rule of its documentation."""
         return all(o is v or o.store is not v.store for o in self.names.values())
 
     def block(self, header: str, makers: list[Callable[[], object]], count: int) -> None:

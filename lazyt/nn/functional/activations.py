@@ -18,7 +18,7 @@ from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
 from lazyt.registry import FUNCTIONS
 from lazyt.softmax import compute_softmax
-from lazyt.tensor import Tensor, wrap_dim
+from lazyt.tensor import attach, Tensor, wrap_dim
 
 from .common import check_floating, elementwise, in_compute_dtype, tensor_node
 
@@ -225,22 +225,22 @@ def _gelu_tanh(x: Node) -> Node:
 
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return input.tanh()  # type: ignore[attr-defined]
+    return input.tanh()
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-input))."""
-    return input.sigmoid()  # type: ignore[attr-defined]
+    return input.sigmoid()
 
 
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
-    return input / (input.abs() + 1)  # type: ignore[attr-defined]
+    return input / (input.abs() + 1)
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """input - tanh(input)."""
-    return input - FUNCTIONS["tanh"](input)  # type: ignore[operator]
+    return input - FUNCTIONS["tanh"](input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -358,7 +358,7 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
     """input divided by its p-norm along `dim`, where that is at least eps."""
-    norm = input.norm(p, dim, keepdim=True)  # type: ignore[attr-defined]
+    norm = input.norm(p, dim, keepdim=True)
     return FUNCTIONS["div"](input, norm.clamp_min(eps).expand_as(input), out=out)
 
 
@@ -386,5 +386,4 @@ FUNCTIONS.update(
     celu_=celu_,
     prelu=prelu,
 )
-Tensor.prelu = prelu  # type: ignore[attr-defined]
-Tensor.hardshrink = hardshrink  # type: ignore[attr-defined]
+attach(prelu=prelu, hardshrink=hardshrink)

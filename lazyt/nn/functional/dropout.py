@@ -90,9 +90,9 @@ def dropout1d(
         )
     if rank == 3:
         return _dropout(input, p, training, inplace, "feature_dropout")
-    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)  # type: ignore[attr-defined]
+    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)
     result = _dropout(batched, p, training, inplace, "feature_dropout")
-    return result.squeeze_(0) if inplace else result.squeeze(0)  # type: ignore[attr-defined]
+    return result.squeeze_(0) if inplace else result.squeeze(0)
 
 
 def _warn_rank(name: str, rank: int, spatial: int) -> None:
@@ -136,9 +136,9 @@ def dropout3d(
         _warn_rank("dropout3d", rank, 3)
     if rank != 4:
         return _dropout(input, p, training, inplace, "feature_dropout")
-    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)  # type: ignore[attr-defined]
+    batched = input.unsqueeze_(0) if inplace else input.unsqueeze(0)
     result = _dropout(batched, p, training, inplace, "feature_dropout")
-    return result.squeeze_(0) if inplace else result.squeeze(0)  # type: ignore[attr-defined]
+    return result.squeeze_(0) if inplace else result.squeeze(0)
 
 
 def alpha_dropout(

@@ -212,8 +212,7 @@ def instance_norm(
             total = sum_(own, arg=((0, *range(2, len(shape))), False))
             _track(running, total, momentum, scale / max(shape[0], 1))
     around = (1, shape[1]) + (1,) * (len(shape) - 2)
-    y = _named(_affine(get(parts, 0), w, b, around), "View", x, w, b)
-    return wrap(y)
+    return wrap(_named(_affine(get(parts, 0), w, b, around), "View", x, w, b))
 
 
 def _check_spatial(size: tuple[int, ...]) -> None:

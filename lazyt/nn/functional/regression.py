@@ -100,7 +100,7 @@ def l1_loss(
     if weight is not None:
         return wrap(_weighted(loss, weight, reduction))
     if reduction == "mean":
-        return wrap(loss).mean()  # type: ignore[attr-defined]
+        return wrap(loss).mean()
     return wrap(reduced(loss, reduction))
 
 

@@ -61,9 +61,9 @@ class _NormBase(Module):
     def reset_running_stats(self) -> None:
         """Mean 0, variance 1, no batch seen."""
         if self.track_running_stats:
-            self.running_mean.zero_()  # type: ignore[union-attr, attr-defined]
-            self.running_var.fill_(1)  # type: ignore[union-attr, attr-defined]
-            self.num_batches_tracked.zero_()  # type: ignore[union-attr, attr-defined]
+            self.running_mean.zero_()  # type: ignore[union-attr]
+            self.running_var.fill_(1)  # type: ignore[union-attr]
+            self.num_batches_tracked.zero_()  # type: ignore[union-attr]
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, and fresh statistics."""
@@ -119,10 +119,10 @@ class _BatchNorm(_NormBase):
         if training and self.track_running_stats:
             count = self.num_batches_tracked
             if count is not None:
-                count.add_(1)  # type: ignore[attr-defined]
+                count.add_(1)
                 if self.momentum is None:
                     # A cumulative average: every batch so far counts the same.
-                    momentum = count.reciprocal()  # type: ignore[attr-defined]
+                    momentum = count.reciprocal()
         return F.batch_norm(
             input,
             mean if not training or self.track_running_stats else None,

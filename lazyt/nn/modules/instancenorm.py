@@ -49,8 +49,8 @@ class _InstanceNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         if input.dim() == self.rank + 1:
-            batched = input.unsqueeze(0)  # type: ignore[attr-defined]
-            return self._apply_instance_norm(batched).squeeze(0)  # type: ignore[attr-defined]
+            batched = input.unsqueeze(0)
+            return self._apply_instance_norm(batched).squeeze(0)
         return self._apply_instance_norm(input)
 
 

@@ -35,8 +35,8 @@ def get_total_norm(
     order = float(norm_type)
     if not listed:
         return tensor(0.0)
-    norms = [t.detach().norm(order) for t in listed]  # type: ignore[attr-defined]
-    total = lazyt.stack(norms).norm(order)  # type: ignore[attr-defined]
+    norms = [t.detach().norm(order) for t in listed]
+    total = lazyt.stack(norms).norm(order)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(NON_FINITE.format(order))
     return total
@@ -53,9 +53,9 @@ def clip_grads_with_norm_(
     grads = [p.grad for p in _listed(parameters) if p.grad is not None]
     if not grads:
         return
-    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)  # type: ignore[operator, attr-defined]
+    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     for g in grads:
-        g.mul_(factor)  # type: ignore[attr-defined]
+        g.mul_(factor)
 
 
 def clip_grad_norm_(
@@ -85,4 +85,4 @@ def clip_grad_value_(
     bound = float(clip_value)
     for p in _listed(parameters):
         if p.grad is not None:
-            p.grad.clamp_(min=-bound, max=bound)  # type: ignore[attr-defined]
+            p.grad.clamp_(min=-bound, max=bound)

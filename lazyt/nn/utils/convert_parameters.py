@@ -10,7 +10,7 @@ from lazyt.tensor import Tensor
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters flattened, one after the other; differentiable."""
-    return lazyt.cat([p.view(-1) for p in parameters])  # type: ignore[attr-defined]
+    return lazyt.cat([p.view(-1) for p in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
@@ -20,5 +20,5 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     start = 0
     for p in parameters:
         count = p.numel()
-        p.data = vec[start : start + count].view_as(p).data  # type: ignore[index]
+        p.data = vec[start : start + count].view_as(p).data
         start += count
