@@ -2,8 +2,8 @@
 
     python benchmarks/compare.py [--threads N] [--rounds R] [name ...]
 
-Every case is run in turns on both, so that both meet the same machine; printed are the medians of the
-rounds in microseconds and their ratio. Needs the extra `oracle`.
+Every case is run in turns on both, so that both meet the same machine; printed are the medians of
+the rounds in microseconds and their ratio. Needs the extra `oracle`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ CASES: dict[str, tuple[Case, int]] = {}
 
 
 def case(repeat: int) -> Callable[[Case], Case]:
-    """Registers a case: given a library it prepares data and returns what is timed `repeat` times."""
+    """Registers a case: given a library it prepares data and returns what is timed `repeat`
+    times."""
 
     def register(function: Case) -> Case:
         CASES[function.__name__] = (function, repeat)

@@ -13,7 +13,7 @@ earlier backward freed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
 from .ops_elementwise import add
@@ -27,6 +27,14 @@ SECOND_BACKWARD = (
     "graph a second time or if you need to access saved tensors after calling backward."
 )
 OUTPUT = -1
+
+
+class Call(Protocol):
+    """What runs a user's backward, and the context it hands over, which is the `grad_fn`."""
+
+    ctx: Any
+
+    def __call__(self, cotangents: Any) -> list: ...
 
 
 class Tag:
@@ -58,7 +66,7 @@ class Tag:
         self.leaf: Any = None
         self.hooks: dict | None = None
         self.retain: Callable | None = None
-        self.call: Callable | None = None
+        self.call: Call | None = None
         self.grad_fn: Any = None
         self.freed = False
 
@@ -166,6 +174,8 @@ def current(node: Node, reader: Node | None = None) -> Node:
         return node
     while base.after is not None:
         if isinstance(base.after, Overwritten):
+            if base.after.holds():
+                return node
             raise RuntimeError(overwritten_text(node, base.after))
         base = base.after
     for step in reversed(path):
@@ -372,7 +382,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         operands, y = src, n
         for k in saved(n, i):
             value = n if k == OUTPUT else src[k]
-            if value.after is not None or value.op.view:
+            if value.after is not None or value.op.view or value.tag is not None:
                 now = current(value, n)
                 if now is not value:
                     if k == OUTPUT:

@@ -30,6 +30,10 @@ class Overwritten:
 
     __slots__ = ("by",)
 
+    def holds(self) -> bool:
+        """Whether the value is still there after all."""
+        return False
+
     by: int
 
 

@@ -235,7 +235,9 @@ exp: Op = elementwise("exp", "np.exp({0}, out={out})", vjp=(lambda g, y, x: mul(
 exp2: Op = elementwise(
     "exp2", "np.exp2({0}, out={out})", vjp=(lambda g, y, x: mul(g, mul(y, math.log(2))),)
 )
-expm1: Op = elementwise("expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),))
+expm1: Op = elementwise(
+    "expm1", "np.expm1({0}, out={out})", vjp=(lambda g, y, x: mul(g, add(y, 1.0)),)
+)
 log: Op = elementwise(
     "log", "np.log({0}, out={out})", vjp=(lambda g, y, x: div(g, x),), samples="positive"
 )
@@ -369,9 +371,13 @@ isnan: Op = comparison("isnan", "np.isnan({0}, out={out})")
 isinf: Op = comparison("isinf", "np.isinf({0}, out={out})")
 isfinite: Op = comparison("isfinite", "np.isfinite({0}, out={out})")
 signbit: Op = comparison("signbit", "np.signbit({0}, out={out})")
-bitwise_and: Op = elementwise("bitwise_and", "np.bitwise_and({0}, {1}, out={out})", samples="integer")
+bitwise_and: Op = elementwise(
+    "bitwise_and", "np.bitwise_and({0}, {1}, out={out})", samples="integer"
+)
 bitwise_or: Op = elementwise("bitwise_or", "np.bitwise_or({0}, {1}, out={out})", samples="integer")
-bitwise_xor: Op = elementwise("bitwise_xor", "np.bitwise_xor({0}, {1}, out={out})", samples="integer")
+bitwise_xor: Op = elementwise(
+    "bitwise_xor", "np.bitwise_xor({0}, {1}, out={out})", samples="integer"
+)
 bitwise_not: Op = elementwise("bitwise_not", "np.invert({0}, out={out})", samples="integer")
 shift_left: Op = elementwise("shift_left", "shift_left({0}, {1}, out={out})", samples="shift")
 shift_right: Op = elementwise("shift_right", "shift_right({0}, {1}, out={out})", samples="shift")

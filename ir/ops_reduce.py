@@ -152,7 +152,9 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
     return flip_(scanned, arg=((last,),)) if backwards else scanned
 
 
-prod: Op = reduction("prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,))
+prod: Op = reduction(
+    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,)
+)
 
 
 def _extreme_vjp(g, y, x):

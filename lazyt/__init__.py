@@ -7,67 +7,80 @@ Operations are traced into a graph; reading a value compiles what is pending and
 
 from __future__ import annotations
 
-import os as _os
+import typing as _typing
 
+# First: operations traced from here on have an origin.
+from lazyt import origins as _origins  # noqa: F401
+
+# isort: split
+# Importing these adds their functions to FUNCTIONS and attaches their methods to Tensor.
+from lazyt import (  # noqa: F401
+    arithmetic,  # add, mul, eq, ... and the operators
+    assignment,  # x[key] = value, index_put_
+    compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
+    draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
+    extremes,  # max, min, argmax, amax, aminmax
+    gathering,  # gather, scatter, index_select, index_add, take
+    indexing,  # x[key]
+    joining,  # cat, stack, meshgrid, cartesian_prod
+    order_statistics,  # median, quantile, mode, histc
+    padding,  # nn.functional.pad
+    pointwise,  # exp, sin, sqrt, ...
+    rearranging,  # flip, roll, tril, repeat, diff
+    reductions,  # sum, mean, prod, var, norm, all
+    scans,  # cumsum, cumprod, cummax, logcumsumexp
+    sorting,  # sort, topk, unique, searchsorted
+    views,  # view, transpose, unsqueeze, split, ...
+)
+
+# isort: split
+# Modules that are public themselves.
+from lazyt import autograd as autograd
+from lazyt import linalg as linalg
+from lazyt import random as random
+from lazyt import return_types as return_types
+
+# isort: split
+# Public names that are not in FUNCTIONS, or that a module of lazyt goes by as well.
+from lazyt.conversion import LEGACY as _LEGACY
+from lazyt.creation import PUBLIC as _CREATION
+from lazyt.creation import tensor as tensor
+from lazyt.device import Device as _Device
+from lazyt.gradmode import enable_grad as enable_grad
+from lazyt.gradmode import inference_mode as inference_mode
+from lazyt.gradmode import is_grad_enabled as is_grad_enabled
+from lazyt.gradmode import is_inference_mode_enabled as is_inference_mode_enabled
+from lazyt.gradmode import no_grad as no_grad
+from lazyt.gradmode import set_grad_enabled as set_grad_enabled
+from lazyt.info import finfo as finfo
+from lazyt.info import iinfo as iinfo
+from lazyt.inspect import dump as dump
+from lazyt.inspect import explain as explain
+from lazyt.inspect import reset_stats as reset_stats
+from lazyt.inspect import stats as stats
 from lazyt.ir import dtypes as _dtypes
-from lazyt.ir.node import mark_internal as _mark_internal
+from lazyt.printing import set_printoptions as set_printoptions
+from lazyt.random import default_generator as default_generator
+from lazyt.registry import FUNCTIONS as _FUNCTIONS
+from lazyt.settings import *  # noqa: F403
+from lazyt.size import Size as Size
+from lazyt.softmax import softmax as softmax
+from lazyt.tensor import Tensor as Tensor
+from lazyt.tensor import attach as _attach
+from lazyt.torch_names import install_importer_finder as _install
 
-for _folder in ("", "codegen", "runtime"):
-    _path = _os.path.join(_os.path.dirname(_os.path.abspath(__file__)), _folder)
-    _mark_internal(_path)
-import lazyt.codegen as _codegen  # noqa: E402
-import lazyt.runtime as _runtime  # noqa: E402
-
-for _module in (_codegen, _runtime):
-    _mark_internal(_os.path.dirname(_os.path.abspath(_module.__file__ or "")))
-
-from lazyt import autograd as autograd  # noqa: E402
-from lazyt import views as _views  # noqa: E402, F401
-from lazyt.conversion import LEGACY as _LEGACY  # noqa: E402
-from lazyt.creation import PUBLIC as _CREATION  # noqa: E402
-from lazyt.device import Device as device  # noqa: E402, N813
-from lazyt.gradmode import enable_grad as enable_grad  # noqa: E402
-from lazyt.gradmode import inference_mode as inference_mode  # noqa: E402
-from lazyt.gradmode import is_grad_enabled as is_grad_enabled  # noqa: E402
-from lazyt.gradmode import is_inference_mode_enabled as is_inference_mode_enabled  # noqa: E402
-from lazyt.gradmode import no_grad as no_grad  # noqa: E402
-from lazyt.gradmode import set_grad_enabled as set_grad_enabled  # noqa: E402
-from lazyt.info import finfo as finfo  # noqa: E402
-from lazyt.info import iinfo as iinfo  # noqa: E402
-from lazyt.ir.dtypes import DType as dtype  # noqa: E402, N813
-from lazyt import compositions as _compositions  # noqa: E402, F401
-from lazyt.registry import FUNCTIONS as _FUNCTIONS  # noqa: E402
-from lazyt.printing import set_printoptions as set_printoptions  # noqa: E402
-from lazyt.settings import *  # noqa: E402, F403
-from lazyt.size import Size as Size  # noqa: E402
-from lazyt import random as random  # noqa: E402
-from lazyt import extremes as _extremes  # noqa: E402, F401
-from lazyt import reductions as _reductions  # noqa: E402, F401
-from lazyt import indexing as _indexing  # noqa: E402, F401
-from lazyt.inspect import dump as dump  # noqa: E402
-from lazyt.inspect import explain as explain  # noqa: E402
-from lazyt.inspect import reset_stats as reset_stats  # noqa: E402
-from lazyt.inspect import stats as stats  # noqa: E402
-from lazyt import linalg as linalg  # noqa: E402
-from lazyt import joining as _joining  # noqa: E402, F401
-from lazyt import rearranging as _rearranging  # noqa: E402, F401
-from lazyt import padding as _padding  # noqa: E402, F401
-from lazyt import gathering as _gathering  # noqa: E402, F401
-from lazyt import order_statistics as _order_statistics  # noqa: E402, F401
-from lazyt import return_types as return_types  # noqa: E402
-from lazyt import scans as _scans  # noqa: E402, F401
-from lazyt import sorting as _sorting  # noqa: E402, F401
-from lazyt import softmax as _softmax  # noqa: E402, F401
-from lazyt import assignment as _assignment  # noqa: E402, F401
-from lazyt import draws as _draws  # noqa: E402, F401
-from lazyt.tensor import Tensor as Tensor  # noqa: E402
-from lazyt.torch_names import install_importer_finder as _install  # noqa: E402
+if _typing.TYPE_CHECKING:
+    from lazyt import nn as nn
+    from lazyt import optim as optim
+    from lazyt import utils as utils
 
 _install()
 globals().update(_LEGACY)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
+device = _Device
+dtype = _dtypes.DType
 float64 = double = _dtypes.float64
 float32 = float = _dtypes.float32
 float16 = half = _dtypes.float16
@@ -90,9 +103,8 @@ __version__ = "0.1.0"
 _LATER = ("nn", "optim", "utils")
 
 
-def __getattr__(name: str):
-    """What is imported when it is first named: submodules, and functions that live in
-    nn.functional."""
+def __getattr__(name: str) -> _typing.Any:
+    """What is imported when it is first named: submodules, and functions of nn.functional."""
     import importlib
 
     if name in _LATER:
@@ -105,8 +117,8 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'torch' has no attribute '{name}'")
 
 
-def _later_method(name: str):
-    def method(self, *args, **kwargs):
+def _later_method(name: str) -> _typing.Any:
+    def method(self: Tensor, *args: _typing.Any, **kwargs: _typing.Any) -> _typing.Any:
         import importlib
 
         importlib.import_module(f"{__name__}.nn.functional")  # attaches the real method
@@ -116,5 +128,4 @@ def _later_method(name: str):
     return method
 
 
-for _name in ("prelu", "hardshrink"):
-    setattr(Tensor, _name, _later_method(_name))
+_attach(**{name: _later_method(name) for name in ("prelu", "hardshrink")})

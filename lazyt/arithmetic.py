@@ -37,7 +37,7 @@ from .dispatch import (
 from .pointwise import to_float
 from .registry import FUNCTIONS, public
 from .state import check_overlap, node_of
-from .tensor import attach, Tensor, fast_binary
+from .tensor import Tensor, attach, fast_binary
 
 
 def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
@@ -60,8 +60,8 @@ SUBTRACT_BOOL = (
     "`logical_xor()` operator instead."
 )
 SUBTRACT_ONE_BOOL = (
-    "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert "
-    "a mask, use the `~` or `logical_not()` operator instead."
+    "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+    "invert a mask, use the `~` or `logical_not()` operator instead."
 )
 
 

@@ -42,11 +42,12 @@ from .state import (
     geometry,
     node_of,
     root_of,
+    shape_of,
     span,
     view_meta,
     write,
 )
-from .tensor import attach, Tensor
+from .tensor import Tensor, attach
 from .views import expand as expand_view
 from .views import make_view
 
@@ -231,6 +232,7 @@ def _place(t: Tensor, window: Window) -> Tensor:
     type = node_of(t).type.with_shape(window.shape)
     view._node = _SHAPES.get(type) or _SHAPES.setdefault(type, leaf(alias, None, type))
     view._seen = t._storage.node
+    made.begun = True
     return view
 
 
@@ -319,6 +321,8 @@ def check_sources(target: Tensor, value: Any, indices: list) -> None:
     """RuntimeError where the value or an index of a write lies in the memory that is written."""
     for source in (value, *indices):
         if isinstance(source, Tensor):
+            if source is value and source is target and shape_of(source)[:1] == (1,):
+                source = source.detach()  # PyTorch compares a view without the leading extents of 1
             check_overlap(target, source, apart=True)
 
 

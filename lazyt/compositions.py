@@ -31,7 +31,7 @@ from .dispatch import (
 )
 from .registry import public
 from .state import check_overlap, node_of, shape_of
-from .tensor import attach, Tensor
+from .tensor import Tensor, attach
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):

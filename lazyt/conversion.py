@@ -55,10 +55,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
+    if dtype is self.dtype and not copy_:
+        return self
     node = node_of(self)
-    if dtype is node.type.dtype:
-        return wrap(copy(node)) if copy_ else self
-    return wrap(cast(node, dtype))
+    return wrap(copy(node) if dtype is node.type.dtype else cast(node, dtype))
 
 
 def _conversion(dtype: DType):

@@ -56,9 +56,9 @@ def tensor(
         import warnings
 
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
-            "or sourceTensor.detach().clone().requires_grad_(True), rather than "
-            "torch.tensor(sourceTensor).",
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
+            "rather than torch.tensor(sourceTensor).",
             stacklevel=2,
         )
     array, found = array_from(data, dtype)
@@ -122,7 +122,7 @@ def extents(name: str, *size: Any) -> tuple[int, ...]:
         one = size[0]
         if isinstance(one, Tensor) and one.dim() == 0:
             size = (one,)
-        elif isinstance(one, (tuple, list)) or isinstance(one, Tensor):
+        elif isinstance(one, (tuple, list, Tensor)):
             size = tuple(one)
         elif not hasattr(one, "__index__"):
             raise TypeError(
@@ -133,8 +133,8 @@ def extents(name: str, *size: Any) -> tuple[int, ...]:
     for i, extent in enumerate(size):
         if isinstance(extent, (float, str)) or not hasattr(extent, "__index__"):
             raise TypeError(
-                f"{name}(): argument 'size' (position 1) must be tuple of ints, but found element of "
-                f"type {type(extent).__name__} at pos {i}"
+                f"{name}(): argument 'size' (position 1) must be tuple of ints, but found element "
+                f"of type {type(extent).__name__} at pos {i}"
             )
         shape.append(extent.__index__())
     for extent in shape:
@@ -231,7 +231,8 @@ def fill_number(value: Any, name: str) -> Any:
     number = number_of(value)
     if number is None:
         raise TypeError(
-            f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}"
+            f"{name}(): argument 'fill_value' (position 2) must be Number, not "
+            f"{type(value).__name__}"
         )
     return number
 
@@ -458,7 +459,7 @@ PUBLIC = {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, arange, linspace, logspace, eye,
-        clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, arange, linspace, logspace,
+        eye, clone, detach, numel,
     )
 }  # fmt: skip

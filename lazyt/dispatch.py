@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag
+from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
 from lazyt.ir.ops_elementwise import cast, floor, full
-from lazyt.ir.ops_shape import copy, expand, replaced, strided_update_
+from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Meta, Storage, check_writable, data, node_of, shape_of, write
@@ -139,6 +139,21 @@ def operand(x: Any, name: str, position: int = 1) -> Any:
 _ARGUMENT = ("input", "other", "third")
 
 
+class Promoted(Tag):
+    """On the cast of an operand that promotion made: what is saved for backward is the operand."""
+
+    __slots__ = ("operand",)
+    follows = True
+
+    def __init__(self, operand: Node):
+        super().__init__()
+        self.operand = operand
+
+    def now(self, node: Node) -> Node:
+        operand = current(self.operand)
+        return node if operand is self.operand else cast(operand, node.type.dtype)
+
+
 def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     """Operands cast to one dtype (given, or by promotion); numbers stay numbers of that dtype."""
     if dtype is None and len(operands) == 2:
@@ -153,10 +168,14 @@ def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
             dtype = None
     if dtype is None:
         dtype = result_dtype(*operands)
+    tracked = LOCAL.grad and any(x.__class__ is Node and x.grad for x in operands)
     out = []
     for x in operands:
         if x.__class__ is Node:
-            out.append(cast(x, dtype))
+            made = cast(x, dtype)
+            if tracked and made is not x and not x.grad:
+                made.tag = Promoted(x)
+            out.append(made)
         else:
             out.append(coerce(x, dtype))
     return tuple(out), dtype
@@ -217,7 +236,7 @@ def copied_over(t: Tensor, node: Node) -> Node:
     """
     meta = t._meta
     if meta is not None and meta.strides is not None:
-        return node
+        return alias(node) if node.grad else node
     old = node_of(t)
     if old.grad and LOCAL.grad:
         made = strided_update_(old, node, 0, arg=(old.type.shape, old.type.strides))
@@ -308,8 +327,8 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
         warnings.warn(
             "An output with one or more elements was resized since it had shape "
             f"{list(shape_of(out))}, which does not match the required output shape {list(shape)}. "
-            "This behavior is deprecated, and in a future PyTorch release outputs will not be resized "
-            "unless they have zero elements.",
+            "This behavior is deprecated, and in a future PyTorch release outputs will not be "
+            "resized unless they have zero elements.",
             stacklevel=4,
         )
     fresh = wrap(full(shape, 0, out.dtype))

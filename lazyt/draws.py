@@ -21,10 +21,10 @@ from lazyt.runtime.generator import Generator as Engine
 from .creation import check_dtype, extents, finish
 from .device import resolve
 from .dispatch import SETTINGS, data_node, deliver, overwritten, tagged, update
-from .registry import FUNCTIONS, public
 from .random import Generator, drawn, engine_of, memory_order
+from .registry import FUNCTIONS, public
 from .state import array_of, check_writable, node_of, shape_of
-from .tensor import attach, Tensor
+from .tensor import Tensor, attach
 
 
 def sampled(array: np.ndarray, dtype: DType, name: str, *sources: Node) -> Node:

@@ -18,7 +18,6 @@ import numpy as np
 from lazyt.ir.node import LIVE, LOCAL, Node, leaf
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import replaced, strided
-from lazyt.ir.types import TensorType
 from lazyt.runtime import drain as runtime
 
 from .storage import Storage, full_recipe, shape_of
@@ -119,6 +118,7 @@ def export(t: Tensor) -> np.ndarray:
     if storage.export is None or not is_exported(storage):
         node = storage.node
         value = runtime.value_of(node)
+        runtime.drain()  # what is pending has to read the memory before anybody writes to it
         if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
             value = np.array(value, order="C", copy=True)
         fresh = leaf(data, value, node.type)
@@ -204,11 +204,11 @@ def memory_of(storage: Storage) -> np.ndarray:
         return storage.export.array
     value = runtime.value_of(storage.node)
     kept = storage.address
-    if kept is not None and kept is not value and kept.shape == value.shape:
-        # The storage's slot, `kept` and getrefcount's argument: the old memory is ours alone.
-        if getrefcount(kept) == 3:
-            np.copyto(kept, value)
-            storage.node.value = value = kept
+    reusable = kept is not None and kept is not value and kept.shape == value.shape
+    # The storage's slot, `kept` and getrefcount's argument: the old memory is ours alone.
+    if reusable and getrefcount(kept) == 3:
+        np.copyto(kept, value)
+        storage.node.value = value = kept
     if value.base is not None or not value.flags.c_contiguous:
         storage.node.value = value = np.array(value, order="C", copy=True)
     storage.address = value

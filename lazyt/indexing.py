@@ -17,7 +17,7 @@ from lazyt.ir.types import TensorType
 from .dispatch import tagged, wrap
 from .keys import INDEX_OF_SCALAR, index_nodes, read_key, read_slice
 from .state import geometry, node_of, root_of, sync, view_meta
-from .tensor import attach, Tensor
+from .tensor import Tensor, attach
 
 _new = object.__new__
 

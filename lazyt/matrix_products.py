@@ -27,7 +27,7 @@ from .dims import c_name, numbered
 from .dispatch import deliver, scalar_name, tagged, update, wrap
 from .registry import public
 from .state import check_writable, node_of
-from .tensor import attach, Tensor
+from .tensor import Tensor, attach
 from .views import expand
 
 # --- checks ---------------------------------------------------------------------------------------

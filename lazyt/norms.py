@@ -17,9 +17,9 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, reshape
 
+from .arithmetic import compute_sub
 from .dims import axes_of, input_node, publish
 from .dispatch import deliver, number_of, promoted, scalar_name, tagged, wrap
-from .arithmetic import compute_sub
 from .tensor import Tensor, wrap_dim
 
 Axes = tuple[int, ...]

@@ -20,7 +20,7 @@ def infer_dtype(data: Any) -> DType:
     """The dtype of nested sequences of numbers: bool, int64 or the default float dtype."""
     if isinstance(data, Tensor):
         return data.dtype
-    if isinstance(data, np.ndarray) or isinstance(data, np.generic):
+    if isinstance(data, (np.ndarray, np.generic)):
         found = dtypes.from_numpy(data.dtype)
         if found is None:
             raise TypeError(f"can't convert np.ndarray of type numpy.{data.dtype.name}.")

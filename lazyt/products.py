@@ -13,14 +13,14 @@ from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
 from lazyt.ir.types import broadcast_shapes
 
+from .arithmetic import compute_add, compute_mul
 from .contraction import tensordot
 from .dispatch import deliver, scalar_name, tagged, update, wrap
 from .matrix_products import operands
 from .norms import compute_norm
-from .arithmetic import compute_add, compute_mul
 from .registry import FUNCTIONS, public
 from .state import check_writable, node_of
-from .tensor import attach, Tensor, wrap_dim
+from .tensor import Tensor, attach, wrap_dim
 from .views import expand
 
 # --- vectors --------------------------------------------------------------------------------------

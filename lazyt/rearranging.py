@@ -21,7 +21,7 @@ from .dispatch import check_writable, data_node, deliver, tagged, update, wrap
 from .joining import cat
 from .registry import public
 from .state import array_of, node_of, shape_of
-from .tensor import attach, Tensor, wrap_dim
+from .tensor import Tensor, attach, wrap_dim
 from .views import as_strided, diagonal, ints, slice_view
 
 # --- repetition -----------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from .dims import (
     one_dim,
 )
 from .dispatch import deliver, fit_dtype, scalar_name, tagged, update
-from .registry import FUNCTIONS
 from .reductions import accumulated
+from .registry import FUNCTIONS
 from .state import check_writable
 from .tensor import Tensor
 

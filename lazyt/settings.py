@@ -8,7 +8,8 @@ from typing import Any
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 
-from .dispatch import SETTINGS, can_cast as _can_cast, is_tensor, operand, result_dtype
+from .dispatch import SETTINGS, is_tensor, operand, result_dtype
+from .dispatch import can_cast as _can_cast
 from .tensor import Tensor
 
 __all__ = [

@@ -49,5 +49,5 @@ def _function(name: str, log: bool) -> Callable:
     return function
 
 
-public(_function("softmax", False), "softmax")
-public(_function("log_softmax", True), "log_softmax")
+softmax = public(_function("softmax", False), "softmax")
+log_softmax = public(_function("log_softmax", True), "log_softmax")

@@ -83,6 +83,25 @@ class Written(Overwritten):
         return self.version, self.counter.version
 
 
+class Placed(Overwritten):
+    """The result of an operation that was written into a part of a storage: lost with the next write."""
+
+    __slots__ = ("storage", "version")
+
+    def __init__(self, counter: Storage | Versions):
+        self.by = 0
+        self.storage = weakref.ref(counter)  # the storage's history leads to the operation
+        self.version = counter.version
+
+    def holds(self) -> bool:
+        counter = self.storage()
+        return counter is None or counter.version == self.version
+
+    def versions(self) -> tuple[int, int]:
+        counter = self.storage()
+        return self.version, self.version if counter is None else counter.version
+
+
 class Reading(Tag):
     """On a node that reads memory which others change without marking the node.
 
@@ -90,27 +109,22 @@ class Reading(Tag):
     raises where this handle's own counter says that it was written to.
     """
 
-    __slots__ = ("storage", "steps", "counter", "version")
+    __slots__ = ("shown", "counter", "version")
     follows = True
 
     def __init__(self, t: Tensor):
         super().__init__()
-        self.storage = t._storage
-        self.steps = full_recipe(t)
+        self.shown = t.detach()
         self.counter = counter_of(t)
         self.version = self.counter.version
 
     def now(self, node: Node) -> Node:
         if self.counter.version != self.version:
             raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
-        storage = self.storage
+        storage = self.shown._storage
         if storage.export is None and node.src and node.src[0] is storage.node:
             return node
-        before, LOCAL.grad = LOCAL.grad, False
-        try:
-            return replay(storage.node, self.steps)
-        finally:
-            LOCAL.grad = before
+        return node_of(self.shown)
 
 
 class DeadEnd(Reading):
@@ -179,6 +193,10 @@ def sync(t: Tensor) -> Node:
         node = _derived(t, meta, exported, mode)
     finally:
         local.grad = mode
+    if meta is not None and meta.base is not None and node.grad:
+        if not mode and not has_history(t):
+            return node  # read for its values only: the history is derived when it is asked for
+        meta.begun = True
     if exported:
         # The memory is read again next time; what stays is where the value comes from.
         t._node, t._seen = (source_of(node) if node.grad else None), None
@@ -250,6 +268,11 @@ def own_history(t: Tensor) -> Node | None:
     if node is None or not node.grad or (node.tag is not None and node.tag.leaf is not None):
         return None
     return node
+
+
+def has_history(t: Tensor) -> bool:
+    """Whether a view has got a history so far; a write to its base gives it one when it is next used."""
+    return t._meta is not None and (t._meta.begun or own_history(t) is not None)
 
 
 def in_place(meta: Meta, storage: Storage) -> bool:
@@ -357,6 +380,8 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         check_view(t, meta)
         if base._meta is not None and base._meta.leaf:
             raise RuntimeError(VIEW_OF_LEAF_WRITE)
+        if not has_history(t):
+            raise RuntimeError(LEAF_WRITE)  # PyTorch does not look for the history it would have by now
     if meta.leaf:
         raise RuntimeError(LEAF_WRITE)
 
@@ -404,9 +429,17 @@ def write(t: Tensor, value: Node) -> None:
         stored = _updated(t, old, value)
         if not tracked:
             stored = _keeping_history(old, stored)
+        elif owner is not None and owner.retains and stored.grad:
+            _move_retained(old, stored)
         storage.node = stored
-        t._node = t._seen = None if meta is not None else stored
+        if meta is None:
+            t._node = t._seen = stored
+        else:
+            _forget(t, tracked and stored.grad != 0)
     _count(t, old, stored, operation)
+    if tracked and operation.grad and meta is not None and meta.strides is not None:
+        # What the operation saved of its result now lies in the storage.
+        operation.after = operation.after or Placed(counter_of(t))
     if storage.export is not None:
         storage.export.replaces = None
         if is_exported(storage):
@@ -441,6 +474,23 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
     return strided_update_(onto, value, meta.offset, arg=(shape, strides))
 
 
+def _forget(t: Tensor, begun: bool) -> None:
+    """Lets a view or alias derive its node anew; begun: PyTorch derives its history at once."""
+    meta = t._meta
+    if meta is not None and meta.base is not None:
+        meta.begun = begun or has_history(t)
+    t._node = t._seen = None
+
+
+def _move_retained(old: Node, new: Node) -> None:
+    """`retain_grad` asks for the gradient of what the tensor is now."""
+    before = source_of(old).tag
+    if before is not None and before.retain is not None:
+        if new.tag is None:
+            new.tag = Tag()
+        new.tag.retain, before.retain = before.retain, None
+
+
 def _keeping_history(old: Node, new: Node) -> Node:
     """The value of `new` with the history of `old`, for a write that is not to be recorded there."""
     if new.grad:
@@ -462,7 +512,7 @@ def _write_alias(t: Tensor, value: Node) -> Node:
     history = own_history(root)
     if not LOCAL.grad or not (value.grad or history is not None):
         storage.node = _keeping_history(old, _updated(t, old, value))
-        t._node = t._seen = None
+        _forget(t, False)
         if t is root and history is not None:
             t._node = history
         return storage.node
@@ -479,7 +529,7 @@ def _write_alias(t: Tensor, value: Node) -> Node:
         new = _updated(t, whole, value)
         own = replay(new, full_recipe(root))
     storage.node = _keeping_history(old, new)
-    t._node = t._seen = None
+    _forget(t, own.grad != 0)
     root._node = own
     root._seen = storage.node if storage.export is None else None
     return storage.node

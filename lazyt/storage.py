@@ -37,9 +37,10 @@ class Storage:
 
 
 class Versions:
-    """A version counter of its own: of a `.data` alias and its views, or of `x` after `x.data = y`."""
+    """A version counter of its own: of a `.data` alias and its views, or of `x` after `x.data =
+    y`."""
 
-    __slots__ = ("version",)
+    __slots__ = ("version", "__weakref__")
 
     def __init__(self, version: int = 0):
         self.version = version
@@ -51,7 +52,7 @@ class Meta:
     base, recipe: a view's root handle and the steps (op, arg, numbers) that lead from its value;
         without a base the recipe starts at the storage (aliases of views, in-place transposes).
     origin: the steps from the storage to the base as it was when the view was made.
-    version: the version at which the view's history was derived.
+    version: the version at which the view's history was derived; begun: whether it ever had one.
     offset, shape, strides: where the view lies in the storage, in elements; strides None for all of
     it.
     counter: counts its writes; None where the storage does.
@@ -68,6 +69,7 @@ class Meta:
         "origin",
         "recipe",
         "version",
+        "begun",
         "offset",
         "shape",
         "strides",
@@ -88,6 +90,7 @@ class Meta:
         self.origin: tuple = ()
         self.recipe: tuple = ()
         self.version = 0
+        self.begun = False
         self.offset = 0
         self.shape: tuple[int, ...] = ()
         self.strides: Strides | None = None

@@ -642,9 +642,7 @@ def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
     """`transpose`, of this handle itself."""
     rank = self.dim()
     a, b = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
-    if rank == 0:
-        return self
-    order = _exchanged(rank, a, b)
+    order = _exchanged(rank, a, b) if rank else ()
     offset, shape, strides = geometry(self)
     moved = tuple(strides[i] for i in order)
     return restep(
@@ -656,7 +654,7 @@ def t_(self: Tensor) -> Tensor:
     """`t`, of this handle itself."""
     if self.dim() > 2:
         raise RuntimeError(f"t_() expects a tensor with <= 2 dimensions, but self is {self.dim()}D")
-    return transpose_(self, 0, 1) if self.dim() == 2 else self
+    return transpose_(self, 0, -1)
 
 
 def unsqueeze_(self: Tensor, dim: int) -> Tensor:
@@ -668,8 +666,6 @@ def unsqueeze_(self: Tensor, dim: int) -> Tensor:
 def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     """`squeeze`, of this handle itself."""
     target, offset, strides = _squeezed(self, dim)
-    if target == shape_of(self):
-        return self
     return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 

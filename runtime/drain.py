@@ -295,12 +295,13 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             if s.__class__ is Node:
                 value = s.value
                 if value is None:
-                    p: int | None = s.pos
+                    p = s.pos
                     if p < 0:
                         if n.op is not replaced or s is not n.src[0]:
                             return s
-                        p = None  # only its history is meant
-                    add(p)
+                        add(None)  # only its history is meant
+                    else:
+                        add(p)
                     continue
                 k = index.get(id(value))
                 if k is None:

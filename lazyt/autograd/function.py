@@ -136,8 +136,8 @@ class _Call:
                 if not fits:
                     raise RuntimeError(
                         f"Function {type(ctx).__name__} returned an invalid gradient at index "
-                        f"{position} - got {list(node.type.shape)} but expected shape compatible with "
-                        f"{list(want.shape)}"
+                        f"{position} - got {list(node.type.shape)} but expected shape compatible "
+                        f"with {list(want.shape)}"
                     )
             if node.type.dtype is not want.dtype:
                 node = cast(node, want.dtype)
@@ -150,8 +150,8 @@ class Function:
 
     def __init__(self, *args: Any, **kwargs: Any):
         raise RuntimeError(
-            "Legacy autograd function with non-static forward method is deprecated. Please use new-style "
-            "autograd function with static forward method. (Example: "
+            "Legacy autograd function with non-static forward method is deprecated. Please use "
+            "new-style autograd function with static forward method. (Example: "
             "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
         )
 
@@ -164,8 +164,8 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to "
-            "use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
         )
 
     @staticmethod

@@ -24,7 +24,8 @@ class Writes(Expressions):
                 or (v.guarded and v.needs)
             )
             if v.crosses:
-                continue  # PyTorch leaves undefined what an in-place operation makes of such windows
+                # PyTorch leaves undefined what an in-place operation makes of such windows.
+                continue
             if not refuses or self.chance(0.03):
                 return v
         return self.create()
@@ -252,7 +253,8 @@ class Writes(Expressions):
         """Methods that change the tensor's own shape: t_, unsqueeze_, squeeze_, transpose_."""
         v = self.some(lambda v: v.array.ndim > 0 and not (v.needs and (v.track.leaf or v.is_view)))
         if v is None or self.fixed:
-            return  # not views with a gradient: PyTorch takes one whose history is outdated for a leaf
+            # Not views with a gradient: PyTorch takes one whose history is outdated for a leaf.
+            return
         n = v.array.ndim
         options = [(f"{v.text}.squeeze_()", v.array.squeeze())]
         if n < 3:

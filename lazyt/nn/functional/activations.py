@@ -18,7 +18,7 @@ from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
 from lazyt.registry import FUNCTIONS
 from lazyt.softmax import compute_softmax
-from lazyt.tensor import attach, Tensor, wrap_dim
+from lazyt.tensor import Tensor, attach, wrap_dim
 
 from .common import check_floating, elementwise, in_compute_dtype, tensor_node
 

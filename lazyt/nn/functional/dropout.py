@@ -16,8 +16,8 @@ from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
-from lazyt.registry import FUNCTIONS
 from lazyt.random import default_generator, drawn, memory_order
+from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
 from .common import tensor_node
