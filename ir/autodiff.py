@@ -1,13 +1,13 @@
 """Reverse-mode differentiation: a transformation of nodes into nodes.
 
-`differentiate` walks the history of its roots backwards and applies each primitive's vjp, which emits
-ordinary nodes; so the derivative of a derivative needs nothing more, and the backward of a program is
-optimized and compiled together with its forward.
+`differentiate` walks the history of its roots backwards and applies each primitive's vjp, which
+emits ordinary nodes; so the derivative of a derivative needs nothing more, and the backward of a
+program is optimized and compiled together with its forward.
 
-History is the graph itself: a node whose `grad` is LIVE leads, through its operands, to leaves. What a
-vjp will read of the forward values (its saved set) is found by running the rule once on placeholders;
-from it follow PyTorch's two errors: a saved value that a write replaced, and a saved value that an
-earlier backward freed.
+History is the graph itself: a node whose `grad` is LIVE leads, through its operands, to leaves.
+What a vjp will read of the forward values (its saved set) is found by running the rule once on
+placeholders; from it follow PyTorch's two errors: a saved value that a write replaced, and a saved
+value that an earlier backward freed.
 """
 
 from __future__ import annotations
@@ -43,20 +43,25 @@ class Tag:
     name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the nodes
         it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
-        "inputs" where it saves its inputs beyond what the primitives do: they must not be overwritten.
+        "inputs" where it saves its inputs beyond what the primitives do: no write may replace them;
+        "once" where it runs once only though it saves nothing.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
     retain: called last with the cotangent (`Tensor.retain_grad`).
-    call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function.
+    call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function;
+        `call.release()` lets go of what it saved.
     """
 
     __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
 
-    # Whether a saved value with this tag is not the node's own, but what `now` says at the backward.
+    # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
     follows = False
 
-    def now(self, node: Node) -> Node:
-        """What the node reads as at this moment; RuntimeError where a counted write replaced it."""
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        """What the node (or a view of it) reads as at this moment.
+
+        Errors: RuntimeError where a counted write replaced it.
+        """
         return node
 
     def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool | str = True):
@@ -153,10 +158,10 @@ def current(node: Node, reader: Node | None = None) -> Node:
     """The node to read where `node` was saved: itself, or what a `.data` write put in its place.
 
     Raises PyTorch's RuntimeError where a tracked write replaced it, unless that was the in-place
-    operation `reader` itself, which keeps what it overwrote.
+    operation `reader` itself, which keeps what it overwrote (its first operand).
     """
     if node.tag is not None and node.tag.follows:
-        return node if _kept_by(node, reader) else node.tag.now(node)
+        return node if _kept_by(node, reader) else node.tag.now(node, reader)
     base, path = node, []
     while base.op is not None and base.op.view and base.src and base.after is None:
         if base.tag is not None and base.tag.follows:
@@ -166,7 +171,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
     if _kept_by(base, reader):
         return node
     if base.tag is not None and base.tag.follows:
-        now = base.tag.now(base)
+        now = base.tag.now(base, reader, bool(path))
         if now is base:
             return node
         base = now
@@ -189,7 +194,13 @@ def current(node: Node, reader: Node | None = None) -> Node:
 def _kept_by(node: Node, reader: Node | None) -> bool:
     """Whether the in-place operation `reader` itself overwrote the node: it keeps what it read."""
     mark = node.after
-    return reader is not None and isinstance(mark, Overwritten) and mark.by == id(reader)
+    return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
+
+
+def _short_name(grad_name: str) -> str:
+    """The operation without "Backward0"; a number other than 0 stays."""
+    name, _, number = grad_name.partition("Backward")
+    return name + number.lstrip("0")
 
 
 def overwritten_text(node: Node, mark: Any) -> str:
@@ -197,13 +208,17 @@ def overwritten_text(node: Node, mark: Any) -> str:
     names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
     shape = ", ".join(map(str, node.type.shape))
     kind = names.get(node.type.dtype.name, node.type.dtype.name.title())
-    where = f", which is output 0 of {node.op.grad_name}," if node.grad and node.src else ""
+    tag = node.tag
+    name = node.op.grad_name if tag is None or tag.name is None else tag.name
+    made = node.grad and node.src and (tag is None or tag.leaf is None)
+    where = f", which is output 0 of {_short_name(name)}," if made else ""
     expected, version = mark.versions()
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [torch.{kind}Tensor [{shape}]]{where} is at version {version}; expected version "
         f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
-        "compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+        "compute its gradient, with torch.autograd.set_detect_anomaly(True, "
+        "check_nan=False)."
     )
 
 
@@ -211,24 +226,39 @@ def overwritten_text(node: Node, mark: Any) -> str:
 
 
 def history(roots: Iterable[Node]) -> list[Node]:
-    """Every node that gradients flow through, operands before users; without recursion."""
+    """Every node that gradients flow through, operands before users; without recursion.
+
+    Walked backwards it is PyTorch's order wherever operands were made from left to right: of two
+    branches the one made last comes first, and a leaf right after the last node that uses it.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[Any] = list(roots)
+    stack: list[Any] = list(roots)[::-1]
     while stack:
         n = stack.pop()
         if n.__class__ is tuple:
-            order.append(n[0])
+            n, leaves = n
+            for s in leaves:
+                if s not in seen:
+                    seen.add(s)
+                    order.append(s)
+            order.append(n)
             continue
         if n in seen:
             continue
         seen.add(n)
-        stack.append((n,))
         if n.tag is not None and n.tag.leaf is not None:
+            order.append(n)
             continue
-        for s in n.src:
+        place = len(stack)
+        leaves = []
+        for s in reversed(n.src):
             if s.__class__ is Node and s.grad and s not in seen:
-                stack.append(s)
+                if s.tag is not None and s.tag.leaf is not None:
+                    leaves.append(s)
+                else:
+                    stack.append(s)
+        stack.insert(place, (n, leaves))
     return order
 
 
@@ -238,9 +268,7 @@ def sum_to(c: Node, shape: tuple[int, ...]) -> Node:
     if have == shape:
         return c
     lead = len(have) - len(shape)
-    axes = tuple(
-        i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1)
-    )
+    axes = tuple(i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1))
     if axes:
         c = sum_(c, arg=(axes, False))
     return reshape(c, shape)
@@ -262,7 +290,10 @@ def differentiate(
     order = history(roots)
     asked = [_identity(source_of(n)) for n in inputs or ()]
     targets = set(asked)
-    wanted = _leading_to(order, targets) if inputs is not None else None
+    wanted = None
+    if inputs is not None:
+        ends = {_identity(n) for n in inputs if n.tag is not None and n.tag.leaf is not None}
+        wanted = _leading_to(order, targets, ends)
     cotangents: dict[Node, Any] = {}
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
@@ -300,31 +331,44 @@ def differentiate(
     finally:
         local.grad, local.origin = before
     if not retain:
+        freed = Freed(frozenset().union(*map(_leaves_under, order)))
         for n in visited:
-            free(n)
+            free(n, freed)
     return leaves, [found.get(identity) for identity in asked]
 
 
 def source_of(node: Node) -> Node:
-    """The node that a gradient of `node` goes to: what it was before writes that are not recorded."""
+    """The node that a gradient of `node` goes to: as it was before writes that are not recorded."""
     while node.op is replaced and node.src:
         node = node.src[0]
     return node
 
 
 def _identity(n: Node) -> int:
-    """What stands for a node among the inputs: a leaf is its tensor, read through whichever node."""
+    """What stands for a node among the inputs: a leaf is its tensor, whichever node reads it."""
     tensor = n.tag.leaf() if n.tag is not None and n.tag.leaf is not None else None
     return id(n) if tensor is None else id(tensor)
 
 
-def _leading_to(order: list[Node], targets: set[int]) -> set[Node]:
+def _leaves_under(n: Node) -> frozenset[int]:
+    """The leaves (their identities) that a node leads to, or led to before it was freed."""
+    if n.grad.__class__ is Freed:
+        return n.grad.leaves
+    if n.tag is not None and n.tag.leaf is not None:
+        return frozenset((_identity(n),))
+    return frozenset()
+
+
+def _leading_to(order: list[Node], targets: set[int], leaves: set[int]) -> set[Node]:
+    """The nodes through which a cotangent can reach a target; `leaves`: those that are leaves."""
     leading: set[Node] = set()
     beneath = _beneath(order, targets)
+    inner = not targets <= leaves
     for n in order:
         if n.grad == FREED:
-            if n not in beneath:
-                leading.add(n)  # what it led to is forgotten: reaching it is the error
+            # What it led to is forgotten but for the leaves: reaching it is the error.
+            if n not in beneath and (inner or not targets.isdisjoint(_leaves_under(n))):
+                leading.add(n)
             continue
         for s in n.src:
             if s.__class__ is Node and (s in leading or _identity(s) in targets):
@@ -383,7 +427,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         for k in saved(n, i):
             value = n if k == OUTPUT else src[k]
             if value.after is not None or value.op.view or value.tag is not None:
-                now = current(value, n)
+                now = current(value, n if k == 0 else None)
                 if now is not value:
                     if k == OUTPUT:
                         y = _with_value(n, now)
@@ -434,7 +478,18 @@ def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> Non
     have[index] = c if have[index] is None else add(have[index], c)
 
 
-def free(n: Node) -> None:
+class Freed(int):
+    """FREED, and the leaves that the freed graph led to."""
+
+    leaves: frozenset[int]
+
+    def __new__(cls, leaves: frozenset[int]) -> Freed:
+        made = super().__new__(cls, FREED)
+        made.leaves = leaves
+        return made
+
+
+def free(n: Node, freed: Freed) -> None:
     """Forgets what the backward of `n` saved; a second backward through it is an error."""
     if n.grad != LIVE:
         return
@@ -443,11 +498,12 @@ def free(n: Node) -> None:
         tag.inputs = ()
         if tag.call is not None:
             tag.freed = True
+            tag.call.release()
             return
         if not tag.saves:
             return
-    if n.op.also_saves(n) or (tag is not None and tag.saves == "inputs") or _saves(n):
-        n.grad = FREED
+    if n.op.also_saves(n) or (tag is not None and tag.saves in ("inputs", "once")) or _saves(n):
+        n.grad = freed
 
 
 def _saves(n: Node) -> bool:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .public_type import PublicType
 
-class DType:
+
+class DType(metaclass=PublicType):
     """One element type. Compare with `is`; `rank` orders the types of one category."""
 
+    _public_name = "torch.dtype"
     __slots__ = ("name", "category", "rank", "itemsize", "numpy", "compute", "limits")
 
     def __init__(self, name: str, category: int, rank: int, itemsize: int, carrier: str):

@@ -30,14 +30,11 @@ class Overwritten:
 
     __slots__ = ("by",)
 
+    by: frozenset[int]  # the operation that wrote, node by node: it keeps what it read
+
     def holds(self) -> bool:
         """Whether the value is still there after all."""
         return False
-
-    by: int
-
-
-OVERWRITTEN = Overwritten()
 
 
 class Node:
@@ -121,6 +118,7 @@ def mark_internal(path: str) -> None:
 
 
 def is_internal(filename: str) -> bool:
+    """Whether a file is one of the library's own."""
     known = _INTERNAL.get(filename)
     if known is None:
         path = os.path.abspath(filename)

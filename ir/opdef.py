@@ -173,7 +173,3 @@ class _Compiled:
 def provide(**functions: Any) -> None:
     """Makes helper functions callable from NumPy templates under their keyword names."""
     NAMESPACE.update(functions)
-
-
-def is_node(x: Any) -> bool:
-    return x.__class__ is Node

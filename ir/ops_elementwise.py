@@ -8,10 +8,11 @@ result: reducing it to the operand's shape is the differentiator's work (`autodi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, int64, uint8
-from .node import Node
+from .node import LOCAL, Node
 from .numerics import elementwise as forms
 from .numerics.cast import arange, cast_array
 from .numerics.select import select
@@ -70,11 +71,28 @@ def _boolean(src: tuple, arg: tuple) -> TensorType:
     return first.type.with_shape(shape).boolean
 
 
-def elementwise(name: str, numpy: str, *, vjp=None, infer=_same, **more: Any) -> Op:
+def elementwise(
+    name: str, numpy: str, *, vjp: Any = None, infer: Callable = _same, **more: Any
+) -> Op:
+    """A primitive of kind "elementwise" whose result has the dtype of its operands."""
     return Op(name, numpy, kind="elementwise", vjp=vjp, infer=infer, **more)
 
 
+def tied(c: Node, x: Node) -> Node:
+    """A cotangent `c` that depends on `x` by steps only: differentiated again it gives `x` zeros.
+
+    Without that, what PyTorch calls a function of `x` would be a constant. The sum that stands for
+    its history is never computed.
+    """
+    if not LOCAL.grad or not x.grad:
+        return c
+    from .ops_shape import replaced
+
+    return replaced(add(c, floor(x)), c)
+
+
 def comparison(name: str, numpy: str, **more: Any) -> Op:
+    """An elementwise primitive whose result is bool."""
     return Op(name, numpy, kind="elementwise", infer=_boolean, **more)
 
 
@@ -111,11 +129,26 @@ abs_: Op = elementwise(
     "abs", "np.abs({0}, out={out})", vjp=(lambda g, y, x: mul(g, sign(x)),), samples="nonzero"
 )
 sign: Op = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
+
+
+
+def _step(g, y, a, b):
+    return zeros_like(g)
+
+
 floor_div: Op = elementwise(
-    "floor_div", "floor_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
+    "floor_div",
+    "floor_divide({0}, {1}, out={out})",
+    vjp=(_step, _step),
+    samples="nonzero",
+    raising="integers",
 )
 trunc_div: Op = elementwise(
-    "trunc_div", "trunc_divide({0}, {1}, out={out})", samples="nonzero", raising="integers"
+    "trunc_div",
+    "trunc_divide({0}, {1}, out={out})",
+    vjp=(_step, _step),
+    samples="nonzero",
+    raising="integers",
 )
 remainder: Op = elementwise(
     "remainder",
@@ -133,17 +166,18 @@ fmod: Op = elementwise(
 )
 
 
-def _pow_base(g, y, a, b):
+def _pow_base(g: Node, y: Node, a: Any, b: Any) -> Node:
     if b.__class__ is not Node:
         if b == 0:
             return zeros_like(g)
-        return mul(g, mul(a if b == 2 else pow_(a, b - 1), b))
+        # To be differentiated again a square is a power too: its third derivative is 0, not none.
+        return mul(g, mul(a if b == 2 and not LOCAL.grad else pow_(a, b - 1), b))
     if a.__class__ is not Node:
         a = full_like(y, a)
     return where(eq(b, 0.0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1.0)))))
 
 
-def _pow_exponent(g, y, a, b):
+def _pow_exponent(g: Node, y: Node, a: Any, b: Any) -> Node:
     if a.__class__ is not Node:
         if a == 0:
             return where(ge(b, 0.0), 0.0, mul(g, mul(y, -math.inf)))
@@ -221,11 +255,11 @@ atan2: Op = elementwise(
 )
 
 
-def _radius(a, b):
+def _radius(a: Any, b: Any) -> Node:
     return add(*[mul(v, v) if v.__class__ is Node else v * v for v in (a, b)])
 
 
-def _undefined(b):
+def _undefined(b: Any) -> Node:
     return isnan(b) if b.__class__ is Node else b != b
 
 
@@ -330,7 +364,7 @@ sigmoid: Op = elementwise(
 relu: Op = elementwise(
     "relu",
     "np.maximum({0}, 0, out={out})",
-    vjp=(lambda g, y, x: where(gt(y, 0.0), g, 0.0),),
+    vjp=(lambda g, y, x: tied(where(gt(y, 0.0), g, 0.0), y),),
     samples="nonzero",
 )
 erf_: Op = elementwise(
@@ -346,7 +380,7 @@ erfinv_: Op = elementwise(
 )
 
 
-def _flat(g, y, x):
+def _flat(g: Node, y: Node, x: Node) -> Node:
     return zeros_like(g)
 
 
@@ -468,8 +502,10 @@ def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
 
 
 def zeros_like(x: Node) -> Node:
+    """Zeros in the shape and dtype of `x`."""
     return full(x.type.shape, 0, x.type.dtype)
 
 
 def full_like(x: Node, number: Any) -> Node:
+    """A constant tensor of one number in the shape and dtype of `x`."""
     return full(x.type.shape, number, x.type.dtype)

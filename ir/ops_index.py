@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .node import Node
 from .numerics import scatter as forms
 from .opdef import Op, provide
 from .ops_elementwise import (
@@ -79,12 +80,12 @@ scatter: Op = Op(
 )
 
 
-def _untouched(g, at, axis, include_self):
+def _untouched(g: Node, at: Node, axis: int, include_self: bool) -> Node:
     """The cotangent of what stood there before: none where a place receives something anew."""
     return g if include_self else scatter(g, at, full(at.type.shape, 0, g.type.dtype), arg=(axis,))
 
 
-def _shares(g, y, x, at, value):
+def _shares(g: Node, y: Node, x: Node, at: Node, value: Node) -> tuple[Node, Node, Node]:
     """For extremes: `g` divided among the equal ones that made each result, and which those are."""
     axis = y.arg[0]
     own = cast(eq(x, y), g.type.dtype)
@@ -93,7 +94,7 @@ def _shares(g, y, x, at, value):
     return div(g, count), own, sent
 
 
-def _counted(g, y, at):
+def _counted(g: Node, y: Node, at: Node) -> Node:
     """For the mean: `g` divided by how many elements made each result."""
     axis, _, include_self = y.arg
     ones = full(at.type.shape, 1, g.type.dtype)
@@ -101,7 +102,7 @@ def _counted(g, y, at):
     return div(g, clamp_min(count, 1.0))
 
 
-def _reduce_base(g, y, x, at, value):
+def _reduce_base(g: Node, y: Node, x: Node, at: Node, value: Node) -> Node:
     axis, how, include_self = y.arg
     if how == "sum":
         base = g
@@ -118,7 +119,7 @@ def _reduce_base(g, y, x, at, value):
     return _untouched(base, at, axis, include_self)
 
 
-def _reduce_value(g, y, x, at, value):
+def _reduce_value(g: Node, y: Node, x: Node, at: Node, value: Node) -> Node:
     axis, how, _ = y.arg
     if how == "sum":
         return gather(g, at, arg=(axis,))
@@ -171,7 +172,7 @@ def _index_type(src: tuple, arg: tuple) -> TensorType:
     return x.with_shape(x.shape[:first] + lead + x.shape[first + len(axes) :])
 
 
-def _index_vjp(g, y, x, *indices):
+def _index_vjp(g: Node, y: Node, x: Node, *indices: Node) -> Node:
     return index_put(zeros_like(x), g, *indices, arg=(y.arg[0], True))
 
 
@@ -193,13 +194,13 @@ index: Op = Op(
 )
 
 
-def _put_base(g, y, x, value, *indices):
+def _put_base(g: Node, y: Node, x: Node, value: Node, *indices: Node) -> Node:
     if y.arg[1]:
         return g
     return index_put(g, zeros_like(value), *indices, arg=y.arg)
 
 
-def _put_value(g, y, x, value, *indices):
+def _put_value(g: Node, y: Node, x: Node, value: Node, *indices: Node) -> Node:
     return index(g, *indices, arg=(y.arg[0],))
 
 
@@ -225,6 +226,7 @@ index_put: Op = Op(
 
 
 def gather_(x: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """x[i, at[i, j]] for axis 1, and so on; IndexError where an index is out of range."""
     check_strict(at, x.shape[axis] if x.ndim else 1, axis)
     if x.ndim == 0:
         return np.broadcast_to(x, at.shape).copy()
@@ -260,12 +262,21 @@ def _key(shape: tuple, indices: list, axes: tuple) -> tuple:
 
 
 def index_(x: np.ndarray, indices: list, axes: tuple) -> np.ndarray:
+    """x[..., i, j, ...] with index arrays at `axes`; IndexError where one is out of range."""
     if len(axes) == 1 and indices[0].ndim == 1:
         return x.take(wrapped(indices[0], x.shape[axes[0]], 0), axes[0])
     return x[_key(x.shape, indices, axes)]
 
 
-def index_put_(x, value, indices, axes, accumulate, out=None):
+def index_put_(
+    x: np.ndarray,
+    value: np.ndarray,
+    indices: list,
+    axes: tuple,
+    accumulate: bool,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """A copy of `x` (in `out`, which may be `x`) with `value` at the index arrays."""
     key = _key(x.shape, indices, axes)
     if accumulate:
         return forms.index_put_accumulate(x, key, value, out)
@@ -277,13 +288,15 @@ def index_put_(x, value, indices, axes, accumulate, out=None):
     return out
 
 
-def scatter_add_(x, at, value, axis):
+def scatter_add_(x: np.ndarray, at: np.ndarray, value: np.ndarray, axis: int) -> np.ndarray:
+    """A copy of `x` with value[i, j] added at [i, at[i, j]] for axis 1, and so on."""
     check_strict(at, x.shape[axis] if x.ndim else 1, axis)
     window = tuple([slice(0, n) for n in at.shape])
     return forms.scatter_add(x, axis, at, value[window] if at.ndim else value)
 
 
-def scatter_(x, at, value, axis):
+def scatter_(x: np.ndarray, at: np.ndarray, value: np.ndarray, axis: int) -> np.ndarray:
+    """A copy of `x` with value[i, j] at [i, at[i, j]] for axis 1, and so on."""
     check_strict(at, x.shape[axis] if x.ndim else 1, axis)
     out = np.array(x, order="C", copy=True)
     if out.ndim == 0:
@@ -295,7 +308,10 @@ def scatter_(x, at, value, axis):
     return out
 
 
-def scatter_reduce_(x, at, value, axis, how, include_self):
+def scatter_reduce_(
+    x: np.ndarray, at: np.ndarray, value: np.ndarray, axis: int, how: str, include_self: bool
+) -> np.ndarray:
+    """A copy of `x` combined (`how`) with what `value` sends to each place."""
     check_strict(at, x.shape[axis] if x.ndim else 1, axis)
     window = tuple([slice(0, n) for n in at.shape])
     return forms.scatter_reduce(x, axis, at, value[window], how, include_self)

@@ -9,6 +9,7 @@ transposed convolution is `conv_input`).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .node import Node
 from .numerics import conv as convolutions
@@ -61,13 +62,13 @@ def _vectors(a: Node, b: Node) -> tuple[bool, bool]:
     return len(a.type.shape) == 1, len(b.type.shape) == 1
 
 
-def _matmul_left(g, y, a, b):
+def _matmul_left(g: Node, y: Node, a: Any, b: Any) -> Node:
     """g @ b^T, brought back to the shape of a vector."""
     _, b, g = _as_matrices(a, b, g)
     return _like(matmul(g, transposed(b)), a)
 
 
-def _matmul_right(g, y, a, b):
+def _matmul_right(g: Node, y: Node, a: Any, b: Any) -> Node:
     """a^T @ g; a stack against one matrix is one product of tall matrices, not a sum of many."""
     lifted, _, g = _as_matrices(a, b, g)
     if len(b.type.shape) <= 2 and len(lifted.type.shape) > 2:
@@ -192,7 +193,7 @@ def _overlaps(kernel: tuple, stride: tuple, dilation: tuple) -> bool:
     return any((k - 1) * d + 1 > s for k, s, d in zip(kernel, stride, dilation))
 
 
-def _max_pool_vjp(g, y, x):
+def _max_pool_vjp(g: Node, y: Node, x: Node) -> Node:
     kernel, stride, _, dilation, _ = y.arg
     spatial = x.type.shape[-len(kernel) :]
     return max_pool_grad(g, get(y, 1), arg=(spatial, _overlaps(kernel, stride, dilation)))

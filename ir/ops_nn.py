@@ -153,7 +153,7 @@ def _standardized(src: tuple, arg: tuple) -> tuple[TensorType, ...]:
     return (x, one, one)
 
 
-def _standardize_vjp(g, y, x):
+def _standardize_vjp(g: Node, y: Node, x: Node) -> Node:
     """inv (g - mean(g) - y mean(g y)), with inv = 1 / sqrt(var + eps) and means over the axes."""
     axes, eps = y.arg
     count = 1
@@ -190,12 +190,12 @@ log_sigmoid: Op = elementwise(
 )
 
 
-def _bce_input(g, y, x, t):
+def _bce_input(g: Node, y: Node, x: Node, t: Node) -> Node:
     spread = clamp_min(mul(sub(1.0, x), x), 1e-12)
     return mul(g, div(sub(x, t), spread))
 
 
-def _bce_target(g, y, x, t):
+def _bce_target(g: Node, y: Node, x: Node, t: Node) -> Node:
     return mul(g, sub(log1p(neg(x)), log(x)))
 
 

@@ -1,23 +1,92 @@
-"""Order and counting: medians, positions in sorted sequences, histograms."""
+"""Order and counting: sorts, medians, positions in sorted sequences, histograms."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from .dtypes import int32, int64
 from .node import Node
 from .numerics import sort as ordering
 from .opdef import Op, provide
 from .ops_elementwise import cast, div, eq, isnan, logical_and, logical_or, mul
-from .ops_reduce import reduction, restore, selection, sum_, widened
+from .ops_reduce import (
+    get,
+    picks,
+    reduction,
+    restore,
+    selected_vjp,
+    selection,
+    sum_,
+    valued_pair,
+    widened,
+)
 from .ops_shape import expand
 from .types import TensorType
 
 provide(
+    sort=ordering.sort,
+    topk=ordering.topk,
+    kthvalue=ordering.kthvalue,
+    median=ordering.median,
+    mode=ordering.mode,
     median_value=ordering.median_value,
     nanmedian=lambda x, axis, keep: ordering.median(x, axis, keep, True),
     searchsorted=ordering.searchsorted,
     histogram=ordering.histogram,
+)
+
+
+def sorted_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
+    """The operand's type, and that of a position for each of its elements."""
+    return (src[0].type, src[0].type.with_dtype(int64))
+
+
+def sorted_vjp(g: Node, y: Node, x: Node) -> Node:
+    """Each cotangent goes to the position that its value came from."""
+    return picks(g, get(y, 1), y.arg[0], x)
+
+
+sort: Op = Op(
+    "sort",
+    "sort({0}, {axis}, {descending})",
+    kind="opaque",
+    fields=("axis", "descending"),
+    infer=sorted_pair,
+    vjp=(sorted_vjp,),
+    results=2,
+    samples=lambda: [(((3, 4),), (1, True))],
+)
+
+
+def _topk_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
+    axis, k = arg[0], arg[1]
+    shape = src[0].type.shape
+    one = src[0].type.with_shape(shape[:axis] + (k,) + shape[axis + 1 :])
+    return (one, one.with_dtype(int64))
+
+
+topk: Op = Op(
+    "topk",
+    "topk({0}, {k}, {axis}, {largest})",
+    kind="opaque",
+    fields=("axis", "k", "largest"),
+    infer=_topk_pair,
+    vjp=(sorted_vjp,),
+    results=2,
+    samples=lambda: [(((3, 5),), (1, 2, True))],
+)
+
+# --- the element at one place of the order --------------------------------------------------------
+
+median: Op = selection("median", "median({0}, {axes}[0], {keep})", "Median")
+mode: Op = selection("mode", "mode({0}, {axes}[0], {keep})", "Mode")
+kthvalue: Op = Op(
+    "kthvalue",
+    "kthvalue({0}, {k}, {axes}[0], {keep})",
+    kind="opaque",
+    fields=("axes", "keep", "k"),
+    infer=valued_pair,
+    vjp=(selected_vjp,),
+    results=2,
+    samples=lambda: [(((3, 4),), ((1,), False, 2))],
 )
 
 
@@ -40,6 +109,8 @@ median_value: Op = reduction(
     samples=lambda: [(((3, 4),), ((0, 1), False, False))],
 )
 nanmedian: Op = selection("nanmedian", "nanmedian({0}, {axes}[0], {keep})", "Nanmedian")
+
+# --- places in an order ---------------------------------------------------------------------------
 
 
 def _position_type(src: tuple, arg: tuple) -> TensorType:
@@ -73,5 +144,3 @@ histogram: Op = Op(
     infer=_histogram_type,
     samples=lambda: [(((7,),), (4, -2.0, 2.0)), (((0,),), (2, 0.0, 1.0))],
 )
-
-__all__: list[Any] = ["histogram", "median_value", "nanmedian", "searchsorted"]

@@ -37,6 +37,7 @@ class Partial:
 
 
 def view(name: str, numpy: str, **more: Any) -> Op:
+    """A primitive of kind "view": its result shows the memory of its operand."""
     return Op(name, numpy, kind="view", **more)
 
 
@@ -46,7 +47,7 @@ def _as_is(src: tuple, arg: tuple) -> TensorType:
 
 # --- identities with a meaning for autograd -------------------------------------------------------
 
-_ONE_SAMPLE = lambda: [(((2, 3),), ())]  # noqa: E731
+_ONE_SAMPLE = lambda: [(((2, 3),), ())]
 
 alias: Op = view(
     "alias",
@@ -102,11 +103,12 @@ def _window_of(x: Node, starts: tuple, sizes: tuple, steps: tuple, g: Node) -> P
     return Partial(g, offset, sizes, tuple(s * k for s, k in zip(steps, strides)))
 
 
-def _slice_vjp(g, y, x, *starts):
-    return _window_of(x, starts, *y.arg, g)
+def _slice_vjp(g: Node, y: Node, x: Node, *starts: Any) -> Partial:
+    sizes, steps = y.arg
+    return _window_of(x, starts, sizes, steps, g)
 
 
-def _part_vjp(g, y, x, *starts):
+def _part_vjp(g: Node, y: Node, x: Node, *starts: Any) -> Partial:
     sizes, steps, _ = y.arg
     return _window_of(x, starts, sizes, steps, reshape(g, sizes))
 
@@ -137,7 +139,7 @@ part_: Op = view(
 )
 
 
-def _strided_vjp(g, y, x, offset):
+def _strided_vjp(g: Node, y: Node, x: Node, offset: Any) -> Partial:
     sizes, strides = y.arg
     return Partial(g, offset, sizes, strides)
 
@@ -190,7 +192,7 @@ def _cat_type(src: tuple, arg: tuple) -> TensorType:
     return TensorType.of(tuple(shape), dtype, src[0].type.device)
 
 
-def _cat_vjp(i, g, y, *src):
+def _cat_vjp(i: int, g: Node, y: Node, *src: Any) -> Node:
     axis = y.arg[0]
     start = sum(s.type.shape[axis] for s in src[:i])
     return narrow(g, axis, start, src[i].type.shape[axis])
@@ -207,7 +209,7 @@ cat_: Op = Op(
 )
 
 
-def _pad_vjp(g, y, x, number):
+def _pad_vjp(g: Node, y: Node, x: Node, number: Any) -> Node:
     widths, shape = y.arg[0], x.type.shape
     if any(a < 0 or b < 0 for a, b in widths):  # what was cropped away has no cotangent
         return pad_(g, 0.0, arg=(tuple((-a, -b) for a, b in widths),))
@@ -234,11 +236,11 @@ pad_: Op = Op(
 # --- writes ---------------------------------------------------------------------------------------
 
 
-def _update_base(g, y, base, value, offset):
+def _update_base(g: Node, y: Node, base: Node, value: Node, offset: Any) -> Node:
     return strided_update_(g, full_number(0.0, value.type), offset, arg=y.arg)
 
 
-def _update_value(g, y, base, value, offset):
+def _update_value(g: Node, y: Node, base: Node, value: Node, offset: Any) -> Node:
     return as_strided_(g, offset, arg=y.arg)
 
 
@@ -278,20 +280,24 @@ strided_add_: Op = Op(
 
 
 def full_number(number: float, type: TensorType) -> Node:
+    """A constant tensor of one number, of the given type."""
     from .ops_elementwise import full
 
     return full(type.shape, number, type.dtype)
 
 
 def reshape(x: Node, shape: tuple[int, ...]) -> Node:
+    """`x` in another shape of as many elements; `x` itself where it has it already."""
     return x if shape == x.type.shape else reshape_(x, arg=(shape,))
 
 
 def permute(x: Node, order: tuple[int, ...]) -> Node:
+    """The axes of `x` in another order; `x` itself where the order is theirs."""
     return x if order == tuple(range(len(order))) else permute_(x, arg=(order,))
 
 
 def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that undoes a permutation."""
     back = [0] * len(order)
     for i, axis in enumerate(order):
         back[axis] = i
@@ -299,6 +305,7 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def expand(x: Node, shape: tuple[int, ...]) -> Node:
+    """`x` repeated along its axes of extent 1 (and new leading ones) up to `shape`."""
     return x if shape == x.type.shape else expand_(x, arg=(shape,))
 
 
@@ -360,14 +367,28 @@ def strided(x: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> np.ndar
     return np.ndarray(sizes, x.dtype, x, offset * item, tuple([k * item for k in strides]))
 
 
-def strided_update(x, value, offset, sizes, strides, out=None):
+def strided_update(
+    x: np.ndarray,
+    value: np.ndarray,
+    offset: int,
+    sizes: tuple,
+    strides: tuple,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """A copy of x (in `out`, which may be x itself) with the window replaced by `value`."""
     out = _own(x, out)
     strided(out, offset, sizes, strides)[...] = value
     return out
 
 
-def strided_add(x, value, offset, sizes, strides, out=None):
+def strided_add(
+    x: np.ndarray,
+    value: np.ndarray,
+    offset: int,
+    sizes: tuple,
+    strides: tuple,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Like `strided_update`, but adds; windows whose cells overlap accumulate."""
     out = _own(x, out)
     if overlaps(sizes, strides):

@@ -16,12 +16,14 @@ from .graph import Graph, Scalar, Value
 
 
 def type_text(t: Any) -> str:
+    """A type, or a tuple of types, as text."""
     if t.__class__ is tuple:
         return "(" + ", ".join(map(type_text, t)) + ")"
     return repr(t)
 
 
 def operand_text(s: Any, number: dict[Value, int]) -> str:
+    """An operand: the value's number, or the plain number itself."""
     if s.__class__ is Value:
         return f"%{number[s]}"
     if s.__class__ is Scalar:
@@ -30,6 +32,7 @@ def operand_text(s: Any, number: dict[Value, int]) -> str:
 
 
 def argument_text(value: Any) -> str:
+    """A structural argument as text that the parser reads back."""
     if value.__class__ is DType:
         return value.name
     if value.__class__ is tuple:
@@ -39,6 +42,7 @@ def argument_text(value: Any) -> str:
 
 
 def value_text(v: Value, number: dict[Value, int]) -> str:
+    """One line of a graph: number, type, primitive, operands, arguments."""
     operands = ", ".join(operand_text(s, number) for s in v.src)
     line = f"%{number[v]}: {type_text(v.type)} = {v.op.name}({operands})"
     if v.arg:
@@ -48,6 +52,7 @@ def value_text(v: Value, number: dict[Value, int]) -> str:
 
 
 def text(graph: Graph) -> str:
+    """A whole graph as text that the parser reads back."""
     number = graph.numbered()
     params = [f"%{number[v]}: {type_text(v.type)}" for v in graph.inputs]
     params += [f"{s!r}: {s.kind.__name__}" for s in graph.scalars]

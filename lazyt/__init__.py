@@ -7,6 +7,7 @@ Operations are traced into a graph; reading a value compiles what is pending and
 
 from __future__ import annotations
 
+import sys as _sys
 import typing as _typing
 
 # First: operations traced from here on have an origin.
@@ -18,16 +19,22 @@ from lazyt import (  # noqa: F401
     arithmetic,  # add, mul, eq, ... and the operators
     assignment,  # x[key] = value, index_put_
     compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
+    creation,  # tensor, as_tensor, zeros, ones, full, from_numpy
     draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
     extremes,  # max, min, argmax, amax, aminmax
-    gathering,  # gather, scatter, index_select, index_add, take
+    gathering,  # gather, scatter, index_select, index_add, take, put
     indexing,  # x[key]
     joining,  # cat, stack, meshgrid, cartesian_prod
+    masks,  # masked_select, masked_scatter, nonzero
+    memory,  # untyped_storage, storage, resize_
     order_statistics,  # median, quantile, mode, histc
     padding,  # nn.functional.pad
     pointwise,  # exp, sin, sqrt, ...
+    product_sums,  # addmm, addmv, baddbmm, addbmm
+    ranges,  # arange, linspace, logspace, eye
     rearranging,  # flip, roll, tril, repeat, diff
     reductions,  # sum, mean, prod, var, norm, all
+    replacing,  # select_scatter, slice_scatter, diagonal_scatter
     scans,  # cumsum, cumprod, cummax, logcumsumexp
     sorting,  # sort, topk, unique, searchsorted
     views,  # view, transpose, unsqueeze, split, ...
@@ -43,7 +50,6 @@ from lazyt import return_types as return_types
 # isort: split
 # Public names that are not in FUNCTIONS, or that a module of lazyt goes by as well.
 from lazyt.conversion import LEGACY as _LEGACY
-from lazyt.creation import PUBLIC as _CREATION
 from lazyt.creation import tensor as tensor
 from lazyt.device import Device as _Device
 from lazyt.gradmode import enable_grad as enable_grad
@@ -67,6 +73,7 @@ from lazyt.size import Size as Size
 from lazyt.softmax import softmax as softmax
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
+from lazyt.utils import typename as typename
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
@@ -76,8 +83,11 @@ if _typing.TYPE_CHECKING:
 
 _install()
 globals().update(_LEGACY)
-globals().update(_CREATION)
 globals().update(_FUNCTIONS)
+for _name, _function in _FUNCTIONS.items():
+    # Pickle finds a function by its module and name: those it is public under, if it is made.
+    if getattr(_sys.modules[_function.__module__], _function.__qualname__, None) is not _function:
+        _function.__module__, _function.__qualname__ = __name__, _name
 
 device = _Device
 dtype = _dtypes.DType

@@ -40,6 +40,7 @@ Runs a PyTorch script on lazyt, unchanged."""
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Runs a script under the name torch; returns the exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2

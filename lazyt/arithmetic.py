@@ -6,6 +6,7 @@ end ties them to the operators; `tensor.fast_binary` takes the plain cases of th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,20 +25,24 @@ from .dispatch import (
     SETTINGS,
     as_tensor_operand,
     check_writable,
+    converted,
     deliver,
+    fit_dtype,
     number_of,
     operand,
     promoted,
+    renamed,
     result_dtype,
-    scalar_name,
     tagged,
+    type_name,
+    unsupported,
     update,
     wrap,
 )
-from .pointwise import to_float
+from .pointwise import invert, to_float
 from .registry import FUNCTIONS, public
 from .state import check_overlap, node_of
-from .tensor import Tensor, attach, fast_binary
+from .tensor import Tensor, attach, fast_binary, from_numpy
 
 
 def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
@@ -50,8 +55,37 @@ def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
     return a, b
 
 
+def in_half(number: float, dtype: DType) -> float:
+    """A number rounded to a half type, which is otherwise computed with in float32."""
+    with np.errstate(over="ignore"):
+        wide = np.asarray(number, np.float32)
+        return float(round_bfloat16(wide) if dtype is dtypes.bfloat16 else wide.astype(np.float16))
+
+
+def rounded(a: Any, b: Any) -> tuple[tuple, DType]:
+    """`promoted`, where a number is rounded to a half type before it is computed with.
+
+    PyTorch's CPU kernels of sums, remainders, powers and comparisons do that; those of products and
+    quotients take a second operand of no dimension, number or tensor, as it is.
+    """
+    (x, y), dtype = promoted(a, b)
+    if dtype.is_half:
+        x, y = (v if v.__class__ is Node else in_half(v, dtype) for v in (x, y))
+    return (x, y), dtype
+
+
+def unrounded(a: Any, b: Any, dtype: DType) -> tuple[Any, Any, DType | None]:
+    """The operands of a product or quotient, and the half type of its result if it is to be
+    computed in float32 because `b` is a tensor of no dimension and of another type."""
+    scalar = b.__class__ is Node and not b.type.shape and b.type.dtype is not dtype
+    if dtype.is_half and scalar and a.__class__ is Node and a.type.dtype is dtype:
+        return cast(a, dtypes.float32), cast(b, dtypes.float32), dtype
+    (x, y), _ = promoted(a, b, dtype=dtype)
+    return x, y, None
+
+
 def compute_add(a: Any, b: Any) -> Node:
-    (x, y), _ = promoted(a, b)
+    (x, y), _ = rounded(a, b)
     return ops.add(x, y)
 
 
@@ -69,25 +103,23 @@ def compute_sub(a: Any, b: Any) -> Node:
     bools = [
         x.type.dtype is dtypes.bool_ if x.__class__ is Node else x.__class__ is bool for x in (a, b)
     ]
-    if all(bools):
-        raise RuntimeError(SUBTRACT_BOOL)
-    if any(bools) and any(x.__class__ is Node and x.type.dtype is dtypes.bool_ for x in (a, b)):
-        raise RuntimeError(SUBTRACT_ONE_BOOL)
-    (x, y), _ = promoted(a, b)
+    if any(bools):
+        raise RuntimeError(SUBTRACT_BOOL if all(bools) else SUBTRACT_ONE_BOOL)
+    (x, y), _ = rounded(a, b)
     return ops.sub(x, y)
 
 
 def compute_mul(a: Any, b: Any) -> Node:
-    (x, y), _ = promoted(a, b)
-    return ops.mul(x, y)
+    x, y, half = unrounded(a, b, result_dtype(a, b))
+    return ops.mul(x, y) if half is None else tagged(cast(ops.mul(x, y), half), "Mul", a, b)
 
 
 def compute_div(a: Any, b: Any) -> Node:
     dtype = result_dtype(a, b)
     if dtype.category != FLOATING:
         dtype = SETTINGS.default_dtype
-    (x, y), _ = promoted(a, b, dtype=dtype)
-    return ops.div(x, y)
+    x, y, half = unrounded(a, b, dtype)
+    return ops.div(x, y) if half is None else tagged(cast(ops.div(x, y), half), "Div", a, b)
 
 
 def _known_zero(y: Any) -> bool:
@@ -97,31 +129,71 @@ def _known_zero(y: Any) -> bool:
     return y.value is not None and not y.value.all()
 
 
-def _dividing(op: Op) -> Callable[[Any, Any], Node]:
+_OF_TENSORS = {"remainder": "RemainderBackward1", "fmod": "FmodBackward1"}
+
+
+def _dividing(op: Op, name: str) -> Callable[[Any, Any], Node]:
+    operands = promoted if name.startswith("div") else rounded
+
     def compute(a: Any, b: Any) -> Node:
-        (x, y), dtype = promoted(a, b)
+        (x, y), dtype = operands(a, b)
         if dtype is dtypes.bool_:
-            x, y = (cast(v, dtypes.uint8) if v.__class__ is Node else int(v) for v in (x, y))
+            raise unsupported(f"{name}_cpu", dtype)
         if dtype.category != FLOATING and _known_zero(y):
             raise RuntimeError("ZeroDivisionError")
-        return op(x, y)
+        node = op(x, y)
+        if y.__class__ is Node and name in _OF_TENSORS:
+            return renamed(node, _OF_TENSORS[name])
+        return node
 
     return compute
 
 
-compute_floor_div = _dividing(ops.floor_div)
-compute_trunc_div = _dividing(ops.trunc_div)
-compute_remainder = _dividing(ops.remainder)
-compute_fmod = _dividing(ops.fmod)
+_floor_div = _dividing(ops.floor_div, "div_floor")
+_trunc_div = _dividing(ops.trunc_div, "div_trunc")
+compute_remainder = _dividing(ops.remainder, "remainder")
+compute_fmod = _dividing(ops.fmod, "fmod")
+
+
+class _NotDifferentiable:
+    """In the place of a rule (`Tag.call`) that PyTorch lacks: reaching it is an error."""
+
+    ctx = None
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __call__(self, cotangents: Any) -> list[Node | None]:
+        raise RuntimeError(f"derivative for aten::{self.name} is not implemented")
+
+    def release(self) -> None:
+        """Nothing was saved."""
+
+
+def compute_floor_div(a: Any, b: Any) -> Node:
+    """`//`, which PyTorch does not differentiate, other than `div` with a rounding mode."""
+    node = renamed(_floor_div(a, b), "NotImplemented")
+    if node.grad:
+        node.tag.call = _NotDifferentiable("floor_divide")  # type: ignore[union-attr]
+    return node
 
 
 def compute_pow(a: Any, b: Any) -> Node:
-    (x, y), dtype = promoted(a, b)
+    dtype = result_dtype(a, b)
+    if b.__class__ is not Node:
+        if dtype.category == INTEGRAL:
+            if b < 0:
+                raise RuntimeError("Integers to negative integer powers are not allowed.")
+            b = converted(b, dtype)
+        elif dtype is dtypes.bool_:
+            return ops.cast_(a, arg=(dtype,)) if b else ops.full(a.type.shape, True, dtype)
     if dtype is dtypes.bool_:
-        raise RuntimeError("\"pow\" not implemented for 'Bool'")
-    if dtype.category == INTEGRAL and y.__class__ is not Node and y < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return ops.pow_(x, y)
+        raise unsupported("pow", dtype)
+    (x, y), dtype = rounded(a, b)
+    node = ops.pow_(x, y)
+    if x.__class__ is not Node:
+        return renamed(node, "PowBackward2")
+    return renamed(node, "PowBackward1") if y.__class__ is Node else node
 
 
 def _plain(op: Op) -> Callable[[Any, Any], Node]:
@@ -143,22 +215,9 @@ def _of_floats(op: Op) -> Callable[[Any, Any], Node]:
     return compute
 
 
-def _as_bfloat16(number: float) -> float:
-    return float(round_bfloat16(np.asarray(number, np.float32)))
-
-
 def _comparing(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
-        dtype = result_dtype(a, b)
-        number = b if b.__class__ is not Node else a
-        if number.__class__ is int and dtype.category == INTEGRAL:
-            # An integer outside the tensor's range still compares as itself.
-            low, high = dtype.limits  # type: ignore[misc]
-            if not low <= number <= high:
-                dtype = dtypes.int64 if -(2**63) <= number < 2**63 else dtypes.float64
-        (x, y), _ = promoted(a, b, dtype=dtype)
-        if dtype is dtypes.bfloat16:  # carried in float32: what is compared must be rounded
-            x, y = (v if v.__class__ is Node else _as_bfloat16(v) for v in (x, y))
+        (x, y), _ = rounded(a, b)
         return op(x, y)
 
     return compute
@@ -168,7 +227,7 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         (x, y), dtype = promoted(a, b)
         if dtype.category == FLOATING:
-            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
+            raise unsupported(f"{name}_cpu", dtype)
         return op(x, y)
 
     return compute
@@ -191,7 +250,7 @@ def _shifting(op: Op, name: str) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         (x, y), dtype = promoted(a, b)
         if dtype.category != INTEGRAL:
-            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{scalar_name(dtype)}'")
+            raise unsupported(f"{name}_cpu", dtype)
         return op(x, y)
 
     return compute
@@ -214,11 +273,38 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
     public(function, name, *aliases, inplace=inplace)
 
 
+def tensors_only(name: str) -> None:
+    """Lets a public function of two operands, and its methods, refuse numbers."""
+
+    def checked(function: Callable, position: int, name: str) -> Callable:
+        @functools.wraps(function)
+        def wrapped(input: Tensor, other: Tensor, **options: Any) -> Tensor:
+            if not isinstance(other, Tensor):
+                raise TypeError(
+                    f"{name}(): argument 'other' (position {position}) must be Tensor, "
+                    f"not {type_name(other)}"
+                )
+            return function(input, other, **options)
+
+        return wrapped
+
+    function = FUNCTIONS[name]
+    public(checked(function, 2, name), name)
+    setattr(Tensor, name, checked(function, 1, name))
+    if name + "_" in FUNCTIONS:
+        setattr(Tensor, name + "_", checked(FUNCTIONS[name + "_"], 1, name + "_"))
+
+
 def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Tensor:
     check_writable(self)
     if isinstance(other, Tensor):
         check_overlap(self, other)
-    return update(self, compute(node_of(self), operand(other, name + "_", 1)))
+    a, b = node_of(self), operand(other, name + "_", 1)
+    try:
+        return update(self, compute(a, b))
+    except NotImplementedError:
+        fit_dtype(result_dtype(a, b), a.type.dtype)  # PyTorch looks at the types first
+        raise
 
 
 COMPUTE: dict[str, Compute] = {
@@ -255,18 +341,22 @@ ALIASES = {
     "ge": ("greater_equal",),
     "atan2": ("arctan2",),
 }
+TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
+for _name in TENSORS_ONLY:
+    tensors_only(_name)
 
 
 def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
-    if alpha == 1:
-        return b
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
     if isinstance(alpha, bool) and dtype is not dtypes.bool_:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if alpha == 1:
+        return b
     if isinstance(alpha, float) and dtype.category != FLOATING:
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
@@ -279,7 +369,8 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
 def alpha_number(alpha: Any, dtype: DType) -> Any:
     from .dispatch import coerce
 
-    return coerce(number_of(alpha), dtype)
+    number = coerce(number_of(alpha), dtype)
+    return in_half(number, dtype) if dtype.is_half else number
 
 
 def unsaved(node: Node) -> Node:
@@ -331,9 +422,9 @@ def _rounding(mode: str | None) -> Compute:
     if mode is None:
         return compute_div
     if mode == "floor":
-        return compute_floor_div
+        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
     if mode == "trunc":
-        return compute_trunc_div
+        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )
@@ -344,13 +435,21 @@ public(div, "div", "divide", inplace=div_)
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
-    return FUNCTIONS["sub"](other, input, alpha=alpha)
+    made = FUNCTIONS["sub"](other, input, alpha=alpha)
+    if made._node is not None:
+        renamed(made._node, "RsubBackward0" if isinstance(other, Tensor) else "RsubBackward1")
+    return made
 
 
 public(rsub, "rsub")
 
 
 # --- Python's operators ---------------------------------------------------------------------------
+
+
+def compute_reverse_sub(a: Any, b: Any) -> Node:
+    """number - tensor."""
+    return renamed(compute_sub(a, b), "RsubBackward1")
 
 
 def _operator(compute: Compute, reverse: bool = False) -> Callable:
@@ -380,7 +479,11 @@ def _inplace_operator(compute: Compute, name: str) -> Callable:
 def _equality(compute: Compute, otherwise: bool) -> Callable:
     def method(self: Tensor, other: Any) -> Any:
         if not isinstance(other, Tensor) and number_of(other) is None:
-            return otherwise
+            if not isinstance(other, np.ndarray) or otherwise:
+                return otherwise  # PyTorch compares arrays by == only
+            if dtypes.from_numpy(other.dtype) is None:
+                return otherwise
+            other = from_numpy(other)
         return wrap(compute(node_of(self), operand(other, "eq")))
 
     return method
@@ -414,11 +517,16 @@ for _name, (_compute, _fast, _floats) in OPERATORS.items():
     setattr(
         Tensor,
         f"__{_name}__",
-        fast_binary(_fast, _slow, floats_only=_floats, boolean=False) if _fast else _slow,
+        fast_binary(_fast, _slow, floats_only=_floats, boolean=False, rounds=_name in ("add", "sub"))
+        if _fast
+        else _slow,
     )
     setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
     setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
-attach(__rtruediv__=_operator(compute_reverse_div, reverse=True))
+attach(
+    __rtruediv__=_operator(compute_reverse_div, reverse=True),
+    __rsub__=_operator(compute_reverse_sub, reverse=True),
+)
 for _name in ("lt", "le", "gt", "ge"):
     setattr(
         Tensor,
@@ -428,6 +536,7 @@ for _name in ("lt", "le", "gt", "ge"):
             _operator(COMPUTE[_name]),
             floats_only=False,
             boolean=True,
+            rounds=True,
         ),
     )
 attach(
@@ -436,5 +545,5 @@ attach(
     __neg__=FUNCTIONS["neg"],
     __pos__=FUNCTIONS["positive"],
     __abs__=FUNCTIONS["abs"],
-    __invert__=FUNCTIONS["bitwise_not"],
+    __invert__=invert,
 )

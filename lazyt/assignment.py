@@ -50,6 +50,7 @@ from .state import (
 from .tensor import Tensor, attach
 from .views import expand as expand_view
 from .views import make_view
+from .views import reshape as reshape_view
 
 _new = object.__new__
 
@@ -94,8 +95,11 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
             node = reshape(node, kept)
         if kept == shape:
             check_overlap(target, value)
-        elif kept:
-            expand_view(value if kept == extents else wrap(node), *shape)  # raises if it cannot be
+        elif kept or extents and value._storage is self._storage:
+            shown = value if kept == extents else wrap(node)
+            if kept != extents and value._storage is self._storage:
+                shown = reshape_view(value, kept)
+            check_overlap(target, expand_view(shown, *shape))  # raises if it cannot be expanded
     else:
         check_overlap(target, value)
     node = cast(node, dtype)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.dtypes import FLOATING, DType
+from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
@@ -17,18 +17,23 @@ from lazyt.ir.types import broadcast_shapes
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
 from .dispatch import (
     as_tensor_operand,
+    can_cast,
     check_writable,
+    converted,
     deliver,
     number_of,
     operand,
     overwritten,
     promoted,
+    renamed,
     result_dtype,
     scalar_name,
     tagged,
+    unsupported,
     update,
     wrap,
 )
+from .dims import c_name
 from .registry import public
 from .state import check_overlap, node_of, shape_of
 from .tensor import Tensor, attach
@@ -64,19 +69,25 @@ def _bound(x: Any) -> Any:
     return operand(x, "clamp", 1)
 
 
-def compute_clamp(input: Node, min: Any, max: Any) -> Node:
+def compute_clamp(input: Node, min: Any, max: Any, name: str = "ClampBackward1") -> Node:
+    """Each element, or the nearest of `min` and `max`."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     low, high = _bound(min), _bound(max)
     dtype = result_dtype(*[x for x in (input, low, high) if x is not None])
+    if dtype is dtypes.bool_:
+        if low is not None and high is not None:
+            raise unsupported("clamp_cpu", dtype)
+        if (low if high is None else high).__class__ is not Node:
+            raise unsupported(f"clamp_{'min' if high is None else 'max'}_scalar_cpu", dtype)
     node = cast(input, dtype)
-    if low is not None:
-        (_, bound), _ = promoted(node, low, dtype=dtype)
-        node = ops.clamp_min(node, bound)
-    if high is not None:
-        (_, bound), _ = promoted(node, high, dtype=dtype)
-        node = ops.clamp_max(node, bound)
-    return tagged(node, "Clamp", input)
+    for bound, op in ((low, ops.clamp_min), (high, ops.clamp_max)):
+        if bound is not None:
+            number = bound.__class__ is not Node
+            node = op(node, converted(bound, dtype) if number else cast(bound, dtype))
+    tagged(node, "Clamp", input)
+    tensors = isinstance(min, Tensor) or isinstance(max, Tensor)
+    return node if tensors else renamed(node, name)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
@@ -87,7 +98,14 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
 def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`clamp`, in place."""
     check_writable(self)
-    return update(self, compute_clamp(node_of(self), min, max))
+    node = compute_clamp(node_of(self), min, max)
+    tensors = isinstance(min, Tensor) or isinstance(max, Tensor)
+    if not tensors and not can_cast(node.type.dtype, self.dtype):
+        raise RuntimeError(
+            f"result type {scalar_name(node.type.dtype)} can't be cast to the desired output type "
+            f"{c_name(self.dtype)}"
+        )
+    return update(self, node)
 
 
 public(clamp, "clamp", "clip", inplace=clamp_)
@@ -95,12 +113,12 @@ public(clamp, "clamp", "clip", inplace=clamp_)
 
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """`clamp` from below."""
-    return clamp(input, min=min)
+    return wrap(compute_clamp(node_of(input), min, None, "ClampMinBackward0"))
 
 
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """`clamp` from above."""
-    return clamp(input, max=max)
+    return wrap(compute_clamp(node_of(input), None, max, "ClampMaxBackward0"))
 
 
 public(clamp_min, "clamp_min", inplace=lambda self, min: clamp_(self, min=min))
@@ -115,7 +133,27 @@ def _scaled(value: Any, node: Node) -> Node:
     return ops.mul(x, y)
 
 
+INTEGER_ADDCDIV = (
+    "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
+    "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be "
+    "implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer "
+    "inputs and as (input + value * tensor1 / tensor2) for float inputs. The future addcdiv "
+    "behavior is just the latter implementation: (input + value * tensor1 / tensor2), for all "
+    "dtypes."
+)
+
+
 def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
+    """a + value * op(b, c)."""
+    integers = b.type.dtype.category != FLOATING and c.type.dtype.category != FLOATING
+    if op is compute_div and integers:
+        raise RuntimeError(INTEGER_ADDCDIV)
+    if all(x.type.dtype is dtypes.bool_ for x in (a, b, c)):
+        raise unsupported("addcmul_cpu_out", dtypes.bool_)
+    half = result_dtype(a, b, c)
+    if half.is_half:  # rounded once, at the end
+        a, b, c = (cast(x, dtypes.float32) for x in (a, b, c))
+        return cast(compute_add(a, op(_scaled(value, b), c)), half)
     return compute_add(a, _scaled(value, op(b, c)))
 
 
@@ -159,21 +197,30 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 public(addcdiv, "addcdiv", inplace=addcdiv_)
 
 
-def c_name(dtype: DType) -> str:
-    """The dtype as PyTorch's messages about expected dtypes spell it."""
-    return {"float32": "float", "float64": "double", "float16": "c10::Half"}.get(
-        dtype.name, dtype.name
-    )
-
-
 def compute_lerp(a: Node, b: Node, weight: Any) -> Node:
-    if a.type.dtype is not b.type.dtype:
-        raise RuntimeError(
-            f"expected dtype {c_name(a.type.dtype)} for `end` but got dtype {c_name(b.type.dtype)}"
-        )
+    """a + weight * (b - a), from the nearer end."""
     w = operand(weight, "lerp", 1)
-    scaled = ops.mul(ops.sub(b, a), w if w.__class__ is Node else float(w))
-    return ops.add(a, scaled if w.__class__ is Node else unsaved(scaled))
+    dtype = a.type.dtype
+    for x, argument in ((b, "end"), (w, "weight")):
+        if x.__class__ is Node and x.type.dtype is not dtype:
+            raise RuntimeError(
+                f"expected dtype {c_name(dtype)} for `{argument}` but got dtype "
+                f"{c_name(x.type.dtype)}"
+            )
+    if dtype.category != FLOATING:
+        raise unsupported(f"lerp_kernel_{'tensor' if w.__class__ is Node else 'scalar'}", dtype)
+    if dtype.is_half:  # rounded once, at the end
+        a, b, w = (cast(x, dtypes.float32) if x.__class__ is Node else x for x in (a, b, w))
+    gap = ops.sub(b, a)
+    if w.__class__ is Node:
+        near = ops.add(a, ops.mul(gap, w))
+        far = ops.sub(b, ops.mul(gap, ops.sub(1.0, w)))
+        result = ops.where(ops.lt(ops.abs_(w), 0.5), near, far)
+    elif abs(w) < 0.5:
+        result = ops.add(a, unsaved(ops.mul(gap, float(w))))
+    else:
+        result = ops.sub(b, unsaved(ops.mul(gap, 1.0 - float(w))))
+    return cast(result, dtype)
 
 
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
@@ -212,10 +259,22 @@ def nan_to_num(
         result = ops.where(ops.isnan(node), float(nan or 0.0), node)
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
+        tagged(node, "NanToNum", node_of(input))
     return deliver(node if node is not node_of(input) else ops.cast_(node, arg=(dtype,)), out)
 
 
-public(nan_to_num, "nan_to_num")
+def nan_to_num_(
+    self: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """`nan_to_num`, in place."""
+    check_writable(self)
+    return update(self, node_of(nan_to_num(self, nan, posinf, neginf)))
+
+
+public(nan_to_num, "nan_to_num", inplace=nan_to_num_)
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:
@@ -236,7 +295,8 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             f"fill_(): argument 'value' (position 1) must be Tensor or Number, not "
             f"{type(value).__name__}"
         )
-    return update(self, overwritten(self, ops.full(shape, number, dtype), "FillBackward2"))
+    filled = ops.full(shape, converted(number, dtype), dtype)
+    return update(self, overwritten(self, filled, "FillBackward2"))
 
 
 def zero_(self: Tensor) -> Tensor:
@@ -256,8 +316,20 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`masked_fill`, in place."""
-    check_writable(self)
-    return update(self, _masked(node_of(self), mask, value, "masked_fill_"))
+    check_writable(self, allow_overlap=True)
+    return update(self, _masked(node_of(self), _of_memory(self, mask), value, "masked_fill_"))
+
+
+def _of_memory(t: Tensor, mask: Tensor) -> Tensor:
+    """A mask over the elements of an expanded tensor as one over the memory they share."""
+    meta = t._meta
+    if meta is None or meta.strides is None or 0 not in meta.strides:
+        return mask
+    shape = shape_of(t)
+    for axis, (extent, stride) in enumerate(zip(shape, meta.strides)):
+        if stride == 0 and extent > 1:
+            mask = mask.expand(shape).any(axis, keepdim=True)
+    return mask
 
 
 def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
@@ -270,18 +342,18 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
     filler = operand(value, name, 1)
     if filler.__class__ is Node and filler.type.shape:
         raise RuntimeError(
-            f"{name.rstrip('_')} only supports a 0-dimensional value tensor, but got tensor with "
+            f"{name} only supports a 0-dimensional value tensor, but got tensor with "
             f"{len(filler.type.shape)} dimension(s)."
         )
     dtype = node.type.dtype
     if filler.__class__ is Node:
         filler = cast(filler, dtype)
     else:
-        if filler.__class__ is float and dtype.category != FLOATING:
-            raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
-        (_, filler), _ = promoted(node, filler, dtype=dtype)
+        filler = converted(filler, dtype)
     broadcast_shapes(m.type.shape, node.type.shape)
-    return tagged(ops.where(m, filler, node), "MaskedFill", node)
+    tensor = isinstance(value, Tensor)
+    filled = tagged(ops.where(m, filler, node), "MaskedFill", node)
+    return renamed(filled, "MaskedFillBackward1") if tensor else filled
 
 
 public(masked_fill, "masked_fill", inplace=masked_fill_)
@@ -332,11 +404,19 @@ public(equal, "equal")
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
-    (a, b), _ = promoted(node_of(input), node_of(other))
-    top = ops.maximum(a, b)
-    gap = ops.neg(ops.abs_(ops.sub(a, b)))
+    if not isinstance(other, Tensor):
+        raise TypeError(
+            "logaddexp(): argument 'other' (position 2) must be Tensor, not "
+            f"{type(other).__name__}"
+        )
+    (a, b), dtype = promoted(node_of(input), node_of(other))
+    if dtype.category != FLOATING:
+        raise unsupported("logaddexp_cpu", dtype)
+    x, y = cast(a, dtype.compute), cast(b, dtype.compute)
+    top = ops.maximum(x, y)
+    gap = ops.neg(ops.abs_(ops.sub(x, y)))
     result = ops.where(ops.isinf(top), top, ops.add(top, ops.log1p(ops.exp(gap))))
-    return wrap(tagged(result, "Logaddexp", a, b))
+    return wrap(tagged(cast(result, dtype), "Logaddexp", a, b))
 
 
 public(logaddexp, "logaddexp")

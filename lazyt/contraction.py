@@ -296,7 +296,6 @@ def _contract(
     order = batch + rows + columns
     if not contracted:
         x, y = _arranged(a, left, order), _arranged(b, right, order)
-        _check_scalar_types(x, y)
         return FUNCTIONS["mul"](x, y), order
     x = permute(a, tuple(left.index(s) for s in batch + rows + contracted))
     y = permute(b, tuple(right.index(s) for s in batch + contracted + columns))

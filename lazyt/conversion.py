@@ -12,12 +12,12 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy
 
-from .creation import empty
+from .creation import empty, extents
 from .device import Device, resolve
-from .dispatch import data_node, wrap
+from .dispatch import as_dtype, data_node, wrap
 from .outside import array_from
 from .size import Size
-from .state import node_of
+from .state import node_of, values_of
 from .tensor import Tensor, from_numpy
 
 
@@ -38,14 +38,17 @@ def _target(self: Tensor, args: tuple, kwargs: dict) -> tuple[DType, str, bool]:
             continue
         elif isinstance(a, (str, Device, int)):
             device = a
+        elif isinstance(a, type):
+            dtype = a
         elif a is not None:
             raise TypeError(
                 "to() received an invalid combination of arguments - got "
-                f"({type(a).__name__}), but expected one of: (torch.device, torch.dtype, Tensor)"
+                f"({type(a).__name__}), but expected one of:\n"
+                " * (torch.device, torch.dtype, Tensor)"
             )
     if other is not None:
         dtype, device = other.dtype, other.device
-    return dtype or self.dtype, resolve(device), bool(copy_)
+    return as_dtype(dtype, "to") or self.dtype, resolve(device), bool(copy_)
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -57,7 +60,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
     if dtype is self.dtype and not copy_:
         return self
-    node = node_of(self)
+    node = node_of(self) if dtype.is_floating_point else values_of(self)
     return wrap(copy(node) if dtype is node.type.dtype else cast(node, dtype))
 
 
@@ -110,13 +113,16 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy type's name, or this tensor converted to a type."""
     if dtype is None:
         return "torch." + TYPE_NAMES[self.dtype.name]
-    if isinstance(dtype, str):
+    if isinstance(dtype, (str, type)) and not isinstance(dtype, LegacyType):
+        dtype = dtype if isinstance(dtype, str) else dtype.__name__
         for name, legacy in TYPE_NAMES.items():
             if dtype in ("torch." + legacy, legacy):
                 return converted(self, dtypes.dtype_named(name))
         raise ValueError(f"invalid type: '{dtype}'")
     if isinstance(dtype, LegacyType):
         return converted(self, dtype.dtype)
+    if not isinstance(dtype, DType):
+        raise TypeError("dtype must be a type, str, or dtype object")
     return converted(self, dtype)
 
 
@@ -146,12 +152,18 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
             return from_numpy(first)
         array, found = array_from(first, dtype)
         return wrap(data_node(array, found))
-    if all(isinstance(a, int) and not isinstance(a, bool) for a in args):
-        return empty(*args, dtype=dtype)
-    if len(args) == 1:
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
-    raise TypeError("new(): data must be a sequence (got numbers that are no extents)")
+    if isinstance(first, int) and not isinstance(first, bool):
+        return empty(extents("new", *args), dtype=dtype)
+    if len(args) > 1:
+        kinds = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(
+            f"new() received an invalid combination of arguments - got ({kinds}), but expected one "
+            "of:\n * (*, torch.device device)\n * (tuple of ints size)\n * (object data)"
+        )
+    if first is None or isinstance(first, (bool, float, dict)):
+        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
+    array, found = array_from(first, dtype)
+    return wrap(data_node(array, found))
 
 
 LEGACY = {

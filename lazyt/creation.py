@@ -1,22 +1,31 @@
-"""Making tensors: from data, filled with a number, like another one, as ranges."""
+"""Making tensors: from data, filled with a number, like another one."""
 
 from __future__ import annotations
 
-import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import arange_, cast
 from lazyt.ir.ops_elementwise import full as full_node
 
 from .device import resolve
-from .dispatch import SETTINGS, data_node, number_of, wrap
-from .numeric import cast_data
+from .dispatch import (
+    SETTINGS,
+    as_dtype,
+    converted,
+    data_node,
+    deliver,
+    number_dtype,
+    number_of,
+    type_name,
+    wrap,
+)
 from .outside import array_from
+from .registry import FUNCTIONS
 from .state import shape_of
 from .tensor import Tensor, from_numpy
 
@@ -24,6 +33,7 @@ from .tensor import Tensor, from_numpy
 
 
 def finish(node: Node, requires_grad: bool) -> Tensor:
+    """A new leaf over `node`; RuntimeError where a gradient is asked of what is not float."""
     t = wrap(node)
     if requires_grad:
         if not node.type.dtype.is_floating_point:
@@ -50,11 +60,9 @@ def tensor(
     """A new leaf tensor with a copy of `data` (numbers, nested sequences, arrays, tensors)."""
     if data is _MISSING:
         raise TypeError('tensor() missing 1 required positional arguments: "data"')
-    resolve(device)
-    check_dtype(dtype, "tensor")
+    resolve(device, "tensor")
+    dtype = as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
-        import warnings
-
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use "
             "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
@@ -67,7 +75,8 @@ def tensor(
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can."""
-    resolve(device)
+    resolve(device, "as_tensor")
+    dtype = as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
         return data if dtype is None or dtype is data.dtype else data.to(dtype)
     if isinstance(data, np.ndarray):
@@ -118,25 +127,22 @@ def frombuffer(
 
 def extents(name: str, *size: Any) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence."""
-    if len(size) == 1 and not isinstance(size[0], int):
+    if len(size) == 1 and size[0].__class__ is not int:
         one = size[0]
-        if isinstance(one, Tensor) and one.dim() == 0:
-            size = (one,)
-        elif isinstance(one, (tuple, list, Tensor)):
+        if isinstance(one, (tuple, list)):
             size = tuple(one)
-        elif not hasattr(one, "__index__"):
+        elif isinstance(one, bool) or not _is_extent(one):
             raise TypeError(
                 f"{name}(): argument 'size' (position 1) must be tuple of ints, not "
                 f"{type(one).__name__}"
             )
+    elif not size:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
     shape = []
     for i, extent in enumerate(size):
-        if isinstance(extent, (float, str)) or not hasattr(extent, "__index__"):
-            raise TypeError(
-                f"{name}(): argument 'size' (position 1) must be tuple of ints, but found element "
-                f"of type {type(extent).__name__} at pos {i}"
-            )
-        shape.append(extent.__index__())
+        if extent.__class__ is not int:
+            extent = _extent(name, extent, i)
+        shape.append(extent)
     for extent in shape:
         if extent < 0 and name == "zeros":
             raise RuntimeError(f"{name}: Dimension size must be non-negative.")
@@ -145,14 +151,42 @@ def extents(name: str, *size: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check_dtype(dtype: Any, name: str) -> None:
-    if dtype is not None and not isinstance(dtype, DType):
+def _is_extent(x: Any) -> bool:
+    """Whether `x` stands for one integer: an int, a NumPy integer, an integer tensor of rank 0."""
+    if isinstance(x, Tensor):
+        return not x.dim() and not x.dtype.is_floating_point
+    return hasattr(x, "__index__")
+
+
+def _extent(name: str, extent: Any, position: int) -> int:
+    """One number of a shape, as an int; TypeError in PyTorch's words for anything else."""
+    if _is_extent(extent) and not (position == 0 and isinstance(extent, bool)):
+        return extent.__index__()
+    kind = type(extent).__name__
+    if position:
         raise TypeError(
-            f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
+            f"{name}(): argument 'size' failed to unpack the object at pos {position + 1} with "
+            f'error "type must be tuple of ints,but got {kind}"'
         )
+    raise TypeError(
+        f"{name}(): argument 'size' (position 1) must be tuple of ints, but found element of type "
+        f"{kind} at pos 0"
+    )
 
 
-def _filled(name: str, number: Any):
+def size_argument(name: str, size: Any, position: int = 1) -> Any:
+    """A shape that must be one sequence; TypeError in PyTorch's words for anything else."""
+    if isinstance(size, (tuple, list)):
+        return size
+    raise TypeError(
+        f"{name}(): argument 'size' (position {position}) must be tuple of ints, not "
+        f"{type(size).__name__}"
+    )
+
+
+def _sized(name: str, number: Any) -> Callable[..., Tensor]:
+    """`zeros` and its kin: a shape, filled with a number."""
+
     def function(
         *size: Any,
         out: Tensor | None = None,
@@ -169,17 +203,20 @@ def _filled(name: str, number: Any):
             size = (more.pop("size"),)
         if more:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(more))}'")
-        resolve(device)
-        check_dtype(dtype, name)
+        resolve(device, name)
+        dtype = as_dtype(dtype, name)
         shape = extents(name, *size)
-        node = full_node(shape, number, dtype or SETTINGS.default_dtype)
         if out is not None:
-            from .dispatch import deliver
+            return deliver(full_node(shape, number, dtype or out.dtype), out)
+        return finish(full_node(shape, number, dtype or SETTINGS.default_dtype), requires_grad)
 
-            return deliver(node if dtype else full_node(shape, number, out.dtype), out)
-        return finish(node, requires_grad)
+    return _named(function, name, f"A tensor of the given shape, filled with {number}.")
 
-    def like(
+
+def _like(name: str, number: Any) -> Callable[..., Tensor]:
+    """`zeros_like` and its kin."""
+
+    def function(
         input: Tensor,
         *,
         dtype: DType | None = None,
@@ -189,15 +226,22 @@ def _filled(name: str, number: Any):
         memory_format: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        resolve(device)
+        resolve(device, name + "_like")
+        dtype = as_dtype(dtype, name + "_like")
         if not isinstance(input, Tensor):
             raise TypeError(
                 f"{name}_like(): argument 'input' (position 1) must be Tensor, not "
-                f"{type(input).__name__}"
+                f"{type_name(input)}"
             )
         return finish(full_node(shape_of(input), number, dtype or input.dtype), requires_grad)
 
-    def new(
+    return _named(function, name + "_like", f"`{name}` in the shape and dtype of another tensor.")
+
+
+def _new(name: str, number: Any) -> Callable[..., Tensor]:
+    """The methods `new_zeros` and its kin."""
+
+    def method(
         self: Tensor,
         *size: Any,
         dtype: DType | None = None,
@@ -206,27 +250,29 @@ def _filled(name: str, number: Any):
         layout: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        resolve(device)
+        resolve(device, f"new_{name}")
+        dtype = as_dtype(dtype, f"new_{name}")
         shape = extents(f"new_{name}", *size)
         return finish(full_node(shape, number, dtype or self.dtype), requires_grad)
 
+    return _named(method, "new_" + name, f"`{name}` in the dtype of this tensor.")
+
+
+def _named(function: Callable[..., Tensor], name: str, text: str) -> Callable[..., Tensor]:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"A tensor of the given shape, filled with {number}."
-    like.__name__ = like.__qualname__ = name + "_like"
-    like.__doc__ = f"`{name}` in the shape and dtype of another tensor."
-    new.__name__ = new.__qualname__ = "new_" + name
-    new.__doc__ = f"`{name}` in the dtype of this tensor."
-    return function, like, new
+    function.__doc__ = text
+    return function
 
 
-zeros, zeros_like, new_zeros = _filled("zeros", 0)
-ones, ones_like, new_ones = _filled("ones", 1)
+zeros, zeros_like, new_zeros = _sized("zeros", 0), _like("zeros", 0), _new("zeros", 0)
+ones, ones_like, new_ones = _sized("ones", 1), _like("ones", 1), _new("ones", 1)
 # Memory that was never written reads as zeros: a value nobody can rely on, but the same every run.
-empty, empty_like, new_empty = _filled("empty", 0)
+empty, empty_like, new_empty = _sized("empty", 0), _like("empty", 0), _new("empty", 0)
 
 
 def fill_number(value: Any, name: str) -> Any:
-    if isinstance(value, Tensor):
+    """The number of a fill_value (a number, or a tensor of one element)."""
+    if isinstance(value, Tensor) and not value.dim():
         return value.item()
     number = number_of(value)
     if number is None:
@@ -249,14 +295,15 @@ def full(
     names: Any = None,
 ) -> Tensor:
     """A tensor of one number; the dtype is the number's unless given."""
-    resolve(device)
-    from .dispatch import deliver, number_dtype
-
+    resolve(device, "full")
+    dtype = as_dtype(dtype, "full")
+    size_argument("full", size)
     number = fill_number(fill_value, "full")
     if dtype is None and isinstance(fill_value, Tensor):
         dtype = fill_value.dtype
     shape = extents("full", size)
-    node = full_node(shape, number, dtype or number_dtype(number))
+    kind = dtype or number_dtype(number)
+    node = full_node(shape, converted(number, kind), kind)
     return deliver(node, out) if out is not None else finish(node, requires_grad)
 
 
@@ -271,9 +318,11 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """`full` in the shape and dtype of another tensor."""
-    resolve(device)
+    resolve(device, "full_like")
+    dtype = as_dtype(dtype, "full_like")
     number = fill_number(fill_value, "full_like")
-    return finish(full_node(shape_of(input), number, dtype or input.dtype), requires_grad)
+    kind = dtype or input.dtype
+    return finish(full_node(shape_of(input), converted(number, kind), kind), requires_grad)
 
 
 def new_full(
@@ -286,8 +335,13 @@ def new_full(
     requires_grad: bool = False,
 ) -> Tensor:
     """`full` in the dtype of this tensor."""
+    size_argument("new_full", size)
     return full(
-        size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+        extents("new_full", size),
+        fill_value,
+        dtype=as_dtype(dtype, "new_full") or self.dtype,
+        device=device,
+        requires_grad=requires_grad,
     )
 
 
@@ -300,142 +354,13 @@ def new_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
-    array, found = array_from(data, dtype or self.dtype)
+    array, found = array_from(data, as_dtype(dtype, "new_tensor") or self.dtype)
     return finish(data_node(array, found), requires_grad)
 
 
 def empty_strided(size: Any, stride: Any, **options: Any) -> Tensor:
     """A tensor of the given shape; strides other than row-major are not kept."""
     return empty(size, **options)
-
-
-# --- ranges ---------------------------------------------------------------------------------------
-
-
-def _range_numbers(*numbers: Any) -> list:
-    return [n.item() if isinstance(n, Tensor) else n for n in numbers]
-
-
-def arange(
-    start: Any,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Numbers from start (0 if only one is given) up to and without end."""
-    resolve(device)
-    start, end, step = _range_numbers(start, end, step)
-    if end is None:
-        start, end = 0, start
-    for n in (start, end, step):
-        if number_of(n) is None:
-            raise TypeError(f"arange(): argument 'end' must be Number, not {type(n).__name__}")
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if math.isinf(start) or math.isinf(end) or math.isnan(start) or math.isnan(end):
-        raise RuntimeError(f"unsupported range: {float(start):g} -> {float(end):g}")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    start, end, step = (number_of(n) for n in (start, end, step))
-    if dtype is None:
-        whole = all(isinstance(n, int) for n in (start, end, step))
-        dtype = dtypes.int64 if whole else SETTINGS.default_dtype
-    if dtype.category != dtypes.FLOATING:
-        start, step = int(start), int(step)
-        count = max(0, -(-(int(end) - start) // step))
-    else:
-        count = max(0, math.ceil((end - start) / step))
-    node = arange_(start, step, arg=((count,), dtype))
-    if out is not None:
-        from .dispatch import deliver
-
-        return deliver(cast(node, out.dtype), out)
-    return finish(node, requires_grad)
-
-
-def linspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    *,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """`steps` evenly spaced numbers from start to end, both included."""
-    resolve(device)
-    start, end, steps = _range_numbers(start, end, steps)
-    for n in (start, end, steps):
-        if number_of(n) is None:
-            raise TypeError(f"linspace(): argument must be Number, not {type(n).__name__}")
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    dtype = dtype or SETTINGS.default_dtype
-    # From both ends towards the middle, as PyTorch does, so that the last element is `end` itself.
-    work = dtype.compute.numpy if dtype.is_floating_point else np.dtype(np.float64)
-    scalar = work.type
-    if steps == 1:
-        values = np.array([start], work)
-    else:
-        step = scalar((scalar(end) - scalar(start)) / scalar(max(steps - 1, 1)))
-        i = np.arange(steps)
-        half = steps // 2
-        low = scalar(start) + step * i[:half].astype(work)
-        high = scalar(end) - step * (steps - 1 - i[half:]).astype(work)
-        values = np.concatenate([low, high])
-    node = data_node(cast_data(values, dtype), dtype)
-    if out is not None:
-        from .dispatch import deliver
-
-        return deliver(node, out)
-    return finish(node, requires_grad)
-
-
-def logspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    base: float = 10.0,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """base ** x for evenly spaced x from start to end."""
-    dtype = dtype or SETTINGS.default_dtype
-    start, end, steps = _range_numbers(start, end, steps)
-    values = np.float64(base) ** np.linspace(start, end, steps)
-    return finish(data_node(cast_data(values, dtype), dtype), requires_grad)
-
-
-def eye(
-    n: int,
-    m: int | None = None,
-    *,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
-    resolve(device)
-    if n < 0:
-        raise RuntimeError(f"n must be greater or equal to 0, got {n}")
-    dtype = dtype or SETTINGS.default_dtype
-    node = data_node(np.eye(n, n if m is None else m, dtype=dtype.numpy), dtype)
-    if out is not None:
-        from .dispatch import deliver
-
-        return deliver(node, out)
-    return finish(node, requires_grad)
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
@@ -455,11 +380,10 @@ def numel(input: Tensor) -> int:
 
 for _function in (new_zeros, new_ones, new_empty, new_full, new_tensor):
     setattr(Tensor, _function.__name__, _function)
-PUBLIC = {
+FUNCTIONS |= {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, arange, linspace, logspace,
-        eye, clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
     )
 }  # fmt: skip

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_FORM = re.compile(r"^(cpu|cuda|meta|mps|xpu)(?::(\d+))?$")
+from lazyt.ir.public_type import PublicType
+
+_FORM = re.compile(r"^(cpu|cuda|meta|mps|xpu)(?::(0|[1-9]\d*))?$")
 
 
-class Device:
+class Device(metaclass=PublicType):
     """A device: `type` and `index` (None for the current one)."""
 
+    _public_name = "torch.device"
     __slots__ = ("type", "index")
 
     type: str
@@ -23,10 +26,16 @@ class Device:
         if isinstance(type, int):
             self.type, self.index = "cuda", type
             return
+        if not isinstance(type, str):
+            raise TypeError(
+                "device() received an invalid combination of arguments - got "
+                f"({type.__class__.__name__}), but expected one of:\n * (torch.device device)\n"
+                " * (str type, int index)"
+            )
         if not type:
             raise RuntimeError("Device string must not be empty")
         match = _FORM.match(type)
-        if match is None and re.match(r"^(cpu|cuda|meta|mps|xpu):", type):
+        if match is None and re.match(r"^(cpu|cuda|meta|mps|xpu)(:|\d)", type):
             raise RuntimeError(f"Invalid device string: '{type}'")
         if match is None:
             known = "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, "
@@ -60,10 +69,17 @@ class Device:
         return (Device, (self.type, self.index))
 
 
-def resolve(device: Any) -> str:
-    """The device name a tensor's type carries; RuntimeError for one that is not there."""
+def resolve(device: Any, name: str = "to") -> str:
+    """The device name a tensor's type carries; RuntimeError for one that is not there.
+
+    name: the function it is an argument of, for the TypeError about what is no device.
+    """
     if device is None:
         return "cpu"
+    if not isinstance(device, (str, Device, int)):
+        raise TypeError(
+            f"{name}(): argument 'device' must be torch.device, not {type(device).__name__}"
+        )
     found = Device(device)
     if found.type == "cpu":
         return "cpu"

@@ -19,7 +19,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, reshape
 
 from . import return_types
-from .dispatch import deliver, tagged, wrap
+from .dispatch import deliver, tagged, type_name, wrap
 from .registry import FUNCTIONS
 from .state import node_of
 from .tensor import Tensor, wrap_dim
@@ -57,7 +57,7 @@ def input_node(input: Any, name: str) -> Node:
     """The node of the tensor a function reduces; TypeError for anything else."""
     if not isinstance(input, Tensor):
         raise TypeError(
-            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type_name(input)}"
         )
     return node_of(input)
 
@@ -123,6 +123,7 @@ def axes_of(dim: Any, rank: int, name: str) -> Axes:
 
 
 def check_keepdim(keepdim: Any, name: str) -> None:
+    """TypeError in PyTorch's words where `keepdim` is no bool."""
     if keepdim.__class__ is not bool:
         raise TypeError(
             f"{name}(): argument 'keepdim' (position 2) must be bool, not {type(keepdim).__name__}"

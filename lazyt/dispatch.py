@@ -13,7 +13,7 @@ Everything the frontend defines goes through the few functions here:
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -95,6 +95,28 @@ def number_dtype(number: Any) -> DType:
     return SETTINGS.default_dtype
 
 
+_PYTHON_TYPES = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}
+
+
+@overload
+def as_dtype(dtype: None, name: str) -> None: ...
+@overload
+def as_dtype(dtype: DType | type, name: str) -> DType: ...
+def as_dtype(dtype: Any, name: str) -> DType | None:
+    """The dtype that an argument names: a torch.dtype, Python's float, int or bool, or None.
+
+    Errors: TypeError in PyTorch's words, where `name` is the function that was called.
+    """
+    if dtype is None or dtype.__class__ is DType:
+        return dtype
+    found = _PYTHON_TYPES.get(dtype) if isinstance(dtype, type) else None
+    if found is None:
+        raise TypeError(
+            f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
+        )
+    return found
+
+
 def result_dtype(*operands: Any) -> DType:
     """torch.result_type over nodes and numbers: dimensioned tensors, then 0-d ones, then
     numbers."""
@@ -119,8 +141,52 @@ def coerce(number: Any, dtype: DType) -> Any:
     if dtype.category == dtypes.FLOATING:
         return float(number)
     if dtype.category == dtypes.INTEGRAL:
+        if not -(2**63) <= number < 2**64:
+            raise OverflowError("int too big to convert")
         return dtypes.wrap(int(number), dtype)
     return bool(number)
+
+
+_CONVERSION_NAMES = {
+    "float64": "double",
+    "float32": "float",
+    "float16": "c10::Half",
+    "bfloat16": "c10::BFloat16",
+    "int64": "int64_t",
+    "int32": "int",
+    "int16": "int16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+}
+_LARGEST = {"float32": 3.4028234663852886e38, "float16": 65504.0, "bfloat16": 3.3895313892515355e38}
+
+
+def converted(number: Any, dtype: DType) -> Any:
+    """A number as an element of `dtype`, which PyTorch checks where it fills: RuntimeError if it
+    lies outside the type's range (integers below zero wrap in an unsigned type)."""
+    fits = True
+    if dtype.category == dtypes.INTEGRAL:
+        low, high = dtype.limits  # type: ignore[misc]
+        if dtype is dtypes.uint8 and number.__class__ is not float:
+            low = -high
+        fits = low <= number <= high
+    elif dtype.category == dtypes.FLOATING and abs(number) != float("inf"):
+        fits = not abs(number) > _LARGEST.get(dtype.name, float("inf"))
+    if not fits:
+        name = _CONVERSION_NAMES[dtype.name]
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    return coerce(number, dtype)
+
+
+_HEAP_TYPE = 1 << 9  # CPython's flag of classes made by a class statement
+
+
+def type_name(x: Any) -> str:
+    """The type of a wrong argument as PyTorch's errors print it: numpy.ndarray, but MyClass."""
+    kind = type(x)
+    if kind.__flags__ & _HEAP_TYPE or kind.__module__ == "builtins":
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__name__}"
 
 
 def operand(x: Any, name: str, position: int = 1) -> Any:
@@ -131,7 +197,7 @@ def operand(x: Any, name: str, position: int = 1) -> Any:
     if number is None:
         raise TypeError(
             f"{name}(): argument '{_ARGUMENT[position]}' (position {position + 1}) must be Tensor, "
-            f"not {type(x).__name__}"
+            f"not {type_name(x)}"
         )
     return number
 
@@ -149,8 +215,8 @@ class Promoted(Tag):
         super().__init__()
         self.operand = operand
 
-    def now(self, node: Node) -> Node:
-        operand = current(self.operand)
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        operand = current(self.operand, reader)
         return node if operand is self.operand else cast(operand, node.type.dtype)
 
 
@@ -211,6 +277,15 @@ def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> No
         node.tag.name = name + "Backward0"
         node.tag.inputs = tuple(i for i in inputs if i.grad)
         node.tag.saves = saves
+    return node
+
+
+def renamed(node: Node, grad_name: str) -> Node:
+    """`node` under another name for `grad_fn`: that of the overload that PyTorch would have called."""
+    if node.grad:
+        if node.tag is None:
+            node.tag = Tag()
+        node.tag.name = grad_name
     return node
 
 
@@ -281,6 +356,11 @@ def can_cast(source: DType, target: DType) -> bool:
     """torch.can_cast: never from a higher category to a lower one, nor from signed numbers to
     bool."""
     return source.category <= target.category
+
+
+def unsupported(kernel: str, dtype: DType) -> NotImplementedError:
+    """PyTorch's error where a kernel does not exist for a dtype."""
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
 
 
 _SCALAR_NAMES = {

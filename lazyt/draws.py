@@ -18,9 +18,9 @@ from lazyt.ir.ops_shape import copy, replaced
 from lazyt.ir.types import broadcast_shapes
 from lazyt.runtime.generator import Generator as Engine
 
-from .creation import check_dtype, extents, finish
+from .creation import extents, finish, size_argument
 from .device import resolve
-from .dispatch import SETTINGS, data_node, deliver, overwritten, tagged, update
+from .dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
 from .random import Generator, drawn, engine_of, memory_order
 from .registry import FUNCTIONS, public
 from .state import array_of, check_writable, node_of, shape_of
@@ -62,9 +62,14 @@ def _made(
         size = (options.pop("size"),)
     for ignored in ("layout", "pin_memory", "names"):
         options.pop(ignored, None)
-    if options:
-        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(options))}'")
-    check_dtype(dtype, name)
+    if options or (not size and name.startswith("rand")):
+        given = [type(x).__name__ for x in size]
+        given += [f"{k}={type(x).__name__}" for k, x in options.items()]
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got ({', '.join(given)}), "
+            "but expected one of:\n * (tuple of ints size, *, torch.Generator generator, ...)"
+        )
+    dtype = as_dtype(dtype, name)
     engine = engine_of(generator)
     shape = extents(name, *size)
     if dtype is None:
@@ -92,13 +97,16 @@ def _bounds(name: str, args: tuple, options: dict) -> tuple[int, int, tuple]:
     elif "high" in options:
         rest.insert(min(len(rest), 1), options.pop("high"))
     numbers: list[Any] = []
-    while rest and len(numbers) < 2 and not isinstance(rest[0], (tuple, list)):
+    most = 1 if len(rest) == 2 and name == "randint" and "size" not in options else 2
+    while rest and len(numbers) < most and not isinstance(rest[0], (tuple, list)):
         numbers.append(_number(rest.pop(0)))
+    if len(numbers) == 1 and isinstance(numbers[0], float):
+        raise TypeError(f"{name}(): argument 'high' (position 1) must be int, not float")
     if not numbers or not all(hasattr(n, "__index__") for n in numbers):
         got = ", ".join(type(a).__name__ for a in args)
         raise TypeError(
             f"{name}() received an invalid combination of arguments - got ({got}), but expected "
-            "integers 'low' (optional) and 'high', and a size"
+            "one of:\n * (int high, tuple of ints size)\n * (int low, int high, tuple of ints size)"
         )
     low, high = (0, numbers[0]) if len(numbers) == 1 else numbers
     return int(low), int(high), tuple(rest)
@@ -111,15 +119,26 @@ def randint(*args: Any, **options: Any) -> Tensor:
     """
     low, high, size = _bounds("randint", args, options)
     if not size and "size" not in options:
-        raise TypeError('randint() missing 1 required positional arguments: "size"')
-    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)  # noqa: E731
+        kinds = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(
+            f"randint() received an invalid combination of arguments - got ({kinds}), but expected "
+            "one of:\n * (int high, tuple of ints size)\n * (int low, int high, tuple of ints size)"
+        )
+    size = size or (options.pop("size"),)
+    size = (size_argument("randint", size[0], 2),)
+    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)
     return _made(draw, "randint", size, options, dtypes.int64)
 
 
 def randperm(n: int, **options: Any) -> Tensor:
     """A permutation of 0..n-1; int64 by default."""
-    number = int(_number(n))
-    draw = lambda e, shape, dtype: e.randperm(number, dtype)  # noqa: E731
+    number = _number(n)
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(
+            f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}"
+        )
+    number = number.__index__()
+    draw = lambda e, shape, dtype: e.randperm(number, dtype)
     return _made(draw, "randperm", (max(number, 0),), options, dtypes.int64)
 
 
@@ -135,7 +154,7 @@ def _like(
         )
     options.pop("memory_format", None)
     order, shape = memory_order(input), shape_of(input)
-    in_order = lambda e, _, dtype: drawn(lambda s: draw(e, s, dtype), shape, order)  # noqa: E731
+    in_order = lambda e, _, dtype: drawn(lambda s: draw(e, s, dtype), shape, order)
     return _made(in_order, name, (shape,), options, input.dtype)
 
 
@@ -147,14 +166,14 @@ def rand_like(input: Tensor, **options: Any) -> Tensor:
 def randn_like(input: Tensor, **options: Any) -> Tensor:
     """`randn` in the shape and dtype of another tensor."""
     whole = memory_order(input) is None
-    draw = lambda e, shape, dtype: e.normal(shape, dtype, contiguous=whole)  # noqa: E731
+    draw = lambda e, shape, dtype: e.normal(shape, dtype, contiguous=whole)
     return _like(draw, "randn_like", input, options)
 
 
 def randint_like(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """`randint` in the shape and dtype of another tensor."""
     low, high, _ = _bounds("randint_like", args, options)
-    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)  # noqa: E731
+    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)
     return _like(draw, "randint_like", input, options)
 
 
@@ -176,7 +195,7 @@ def normal(
                 "expected a size with two numbers"
             )
         mean, std = float(_number(mean)), float(_number(std))
-        draw = lambda e, shape, dtype: e.normal(shape, dtype, mean, std)  # noqa: E731
+        draw = lambda e, shape, dtype: e.normal(shape, dtype, mean, std)
         return _made(draw, "normal", (size,), {**options, "generator": generator, "out": out})
     nodes = [node_of(t) for t in tensors]
     dtype = nodes[0].type.dtype if out is None else out.dtype
@@ -186,7 +205,7 @@ def normal(
     array = engine_of(generator).normal_like(a, b, dtype)
     kind = 3 if len(nodes) == 2 else 1 if isinstance(mean, Tensor) else 2
     name = f"NormalBackward{kind}"
-    return deliver(sampled(np.ascontiguousarray(array), dtype, name, *nodes), out)
+    return deliver(sampled(np.require(array, requirements="C"), dtype, name, *nodes), out)
 
 
 def bernoulli(
@@ -224,7 +243,7 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn with probabilities proportional to the rows of `input` (1-D or 2-D)."""
     array = engine_of(generator).multinomial(
-        np.ascontiguousarray(array_of(input)), num_samples, replacement, input.dtype
+        np.require(array_of(input), requirements="C"), num_samples, replacement, input.dtype
     )
     return deliver(data_node(np.ascontiguousarray(array), dtypes.int64), out)
 

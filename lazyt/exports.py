@@ -90,6 +90,7 @@ def _held_outside(lease: Lease) -> bool:
 
 
 def is_exported(storage: Storage) -> bool:
+    """Whether somebody outside can see the memory now; forgets an export nobody holds."""
     exported = storage.export
     if exported is None:
         return False
@@ -122,7 +123,7 @@ def export(t: Tensor) -> np.ndarray:
         if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
             value = np.array(value, order="C", copy=True)
         fresh = leaf(data, value, node.type)
-        storage.node = _with_history(node, fresh)
+        storage.node = with_history(node, fresh)
         storage.export = Export(value)
         storage.export.replaces = node
     lease = Lease(storage.export.array)
@@ -132,7 +133,7 @@ def export(t: Tensor) -> np.ndarray:
     return window_of(t, whole)
 
 
-def _with_history(old: Node, fresh: Node) -> Node:
+def with_history(old: Node, fresh: Node) -> Node:
     """`fresh`, with the history of `old` where it has one."""
     if not old.grad:
         return fresh
@@ -142,9 +143,15 @@ def _with_history(old: Node, fresh: Node) -> Node:
     return node
 
 
+def _shared(storage: Storage) -> Export:
+    """The export of a storage that has one."""
+    assert storage.export is not None
+    return storage.export
+
+
 def window(t: Tensor) -> np.ndarray:
     """The handle's window on exported memory as it is now."""
-    return window_of(t, t._storage.export.array)  # type: ignore[union-attr]
+    return window_of(t, _shared(t._storage).array)
 
 
 def window_of(t: Tensor, whole: np.ndarray) -> np.ndarray:
@@ -152,7 +159,7 @@ def window_of(t: Tensor, whole: np.ndarray) -> np.ndarray:
     meta = t._meta
     if meta is None or meta.strides is None:
         return whole
-    if t._storage.export.strides is not None:  # type: ignore[union-attr]
+    if _shared(t._storage).strides is not None:
         return _replayed(t, whole)
     flat = whole if whole.flags.c_contiguous else np.ascontiguousarray(whole)
     return strided(flat, meta.offset, shape_of(t), meta.strides)
@@ -190,7 +197,7 @@ def snapshot(t: Tensor) -> Node:
 
 def land(storage: Storage, new: Node) -> None:
     """Writes a new value of the storage into exported memory, at once."""
-    array = storage.export.array  # type: ignore[union-attr]
+    array = _shared(storage).array
     value = runtime.value_of(new)
     if value is not array:
         np.copyto(array, value)
@@ -204,9 +211,13 @@ def memory_of(storage: Storage) -> np.ndarray:
         return storage.export.array
     value = runtime.value_of(storage.node)
     kept = storage.address
-    reusable = kept is not None and kept is not value and kept.shape == value.shape
-    # The storage's slot, `kept` and getrefcount's argument: the old memory is ours alone.
-    if reusable and getrefcount(kept) == 3:
+    # 3: the storage's slot, `kept` and getrefcount's argument; the old memory is ours alone.
+    if (
+        kept is not None
+        and kept is not value
+        and kept.shape == value.shape
+        and getrefcount(kept) == 3
+    ):
         np.copyto(kept, value)
         storage.node.value = value = kept
     if value.base is not None or not value.flags.c_contiguous:

@@ -1,4 +1,4 @@
-"""Functions that read and write at indices: gather, scatter, index_*, take, put, masks, nonzero.
+"""Functions that read and write at indices: gather, scatter, index_*, take, put.
 
     gather(x, 1, i)[r, c] = x[r, i[r, c]]         an index for every element of the result
     index_select(x, 1, i)[r, c] = x[r, i[c]]      one vector of indices for a dimension
@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast, full
@@ -25,24 +23,22 @@ from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import scatter as scatter_op
 from lazyt.ir.ops_index import scatter_add as scatter_add_op
 from lazyt.ir.ops_index import scatter_reduce as scatter_reduce_op
-from lazyt.ir.ops_shape import copy, expand, reshape, slice_, strided_update_
-from lazyt.ir.types import broadcast_shapes, contiguous_strides
+from lazyt.ir.ops_shape import copy, expand, reshape, slice_
+from lazyt.ir.types import broadcast_shapes
 
 from .assignment import check_sources, masked_put, put_at
 from .dispatch import (
     check_writable,
     coerce,
-    data_node,
     deliver,
     number_of,
     scalar_name,
     tagged,
     update,
-    wrap,
 )
-from .keys import index_nodes, read_slice
+from .keys import index_nodes
 from .registry import FUNCTIONS, public
-from .state import array_of, node_of
+from .state import node_of
 from .tensor import Tensor, wrap_dim
 
 Compute = Callable[..., Node]
@@ -69,6 +65,7 @@ def both_forms(name: str, compute: Compute, out: bool = False) -> Callable:
 
 
 def tensor(x: Any, name: str, argument: str = "input", position: int = 1) -> Tensor:
+    """`x` if it is a Tensor; TypeError in PyTorch's words if not."""
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
@@ -104,6 +101,7 @@ BOUNDS = "index {bad} is out of bounds for dimension {axis} with size {extent}"
 
 
 def within(node: Node, shape: tuple[int, ...], axis: int) -> None:
+    """RuntimeError where a known index is outside of the axis."""
     check_known(node, 0, shape[axis] if shape else 1, axis, RuntimeError, BOUNDS)
 
 
@@ -447,144 +445,6 @@ def compute_put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = 
     return tagged(result, "Put", node, value)
 
 
-# --- masks ----------------------------------------------------------------------------------------
-
-
-def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements where `mask` holds, as a vector; reads the mask."""
-    node, chosen = node_of(input), node_of(tensor(mask, "masked_select", "mask", 2))
-    if chosen.type.dtype is not dtypes.bool_:
-        raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shapes(node.type.shape, chosen.type.shape)
-    where = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
-    total = 1
-    for n in shape:
-        total *= n
-    flat = reshape(expand(node, shape), (total,))
-    places = data_node(where, dtypes.int64)
-    return deliver(tagged(index_op(flat, places, arg=((0,),)), "MaskedSelect", node), out)
-
-
-def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
-    """`self` with the elements of `source`, in order, where `mask` holds; reads the mask."""
-    node, value = node_of(self), node_of(tensor(source, "masked_scatter", "source", 3))
-    chosen = node_of(tensor(mask, "masked_scatter", "mask", 2))
-    if chosen.type.dtype is not dtypes.bool_:
-        raise RuntimeError(
-            "masked_scatter_ only supports boolean masks, but got mask with dtype "
-            f"{scalar_name(chosen.type.dtype)}"
-        )
-    if value.type.dtype is not node.type.dtype:
-        raise RuntimeError(
-            "masked_scatter: expected self and source to have same dtypes but got "
-            f"{scalar_name(node.type.dtype)} and {scalar_name(value.type.dtype)}"
-        )
-    shape = broadcast_shapes(node.type.shape, chosen.type.shape)
-    found = np.nonzero(np.broadcast_to(array_of(mask), shape))
-    count = len(found[0]) if shape else int(found[0].size)
-    if value.type.numel < count:
-        raise RuntimeError("Number of elements of source < number of ones in mask")
-    if not count:
-        return copy(expand(node, shape))
-    given = cropped(reshape(value, (value.type.numel,)), (count,))
-    if not shape:
-        return tagged(copy(reshape(given, ())), "MaskedScatter", node, value)
-    places = [data_node(f, dtypes.int64) for f in found]
-    axes = tuple(range(len(shape)))
-    result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))
-    return tagged(result, "MaskedScatter", node, value)
-
-
-def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
-    """The indices of elements that are not zero, one a row, or one tensor a dimension.
-
-    Reads the input.
-    """
-    array = array_of(tensor(input, "nonzero"))
-    if as_tuple:
-        found = np.nonzero(array if array.ndim else array.reshape(1))
-        return tuple(wrap(data_node(np.ascontiguousarray(f), dtypes.int64)) for f in found)
-    if not array.ndim:
-        rows = np.empty((1 if array else 0, 0), np.int64)
-    else:
-        rows = np.ascontiguousarray(np.argwhere(array), np.int64)
-    return deliver(data_node(rows, dtypes.int64), out)
-
-
-def argwhere(input: Tensor) -> Tensor:
-    """`nonzero`, one index a row."""
-    return nonzero(input)
-
-
-# --- writes into views, as functions --------------------------------------------------------------
-
-
-def _written(
-    input: Tensor, src: Tensor, name: str, offset: int, sizes: tuple, strides: tuple
-) -> Tensor:
-    node, value = node_of(input), node_of(tensor(src, name, "src", 2))
-    if value.type.shape != sizes:
-        raise RuntimeError(
-            "expected src to have a size equal to the slice of self. src size = "
-            f"{list(value.type.shape)}, slice size = {list(sizes)}"
-        )
-    place = offset if value.type.numel else 0
-    value = cast(value, node.type.dtype)
-    result = strided_update_(node, value, place, arg=(sizes, strides))
-    title = "".join(part.title() for part in name.split("_"))
-    return wrap(tagged(result, title, node, value, saves=False))
-
-
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """`input` with one position of a dimension replaced by `src`."""
-    shape = node_of(input).type.shape
-    axis = wrap_dim(dim, len(shape))
-    extent, own = shape[axis], contiguous_strides(shape)
-    if not -extent <= index < extent:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
-            f"{axis}"
-        )
-    start = (index + extent if index < 0 else index) * own[axis]
-    sizes, strides = shape[:axis] + shape[axis + 1 :], own[:axis] + own[axis + 1 :]
-    return _written(input, src, "select_scatter", start, sizes, strides)
-
-
-def slice_scatter(
-    input: Tensor,
-    src: Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Tensor:
-    """`input` with a slice of a dimension replaced by `src`."""
-    shape = node_of(input).type.shape
-    axis = wrap_dim(dim, len(shape))
-    own = contiguous_strides(shape)
-    first, size, by = read_slice(slice(start, end, step), shape[axis])
-    sizes = shape[:axis] + (size,) + shape[axis + 1 :]
-    strides = own[:axis] + (own[axis] * by,) + own[axis + 1 :]
-    return _written(input, src, "slice_scatter", first * own[axis], sizes, strides)
-
-
-def diagonal_scatter(
-    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
-) -> Tensor:
-    """`input` with a diagonal of two dimensions replaced by `src`."""
-    shape = node_of(input).type.shape
-    a, b = wrap_dim(dim1, len(shape)), wrap_dim(dim2, len(shape))
-    own = contiguous_strides(shape)
-    if offset >= 0:
-        size, start = max(min(shape[a], shape[b] - offset), 0), offset * own[b]
-    else:
-        size, start = max(min(shape[a] + offset, shape[b]), 0), -offset * own[a]
-    rest = [i for i in range(len(shape)) if i not in (a, b)]
-    sizes = tuple(shape[i] for i in rest) + (size,)
-    strides = tuple(own[i] for i in rest) + (own[a] + own[b],)
-    return _written(input, src, "diagonal_scatter", start, sizes, strides)
-
-
 both_forms("scatter", compute_scatter, out=True)
 both_forms("scatter_add", compute_scatter_add, out=True)
 both_forms("scatter_reduce", compute_scatter_reduce, out=True)
@@ -593,11 +453,7 @@ both_forms("index_copy", compute_index_copy, out=True)
 both_forms("index_fill", compute_index_fill)
 both_forms("index_put", compute_index_put)
 both_forms("put", compute_put)
-both_forms("masked_scatter", compute_masked_scatter)
 for _name in ("scatter_reduce_", "scatter_", "scatter_add_", "index_add_", "index_copy_", "put_"):
     FUNCTIONS.pop(_name)  # methods only
-for _function in (
-    gather, index_select, take, take_along_dim, masked_select, nonzero, argwhere, select_scatter,
-    slice_scatter, diagonal_scatter,
-):  # fmt: skip
+for _function in (gather, index_select, take, take_along_dim):
     public(_function)

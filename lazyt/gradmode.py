@@ -74,7 +74,7 @@ class _Mode:
         return wrapped
 
 
-class no_grad(_Mode):  # noqa: N801 (PyTorch's name)
+class no_grad(_Mode):
     """Operations inside record no history."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -91,19 +91,24 @@ class no_grad(_Mode):  # noqa: N801 (PyTorch's name)
         LOCAL.grad = False
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Operations inside record history again."""
 
     def _enter(self) -> None:
         LOCAL.grad = True
 
 
-class set_grad_enabled(_Mode):  # noqa: N801
+class set_grad_enabled(_Mode):
     """Sets the mode at once; as a context manager gives the previous one back at its end."""
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise TypeError(
+                "set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                f"{type(mode).__name__}"
+            )
         super().__init__()
-        self.mode = bool(mode)
+        self.mode = mode
         self.previous = LOCAL.grad, LOCAL.inference
         LOCAL.grad = self.mode
 
@@ -119,7 +124,7 @@ class set_grad_enabled(_Mode):  # noqa: N801
         return set_grad_enabled(self.mode)
 
 
-class inference_mode(_Mode):  # noqa: N801
+class inference_mode(_Mode):
     """Like no_grad; tensors made inside cannot be given a gradient later."""
 
     def __new__(cls, mode: Any = True) -> Any:

@@ -9,14 +9,14 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 
-from .dispatch import SETTINGS
+from .dispatch import SETTINGS, as_dtype
 
 
-class finfo:  # noqa: N801 (PyTorch's name)
+class finfo:
     """Limits of a floating point dtype."""
 
     def __init__(self, dtype: DType | None = None):
-        dtype = dtype or SETTINGS.default_dtype
+        dtype = as_dtype(dtype, "finfo") or SETTINGS.default_dtype
         if not dtype.is_floating_point:
             raise TypeError(
                 "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
@@ -43,11 +43,14 @@ class finfo:  # noqa: N801 (PyTorch's name)
         )
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """Limits of an integer dtype."""
 
     def __init__(self, dtype: Any):
+        dtype = as_dtype(dtype, "iinfo")
         if dtype.limits is None:
+            if dtype is dtypes.bool_:
+                raise TypeError("torch.bool is not supported by torch.iinfo")
             raise TypeError(
                 "torch.iinfo() requires an integer input type. Use torch.finfo to handle "
                 "'torch.iinfo'"

@@ -76,7 +76,9 @@ class Window:
 
     def is_all(self, t: Tensor) -> bool:
         """Whether the window is the whole tensor as it is."""
-        return self.starts is None and self.shape == shape_of(t)
+        if self.starts is not None or self.shape != shape_of(t):
+            return False
+        return self.strides == geometry(t)[2]
 
     def step(self, t: Tensor) -> tuple:
         """The step (primitive, argument, numbers) from the tensor's value to the window's."""
@@ -94,24 +96,7 @@ def read_key(t: Tensor, key: Any) -> Window:
     offset, shape, strides = geometry(t)
     rank = len(shape)
     items = _items(key)
-    named = 0
-    for item in items:
-        kind = item.__class__
-        if kind is slice or kind is int:
-            named += 1
-        elif item is not None and item is not Ellipsis and kind is not bool:
-            named += _dimensions(item)
-    if named > rank:
-        if (
-            not rank
-            and len(items) == 1
-            and items[0].__class__ is int
-            and key.__class__ is not Tensor
-        ):
-            raise IndexError(INDEX_OF_SCALAR)
-        if not rank and len(items) == 1 and items[0].__class__ is slice:
-            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
-        raise IndexError(f"too many indices for tensor of dimension {rank}")
+    named = _named(items, rank, key)
     starts, sizes, steps = [0] * rank, list(shape), [1] * rank
     shown: list[int] = []
     moved: list[int] = []
@@ -170,6 +155,25 @@ def read_key(t: Tensor, key: Any) -> Window:
     window.name = name
     window.advanced = advanced
     return window
+
+
+def _named(items: list, rank: int, key: Any) -> int:
+    """How many dimensions a key speaks of; IndexError where there are not as many."""
+    named = 0
+    for item in items:
+        kind = item.__class__
+        if kind is slice or kind is int:
+            named += 1
+        elif item is not None and item is not Ellipsis and kind is not bool:
+            named += _dimensions(item)
+    if named <= rank:
+        return named
+    only = items[0].__class__ if not rank and len(items) == 1 else None
+    if only is int and key.__class__ is not Tensor:
+        raise IndexError(INDEX_OF_SCALAR)
+    if only is slice:
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+    raise IndexError(f"too many indices for tensor of dimension {rank}")
 
 
 def read_slice(item: slice, extent: int) -> tuple[int, int, int]:

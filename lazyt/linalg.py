@@ -11,12 +11,12 @@ from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
 
 from .arithmetic import compute_mul
-from .creation import eye
 from .dispatch import deliver, scalar_name, wrap
 from .matrix_products import compute_matmul, matmul, operands
 from .norms import linalg_norm as norm
 from .norms import matrix_norm, vector_norm
 from .products import linalg_cross as cross
+from .ranges import eye
 from .registry import FUNCTIONS, public
 from .state import node_of, shape_of
 from .tensor import Tensor

@@ -19,7 +19,7 @@ from lazyt.ir.ops_shape import copy, reshape
 
 from .arithmetic import compute_sub
 from .dims import axes_of, input_node, publish
-from .dispatch import deliver, number_of, promoted, scalar_name, tagged, wrap
+from .dispatch import as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
 from .tensor import Tensor, wrap_dim
 
 Axes = tuple[int, ...]
@@ -50,7 +50,7 @@ def compute_norm(x: Node, p: float, axes: Axes, keepdim: bool) -> Node:
 
 
 def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, Node]:
-    node = input_node(input, name)
+    node, dtype = input_node(input, name), as_dtype(dtype, name)
     if node.type.dtype.category != FLOATING:
         raise RuntimeError(
             "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
@@ -66,7 +66,7 @@ def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, N
 
 def vector_norm(
     x: Tensor,
-    ord: Any = 2,  # noqa: A002
+    ord: Any = 2,
     dim: Any = None,
     keepdim: bool = False,
     *,
@@ -108,7 +108,7 @@ def _matrix_axes(dim: Any, rank: int) -> tuple[int, int]:
 
 def matrix_norm(
     A: Tensor,
-    ord: Any = "fro",  # noqa: A002
+    ord: Any = "fro",
     dim: Any = (-2, -1),
     keepdim: bool = False,
     *,
@@ -150,7 +150,7 @@ def matrix_norm(
 
 def linalg_norm(
     A: Tensor,
-    ord: Any = None,  # noqa: A002
+    ord: Any = None,
     dim: Any = None,
     keepdim: bool = False,
     *,

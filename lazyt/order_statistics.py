@@ -22,7 +22,7 @@ from .dims import (
     publish,
     selected,
 )
-from .dispatch import deliver, number_of, tagged
+from .dispatch import deliver, number_of, tagged, unsupported
 from .state import array_of, node_of
 from .tensor import Tensor
 
@@ -58,7 +58,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None
     node = input_node(input, "mode")
     axis = one_dim(dim, len(node.type.shape), "mode")
     check_nonempty(node, axis, (axis,), "mode")
-    return deliver_pair("mode", selected(red.mode, node, axis, keepdim, "ModeBackward0"), out)
+    return deliver_pair("mode", selected(order.mode, node, axis, keepdim, "ModeBackward0"), out)
 
 
 def kthvalue(
@@ -67,11 +67,13 @@ def kthvalue(
     """The k-th smallest element along `dim` (k counts from 1), and a position of it."""
     node = input_node(input, "kthvalue")
     shape = node.type.shape
+    if node.type.dtype is dtypes.bool_:
+        raise unsupported("kthvalue_cpu", node.type.dtype)
     axis = one_dim(dim, len(shape), "kthvalue")
     check_nonempty(node, axis, (axis,), "kthvalue")
     if not 1 <= k <= (shape[axis] if shape else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
-    pair = selected(red.kthvalue, node, axis, keepdim, "KthvalueBackward0", k)
+    pair = selected(order.kthvalue, node, axis, keepdim, "KthvalueBackward0", k)
     return deliver_pair("kthvalue", pair, out)
 
 
@@ -110,7 +112,7 @@ def compute_quantile(x: Node, q: Node, axis: int, interpolation: str, ignore_nan
     to_last = (*(i for i in range(rank) if i != axis), axis)
     moved = permute(x, to_last)
     lead = moved.type.shape[:-1]
-    values = red.get(red.sort(moved, arg=(last, False)), 0)
+    values = red.get(order.sort(moved, arg=(last, False)), 0)
     count = q.type.shape[0]
     missing = ops.isnan(moved)
     if ignore_nan:
@@ -190,7 +192,7 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
     return function
 
 
-publish(_median("median", False, red.median))
+publish(_median("median", False, order.median))
 publish(_median("nanmedian", True, order.nanmedian))
 publish(mode)
 publish(kthvalue)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from lazyt.ir.dtypes import DType
 
 from .dispatch import SETTINGS
 from .numeric import cast_data
-from .state import shape_of
 from .tensor import Tensor, from_numpy
 
 
@@ -23,7 +21,7 @@ def infer_dtype(data: Any) -> DType:
     if isinstance(data, (np.ndarray, np.generic)):
         found = dtypes.from_numpy(data.dtype)
         if found is None:
-            raise TypeError(f"can't convert np.ndarray of type numpy.{data.dtype.name}.")
+            raise unsupported_array(data.dtype)
         return found
     if isinstance(data, bool):
         return dtypes.bool_
@@ -31,69 +29,88 @@ def infer_dtype(data: Any) -> DType:
         return dtypes.int64
     if isinstance(data, float):
         return SETTINGS.default_dtype
-    if isinstance(data, str):
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
-    if isinstance(data, Sequence) and len(data) and isinstance(data[0], str):
-        raise ValueError(f"too many dimensions '{type(data[0]).__name__}'")
-    if isinstance(data, Sequence) or hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        found = None
-        for element in data:
-            one = infer_dtype(element)
-            if one.category == dtypes.FLOATING and not isinstance(
-                element, (Tensor, np.ndarray, np.generic)
-            ):
-                one = one if isinstance(element, float) else one
-            found = one if found is None else dtypes.promote(found, one)
-        return found or SETTINGS.default_dtype
     if isinstance(data, complex):
         raise TypeError("complex tensors are not supported")
-    raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+    if isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if not _is_sequence(data):
+        module = type(data).__module__
+        prefix = "" if module == "builtins" else module + "."
+        raise RuntimeError(f"Could not infer dtype of {prefix}{type(data).__name__}")
+    if len(data) and isinstance(data[0], str):
+        raise ValueError(f"too many dimensions '{type(data[0]).__name__}'")
+    found = None
+    for element in data:
+        one = infer_dtype(element)
+        found = one if found is None else dtypes.promote(found, one)
+    return found or SETTINGS.default_dtype
+
+
+def unsupported_array(dtype: np.dtype) -> TypeError:
+    """PyTorch's error for an array of a type that no tensor has."""
+    return TypeError(
+        f"can't convert np.ndarray of type numpy.{dtype.type.__name__}. The only supported types "
+        "are: float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
+        "uint32, uint16, uint8, and bool."
+    )
+
+
+def _is_sequence(x: Any) -> bool:
+    return hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (dict, bytes))
+
+
+_SCALARS = (bool, int, float, complex, np.generic)
 
 
 def shape_of_data(data: Any) -> tuple[int, ...]:
-    """The shape of nested sequences; ValueError where they are ragged."""
-    if isinstance(data, Tensor):
-        return shape_of(data)
-    if isinstance(data, np.ndarray):
-        return data.shape
-    if isinstance(data, (bool, int, float, complex, np.generic)):
-        return ()
+    """The shape of nested sequences; tensors in them count as numbers."""
     shape: list[int] = []
     level = data
-    while not isinstance(level, (bool, int, float, complex, np.generic)):
-        if isinstance(level, (Tensor, np.ndarray)):
+    while not isinstance(level, (*_SCALARS, Tensor)):
+        if isinstance(level, np.ndarray):
             return (*shape, *level.shape)
-        if isinstance(level, str) or not hasattr(level, "__len__"):
+        if shape and isinstance(level, str):
+            raise ValueError(f"too many dimensions '{type(level).__name__}'")
+        if isinstance(level, str) or not _is_sequence(level):
             raise TypeError(f"new(): invalid data type '{type(level).__name__}'")
         shape.append(len(level))
         if not len(level):
             break
         level = level[0]
-    check_ragged(data, shape, 0)
     return tuple(shape)
 
 
-def check_ragged(data: Any, shape: list[int], depth: int) -> None:
+def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int = 0) -> None:
+    """Raises PyTorch's error where nested sequences are ragged or hold what is no number."""
+    kind = type(data).__name__
     if depth == len(shape):
-        if isinstance(data, str):
-            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
-        if not isinstance(data, (bool, int, float, np.generic)) and not (
-            isinstance(data, (Tensor, np.ndarray)) and data.ndim == 0
-        ):
-            if hasattr(data, "__len__"):
-                raise TypeError("only one element tensors can be converted to Python scalars")
-            raise TypeError(f"must be real number, not {type(data).__name__}")
+        if isinstance(data, Tensor):
+            if data.numel() != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+        elif not isinstance(data, _SCALARS) and not (isinstance(data, np.ndarray) and not data.ndim):
+            if dtype.category == dtypes.FLOATING:
+                raise TypeError(f"must be real number, not {kind}")
+            raise TypeError(f"'{kind}' object cannot be interpreted as an integer")
         return
-    if not hasattr(data, "__len__") or isinstance(data, str):
+    if isinstance(data, Tensor) or not hasattr(data, "__len__"):
         raise TypeError("not a sequence")
     if len(data) != shape[depth]:
         raise ValueError(
             f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})"
         )
-    if isinstance(data, (np.ndarray, Tensor)):
-        return
-    for element in data:
-        check_ragged(element, shape, depth + 1)
+    if not isinstance(data, np.ndarray):
+        for element in data:
+            check_elements(element, shape, dtype, depth + 1)
+
+
+def _check_range(array: np.ndarray, dtype: DType) -> None:
+    """RuntimeError where a number lies outside an integer dtype; negative integers wrap in uint8."""
+    low, high = dtype.limits  # type: ignore[misc]
+    fits = (array >= low) & (array <= high)
+    if dtype is dtypes.uint8 and array.dtype.kind != "f":
+        fits = (array >= -high) & (array <= high)
+    if not fits.all():
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
@@ -111,6 +128,10 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             from_numpy(np.asarray(data))
         return cast_data(np.asarray(data), dtype), dtype
     shape = shape_of_data(data)
+    if 0 not in shape:
+        check_elements(data, shape, dtype)
+    else:
+        data = np.empty(shape)
     plain = _plain(data)
     if dtype.category == dtypes.FLOATING:
         try:
@@ -125,51 +146,19 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         array = np.array(plain)
         if array.dtype == object or array.dtype.kind == "u" and int(array.max()) > 2**63 - 1:
             raise ValueError("Overflow when unpacking long long")
-        if array.dtype.kind not in "iub" and array.size:
+        if array.dtype.kind == "f" or dtype.itemsize < 8:
+            _check_range(array, dtype)
+        if array.dtype.kind == "f":
             array = np.trunc(array)
-        low, high = dtype.limits  # type: ignore[misc]
-        if array.size and array.dtype.kind in "iu" and dtype.itemsize < 8:
-            smallest, largest = int(array.min()), int(array.max())
-            if largest > high or (
-                smallest < low and not (dtype is dtypes.uint8 and smallest >= -255)
-            ):
-                raise RuntimeError(
-                    f"value cannot be converted to type {_CONVERTED[dtype.name]} without overflow"
-                )
     return cast_data(array.reshape(shape), dtype), dtype
-
-
-_C_NAMES = {
-    "uint8": "uint8_t",
-    "int8": "int8_t",
-    "int16": "int16_t",
-    "int32": "int",
-    "int64": "int64_t",
-}
-
-
-_CONVERTED = {
-    "uint8": "uint8",
-    "int8": "int8",
-    "int16": "int16",
-    "int32": "int32",
-    "int64": "int64",
-}
 
 
 def _plain(data: Any) -> Any:
     """Nested sequences with tensors among them as plain numbers."""
     if isinstance(data, Tensor):
-        return data.tolist()
-    if isinstance(data, (list, tuple)):
-        return (
-            [_plain(d) for d in data]
-            if any(
-                isinstance(d, (Tensor, list, tuple, np.ndarray)) or hasattr(d, "__len__")
-                for d in data
-            )
-            else list(data)
-        )
-    if isinstance(data, (range,)) or hasattr(data, "__len__") and not isinstance(data, np.ndarray):
+        return data.item()
+    if isinstance(data, np.ndarray):
+        return data
+    if hasattr(data, "__len__"):
         return [_plain(d) for d in data]
     return data

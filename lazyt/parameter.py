@@ -13,6 +13,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
     _is_parameter = True
+    _public_name = "torch.nn.parameter.Parameter"
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Any:
         source = empty(0) if data is None else data
@@ -37,6 +38,8 @@ class Buffer(Tensor):
     """A tensor that a Module keeps as a buffer when it is assigned to an attribute."""
 
     __slots__ = ()
+    _public_name = "torch.nn.parameter.Buffer"
+    persistent: bool
 
     def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
         made = (empty(0) if data is None else data).detach()._as(cls)

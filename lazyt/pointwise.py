@@ -20,7 +20,10 @@ from .dispatch import (
     SETTINGS,
     check_writable,
     deliver,
+    scalar_name,
     tagged,
+    type_name,
+    unsupported,
     update,
     wrap,
 )
@@ -28,7 +31,8 @@ from .registry import public
 from .state import node_of
 from .tensor import Tensor
 
-KEEP, FLOAT = "keep", "float"
+# What a function makes of integers: it works on them, KEPT even with `out=`, or on floats.
+KEEP, KEPT, FLOAT = "keep", "kept", "float"
 
 
 def to_float(node: Node) -> Node:
@@ -38,10 +42,10 @@ def to_float(node: Node) -> Node:
     return cast(node, SETTINGS.default_dtype)
 
 
-def compute_unary(op: Op, rule: str, input: Any, name: str) -> Node:
+def compute_unary(op: Callable[[Node], Node], rule: str, input: Any, name: str) -> Node:
     if not isinstance(input, Tensor):
         raise TypeError(
-            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type_name(input)}"
         )
     node = node_of(input)
     if rule is FLOAT:
@@ -49,8 +53,12 @@ def compute_unary(op: Op, rule: str, input: Any, name: str) -> Node:
     return op(node)
 
 
-def unary(name: str, op: Op, rule: str = FLOAT, *aliases: str) -> None:
+def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if rule is KEPT and out is not None and out.dtype is not input.dtype:
+            raise RuntimeError(
+                f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
+            )
         return deliver(compute_unary(op, rule, input, name), out, name)
 
     def inplace(self: Tensor) -> Tensor:
@@ -96,10 +104,12 @@ unary("acosh", ops.acosh, FLOAT, "arccosh")
 unary("atanh", ops.atanh, FLOAT, "arctanh")
 
 
-def _whole_numbers_stay(op: Op) -> Callable:
+def _whole_numbers_stay(op: Op, name: str) -> Callable:
     """Rounding functions leave integers alone."""
 
     def apply(node: Node) -> Node:
+        if node.type.dtype is dtypes.bool_:
+            raise unsupported(f"{name}_vml_cpu", node.type.dtype)
         return (
             op(node)
             if node.type.dtype.category == FLOATING
@@ -114,7 +124,7 @@ for _name, _op, _aliases in (
     ("ceil", ops.ceil, ()),
     ("trunc", ops.trunc, ("fix",)),
 ):
-    unary(_name, _whole_numbers_stay(_op), KEEP, *_aliases)  # type: ignore[arg-type]
+    unary(_name, _whole_numbers_stay(_op, _name), KEPT, *_aliases)
 
 
 def _not_bool(op: Op, message: str) -> Callable:
@@ -130,7 +140,7 @@ NEGATE_BOOL = (
     "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
     "mask, use the `~` or `logical_not()` operator instead."
 )
-unary("neg", _not_bool(ops.neg, NEGATE_BOOL), KEEP, "negative")  # type: ignore[arg-type]
+unary("neg", _not_bool(ops.neg, NEGATE_BOOL), KEPT, "negative")
 
 
 def _keep_bool(op: Op) -> Callable:
@@ -139,9 +149,15 @@ def _keep_bool(op: Op) -> Callable:
     )
 
 
-unary("abs", _keep_bool(ops.abs_), KEEP, "absolute")  # type: ignore[arg-type]
-unary("sign", _keep_bool(ops.sign), KEEP, "sgn")  # type: ignore[arg-type]
-unary("relu", _keep_bool(ops.relu), KEEP)  # type: ignore[arg-type]
+def _abs(node: Node) -> Node:
+    if node.type.dtype is dtypes.bool_:
+        raise unsupported("abs_cpu", node.type.dtype)
+    return ops.abs_(node)
+
+
+unary("abs", _abs, KEPT, "absolute")
+unary("sign", _keep_bool(ops.sign), KEPT, "sgn")
+unary("relu", _not_bool(ops.relu, "Boolean inputs not supported for relu"), KEEP)
 
 
 def _float_test(op: Op, otherwise: bool) -> Callable:
@@ -155,7 +171,7 @@ def _float_test(op: Op, otherwise: bool) -> Callable:
 
 def predicate(name: str, op: Callable) -> None:
     def function(input: Tensor) -> Tensor:
-        return wrap(compute_unary(op, KEEP, input, name))  # type: ignore[arg-type]
+        return wrap(compute_unary(op, KEEP, input, name))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every element, as a bool tensor."
@@ -182,19 +198,43 @@ predicate("signbit", _signbit)
 
 def _bitwise_not(node: Node) -> Node:
     if node.type.dtype.category == FLOATING:
-        raise TypeError(
-            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
-        )
+        raise unsupported("bitwise_not_cpu", node.type.dtype)
     return ops.bitwise_not(node)
 
 
-unary("bitwise_not", _bitwise_not, KEEP)  # type: ignore[arg-type]
+def invert(self: Tensor) -> Tensor:
+    """`~self`."""
+    if self.dtype.category == FLOATING:
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return wrap(ops.bitwise_not(node_of(self)))
+
+
+def _square(node: Node) -> Node:
+    if node.type.dtype is dtypes.bool_:
+        node = cast(node, dtypes.int64)
+    return ops.pow_(node, 2.0 if node.type.dtype.category == FLOATING else 2)
+
+
+def _frac(node: Node) -> Node:
+    if node.type.dtype.category != FLOATING:
+        raise unsupported("frac_cpu", node.type.dtype)
+    return tagged(ops.sub(node, ops.trunc(node)), "Frac", node, saves=False)
+
+
+def _erfc(node: Node) -> Node:
+    wide = cast(node, dtypes.float32) if node.type.dtype.is_half else node
+    return tagged(cast(ops.sub(1.0, ops.erf_(wide)), node.type.dtype), "Erfc", node)
+
+
+unary("bitwise_not", _bitwise_not, KEPT)
 unary("logical_not", ops.logical_not, KEEP)
-unary("square", lambda n: tagged(ops.mul(n, n), "Pow", n), KEEP)  # type: ignore[arg-type]
-unary("frac", lambda n: ops.sub(n, ops.trunc(n)), KEEP)  # type: ignore[arg-type]
-unary("deg2rad", lambda n: ops.mul(n, math.pi / 180))  # type: ignore[arg-type]
-unary("rad2deg", lambda n: ops.mul(n, 180 / math.pi))  # type: ignore[arg-type]
-unary("erfc", lambda n: ops.sub(1.0, ops.erf_(n)))  # type: ignore[arg-type]
+unary("square", _square, KEEP)
+unary("frac", _frac, KEPT)
+unary("deg2rad", lambda n: ops.mul(n, math.pi / 180))
+unary("rad2deg", lambda n: ops.mul(n, 180 / math.pi))
+unary("erfc", _erfc)
 
 
 def positive(input: Tensor) -> Tensor:
@@ -207,9 +247,14 @@ def positive(input: Tensor) -> Tensor:
 public(positive, "positive")
 
 
-def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:  # noqa: A001
+def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """Rounds half to even, at `decimals` digits after the point."""
-    return deliver(_round(node_of(input), decimals), out)
+    node = node_of(input)
+    if out is not None and out.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
+        )
+    return deliver(_round(node, decimals), out)
 
 
 def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
@@ -220,9 +265,13 @@ def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
 
 def _round(node: Node, decimals: int) -> Node:
     if node.type.dtype.category != FLOATING:
+        if decimals or node.type.dtype is dtypes.bool_:
+            raise unsupported("round_cpu" if decimals else "round_vml_cpu", node.type.dtype)
         return ops.cast_(node, arg=(node.type.dtype,))
     if not decimals:
         return ops.round_(node)
+    if node.type.dtype.is_half:
+        return cast(_round(cast(node, dtypes.float32), decimals), node.type.dtype)
     scale = 10.0 ** abs_int(decimals)
     if decimals > 0:
         return ops.div(ops.round_(ops.mul(node, scale)), scale)

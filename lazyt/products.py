@@ -41,6 +41,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def compute_addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: Any, alpha: Any) -> Node:
+    """beta * input + alpha * the outer product of two vectors."""
     own, a, b = operands("addr", input=input, vec1=vec1, vec2=vec2)
     for node, name in ((a, "vec1"), (b, "vec2")):
         rank = len(node.type.shape)

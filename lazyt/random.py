@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir import dtypes
+from lazyt.ir.public_type import PublicType
 from lazyt.runtime.generator import Generator as Engine
 
 from .device import Device, resolve
@@ -42,9 +43,10 @@ __all__ = [
 # --- generators -----------------------------------------------------------------------------------
 
 
-class Generator:
+class Generator(metaclass=PublicType):
     """A stream of random numbers, equal to that of `torch.Generator()` on the CPU."""
 
+    _public_name = "torch._C.Generator"
     __slots__ = ("_engine", "__weakref__")
 
     def __init__(self, device: Any = "cpu") -> None:
@@ -162,12 +164,30 @@ def fork_rng(
 
 
 def memory_order(t: Tensor) -> tuple[int, ...] | None:
-    """The dimensions from the largest stride to the smallest; None where they are in order."""
+    """The dimensions from the largest stride to the smallest; None where they are in order.
+
+    A dimension of stride 0 (`expand`) compares with none and stays where it is: an insertion sort
+    from the last dimension on, as in PyTorch's TensorIterator::reorder_dimensions.
+    """
     _, shape, strides = geometry(t)
     long = [i for i in range(len(shape)) if shape[i] != 1]
     if all(strides[i] >= strides[j] for i, j in zip(long, long[1:])):
         return None
-    return tuple(sorted(range(len(shape)), key=lambda i: -strides[i] if shape[i] != 1 else -1))
+    inner = long[::-1]  # from the innermost to the outermost
+    for i in range(1, len(inner)):
+        at = i
+        for k in range(i - 1, -1, -1):
+            a, b = inner[k], inner[at]
+            if not strides[a] or not strides[b]:
+                continue
+            if strides[a] < strides[b]:
+                break
+            if strides[a] > strides[b] or shape[a] > shape[b]:
+                inner[k], inner[at] = b, a
+                at = k
+    if inner == long[::-1]:
+        return None
+    return (*inner[::-1], *[i for i in range(len(shape)) if shape[i] == 1])
 
 
 def drawn(draw: Callable[[tuple], np.ndarray], shape: tuple, order: tuple | None) -> np.ndarray:

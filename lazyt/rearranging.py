@@ -135,7 +135,7 @@ def _flipped(node: Node, axes: tuple[int, ...]) -> Node:
     if len(set(axes)) != len(axes):
         twice = next(a for i, a in enumerate(axes) if a in axes[:i])
         raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
-    return flip_(node, arg=(axes,))
+    return flip_(node, arg=(axes,)) if node.type.shape else copy(node)
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
@@ -212,7 +212,7 @@ _triangle("tril", tril_, "above")
 _triangle("triu", triu_, "below")
 
 
-def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """A matrix with a vector on its diagonal, or the diagonal of a matrix (a copy)."""
     rank = input.dim()
     if rank == 1:

@@ -26,7 +26,7 @@ from .dims import (
     overloaded_dim,
     publish,
 )
-from .dispatch import deliver, scalar_name, tagged, wrap
+from .dispatch import as_dtype, deliver, scalar_name, tagged, wrap
 from .pointwise import to_float
 from .registry import FUNCTIONS
 from .tensor import Tensor
@@ -36,16 +36,15 @@ from .tensor import Tensor
 
 def accumulated(node: Node, dtype: DType | None, out: Tensor | None = None) -> Node:
     """The operand of a sum or product in the result's dtype: int64 for bools and integers."""
-    if dtype is None:
-        if out is not None:
-            dtype = out.dtype
-        else:
-            have = node.type.dtype
-            dtype = have if have.category == FLOATING else dtypes.int64
-    return cast(node, dtype)
+    if dtype is not None:
+        return cast(node, as_dtype(dtype, "sum") or node.type.dtype)
+    if out is not None:
+        return cast(node, out.dtype)
+    have = node.type.dtype
+    return cast(node, have if have.category == FLOATING else dtypes.int64)
 
 
-def sum(  # noqa: A001
+def sum(
     input: Tensor,
     dim: Any = None,
     keepdim: bool = False,
@@ -84,7 +83,7 @@ def mean(
 ) -> Tensor:
     """The mean over `dim`. RuntimeError for integers and bools without a float `dtype`."""
     node = input_node(input, "mean")
-    kind = dtype or node.type.dtype
+    kind = as_dtype(dtype, "mean") or node.type.dtype
     if kind.category != FLOATING:
         which = "Optional" if dtype is not None else "Input"
         raise RuntimeError(
@@ -136,7 +135,7 @@ def nanmean(
             f"{scalar_name(node.type.dtype)}"
         )
     axes = axes_of(dim, len(node.type.shape), "nanmean")
-    x = cast(node, dtype or node.type.dtype)
+    x = cast(node, as_dtype(dtype, "nanmean") or node.type.dtype)
     total = tagged(red.sum_(without_nan(x), arg=(axes, keepdim)), "Nansum", node)
     numbers = cast(ops.logical_not(ops.isnan(x)), dtypes.int64)
     count = red.sum_(numbers, arg=(axes, keepdim))

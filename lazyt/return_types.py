@@ -1,7 +1,9 @@
 """Named results: tuples that print and unpack as those of torch.return_types.
 
-values, indices = torch.max(x, 1)
-torch.max(x, 1).indices
+    values, indices = torch.max(x, 1)
+    torch.max(x, 1).indices
+
+Both read the same result.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
+from lazyt.ir.public_type import PublicType
 
-class NamedResult(tuple):
+
+class NamedResult(tuple, metaclass=PublicType):
     """A tuple of results whose positions have names, `_fields`."""
 
     __slots__ = ()
@@ -36,10 +40,11 @@ class NamedResult(tuple):
 
 def _result(name: str, *fields: str) -> type[NamedResult]:
     members: dict[str, Any] = {"__slots__": (), "_fields": fields, "__module__": __name__}
+    members["_public_name"] = f"torch.return_types.{name}"
     members |= {"n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0}
     for i, field in enumerate(fields):
         members[field] = property(itemgetter(i))
-    return type(name, (NamedResult,), members)
+    return PublicType(name, (NamedResult,), members)
 
 
 _PAIRS = (

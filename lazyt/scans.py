@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lazyt.ir import dtypes
 from lazyt.ir import ops_reduce as red
+from lazyt.ir import ops_scan as scan
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import Op
@@ -19,7 +21,7 @@ from .dims import (
     numpy_words,
     one_dim,
 )
-from .dispatch import deliver, fit_dtype, scalar_name, tagged, update
+from .dispatch import deliver, fit_dtype, scalar_name, tagged, unsupported, update
 from .reductions import accumulated
 from .registry import FUNCTIONS
 from .state import check_writable
@@ -39,6 +41,8 @@ def _running_total(name: str, op: Op) -> None:
     def compute(input: Any, dim: Any, dtype: DType | None, out: Tensor | None) -> Node:
         node = input_node(input, name)
         x = accumulated(node, dtype, out)
+        if x.type.dtype is dtypes.bool_:
+            raise unsupported(f"{name}_out_cpu", x.type.dtype)
         return tagged(_scanned(op, x, dim, name), name.title(), node)
 
     def function(
@@ -75,7 +79,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
         raise NotImplementedError(
             f"\"logcumsumexp_out_cpu\" not implemented for '{scalar_name(node.type.dtype)}'"
         )
-    result = _scanned(red.logcumsumexp, node, dim, "logcumsumexp")
+    result = _scanned(scan.logcumsumexp, node, dim, "logcumsumexp")
     return deliver(tagged(result, "Logcumsumexp", node), out)
 
 
@@ -97,8 +101,8 @@ def _running_extreme(name: str, op: Op) -> None:
     _publish(function)
 
 
-_running_total("cumsum", red.cumsum)
-_running_total("cumprod", red.cumprod)
+_running_total("cumsum", scan.cumsum)
+_running_total("cumprod", scan.cumprod)
 _publish(logcumsumexp)
-_running_extreme("cummax", red.cummax)
-_running_extreme("cummin", red.cummin)
+_running_extreme("cummax", scan.cummax)
+_running_extreme("cummin", scan.cummin)

@@ -8,7 +8,7 @@ from typing import Any
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 
-from .dispatch import SETTINGS, is_tensor, operand, result_dtype
+from .dispatch import SETTINGS, as_dtype, is_tensor, operand, result_dtype
 from .dispatch import can_cast as _can_cast
 from .tensor import Tensor
 
@@ -33,8 +33,12 @@ _STATE: dict[str, Any] = {"deterministic": False, "threads": os.cpu_count() or 1
 
 def set_default_dtype(d: DType) -> None:
     """The float dtype that Python floats stand for."""
-    if not isinstance(d, DType) or not d.is_floating_point:
-        raise TypeError(f"only floating-point types are supported as the default type, got {d}")
+    if not isinstance(d, DType):
+        raise TypeError(
+            "invalid dtype object: only floating-point types are supported as the default type"
+        )
+    if not d.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
     SETTINGS.default_dtype = d
 
 
@@ -69,12 +73,13 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
 
 def promote_types(type1: DType, type2: DType) -> DType:
     """The smallest dtype that both fit into, by PyTorch's lattice."""
-    return dtypes.promote(type1, type2)
+    first, second = as_dtype(type1, "promote_types"), as_dtype(type2, "promote_types")
+    return dtypes.promote(first, second)
 
 
 def can_cast(from_: DType, to: DType) -> bool:
     """Whether a value of one dtype may be converted to another in place."""
-    return _can_cast(from_, to)
+    return _can_cast(as_dtype(from_, "can_cast"), as_dtype(to, "can_cast"))
 
 
 def set_num_threads(n: int) -> None:

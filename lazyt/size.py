@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lazyt.ir.public_type import PublicType
 
-class Size(tuple):
+
+class Size(tuple, metaclass=PublicType):
     """A tuple of extents."""
 
     __slots__ = ()
+    _public_name = "torch.Size"
 
     def numel(self) -> int:
         """The number of elements of that shape."""
@@ -31,6 +34,9 @@ class Size(tuple):
         return Size(tuple.__mul__(self, count))
 
     __rmul__ = __mul__
+
+    def __radd__(self, other: Any) -> Size:
+        return Size(tuple.__add__(tuple(other), self))
 
     def __reduce__(self) -> tuple:
         return (Size, (tuple(self),))

@@ -8,10 +8,10 @@ from typing import Any
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_reduce import log_softmax as log_softmax_op
-from lazyt.ir.ops_reduce import softmax as softmax_op
+from lazyt.ir.ops_scan import log_softmax as log_softmax_op
+from lazyt.ir.ops_scan import softmax as softmax_op
 
-from .dispatch import deliver, scalar_name
+from .dispatch import as_dtype, deliver, scalar_name, type_name
 from .registry import public
 from .state import node_of
 from .tensor import Tensor, wrap_dim
@@ -19,8 +19,12 @@ from .tensor import Tensor, wrap_dim
 
 def compute_softmax(node: Node, dim: int, dtype: DType | None, log: bool) -> Node:
     """(log_)softmax along `dim`; NotImplementedError for dtypes that are not floating-point."""
-    x = node if dtype is None else cast(node, dtype)
+    x = cast(node, as_dtype(dtype, "softmax") or node.type.dtype)
     shape = x.type.shape
+    if isinstance(dim, (bool, float)) or not hasattr(dim, "__index__"):
+        raise TypeError(
+            f"softmax(): argument 'dim' (position 1) must be int, not {type_name(dim)}"
+        )
     axis = wrap_dim(dim, len(shape))
     kind = x.type.dtype
     if not kind.is_floating_point:
@@ -40,7 +44,7 @@ def _function(name: str, log: bool) -> Callable:
         if not isinstance(input, Tensor):
             raise TypeError(
                 f"{name}(): argument 'input' (position 1) must be Tensor, not "
-                f"{type(input).__name__}"
+                f"{type_name(input)}"
             )
         return deliver(compute_softmax(node_of(input), dim, dtype, log), out)
 

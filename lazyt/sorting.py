@@ -57,7 +57,7 @@ def sort(
     """The elements along `dim` in order, and where they were; always stable."""
     node = input_node(input, "sort")
     axis = one_dim(dim, len(node.type.shape), "sort")
-    pair = red.sort(at_least_vector(node), arg=(axis, bool(descending)))
+    pair = order.sort(at_least_vector(node), arg=(axis, bool(descending)))
     grad_name = "SortBackward0" if stable is None else "SortBackward1"
     return deliver_pair("sort", _sorted_pair(node, pair, grad_name), out)
 
@@ -70,7 +70,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`sort` along the first dimension, without the indices."""
     node = input_node(input, "msort")
-    pair = red.sort(at_least_vector(node), arg=(0, False))
+    pair = order.sort(at_least_vector(node), arg=(0, False))
     return deliver(_sorted_pair(node, pair, "SortBackward0")[0], out)
 
 
@@ -79,7 +79,7 @@ def topk(
     k: int,
     dim: int = -1,
     largest: bool = True,
-    sorted: bool = True,  # noqa: A002
+    sorted: bool = True,
     *,
     out: Any = None,
 ) -> Any:
@@ -92,7 +92,7 @@ def topk(
         raise RuntimeError("selected index k out of range")
     if node.type.dtype is dtypes.bool_:
         raise RuntimeError("topk does not support bool dtypes on CPU")
-    pair = red.topk(at_least_vector(node), arg=(axis, k, bool(largest)))
+    pair = order.topk(at_least_vector(node), arg=(axis, k, bool(largest)))
     if not shape and not k:
         values, indices = (copy(red.get(pair, i)) for i in range(2))
         return deliver_pair("topk", (values, indices), out)
@@ -120,7 +120,7 @@ def _unique_results(
 
 def unique(
     input: Tensor,
-    sorted: bool = True,  # noqa: A002
+    sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
     dim: int | None = None,
@@ -179,8 +179,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 def histc(
     input: Tensor,
     bins: int = 100,
-    min: float = 0,  # noqa: A002
-    max: float = 0,  # noqa: A002
+    min: float = 0,
+    max: float = 0,
     *,
     out: Tensor | None = None,
 ) -> Tensor:

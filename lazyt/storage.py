@@ -37,8 +37,8 @@ class Storage:
 
 
 class Versions:
-    """A version counter of its own: of a `.data` alias and its views, or of `x` after `x.data =
-    y`."""
+    """A version counter of its own: that of a `.data` alias and its views, or of `x`
+    after `x.data = y`."""
 
     __slots__ = ("version", "__weakref__")
 
@@ -125,7 +125,7 @@ def view_meta(
         made.base, made.recipe = t, steps
         made.version = t._storage.version
     else:
-        if meta.base is None or meta.leaf:
+        if meta.base is None:
             made.base, made.origin, made.recipe = t, full_recipe(t), steps
         else:
             made.base, made.origin, made.recipe = meta.base, meta.origin, meta.recipe + steps
@@ -158,6 +158,7 @@ def full_recipe(t: Tensor) -> tuple:
 
 
 def shape_of(t: Tensor) -> tuple[int, ...]:
+    """The shape of a handle."""
     node = t._node
     if node is not None:
         return node.type.shape
@@ -177,6 +178,7 @@ def geometry(t: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
 
 
 def span(offset: int, shape: tuple, strides: tuple) -> tuple[int, int] | None:
+    """The first and last element of the storage that a window shows; None for an empty one."""
     if 0 in shape:
         return None
     return offset, offset + sum((n - 1) * k for n, k in zip(shape, strides))

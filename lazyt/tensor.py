@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy as copying
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, expand
+from lazyt.ir.ops_shape import copy, expand, permute_
+from lazyt.ir.public_type import PublicType
 from lazyt.ir.types import TensorType
 from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, update, wrap
+from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, tagged, update, wrap
 from .size import Size
 from .state import (
     Meta,
@@ -40,6 +41,7 @@ from .state import (
     geometry,
     memory_of,
     node_of,
+    own_history,
     root_of,
     shape_of,
     sync,
@@ -47,6 +49,7 @@ from .state import (
     write,
 )
 
+_Kind = TypeVar("_Kind", bound="Tensor")
 _new = object.__new__
 _getframe = sys._getframe
 NUMPY_REQUIRES_GRAD = (
@@ -54,7 +57,7 @@ NUMPY_REQUIRES_GRAD = (
 )
 
 
-class Tensor:
+class Tensor(metaclass=PublicType):
     """A multi-dimensional array of one dtype, with PyTorch's semantics.
 
     Operations are traced, not run; reading a value (`item`, `print`, `numpy`, `bool`, …) computes what
@@ -63,6 +66,7 @@ class Tensor:
 
     __slots__ = ("_storage", "_node", "_seen", "_meta", "__dict__", "__weakref__")
     __array_priority__ = 1000
+    _public_name = "torch.Tensor"
 
     _storage: Storage
     _node: Node | None
@@ -95,9 +99,9 @@ class Tensor:
         made = legacy_tensor(dtypes.float32, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
 
-    def _as(self, cls: type[Tensor]) -> Tensor:
+    def _as(self, cls: type[_Kind]) -> _Kind:
         """A handle of class `cls` on the same storage, without this one's autograd record."""
-        other: Tensor = _new(cls)
+        other: _Kind = _new(cls)
         other._storage, other._node, other._seen = self._storage, None, None
         other._meta = self._meta.child() if self._meta is not None else None
         return other
@@ -220,6 +224,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
+        if not isinstance(flag, bool):
+            raise RuntimeError("requires_grad must be a bool")
         if flag and not self.dtype.is_floating_point:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
@@ -228,9 +234,19 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Asks for gradients of this leaf (or no longer). RuntimeError for anything but a float leaf."""
+        if requires_grad.__class__ is not bool:
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
         meta = self._meta
         leaf = meta is not None and meta.leaf
-        if not leaf and node_of(self).grad:
+        if not leaf and not self.is_leaf:
             if requires_grad:
                 return self
             raise RuntimeError(
@@ -268,7 +284,8 @@ class Tensor:
     def grad(self) -> Tensor | None:
         meta = self._meta
         if meta is None or meta.grad is None:
-            if not self.is_leaf and not (meta is not None and meta.retains):
+            expected = meta is not None and (meta.retains or meta.leaf)
+            if not expected and (own_history(self) is not None or values_of(self).grad):
                 from .autograd import warn_non_leaf_grad
 
                 warn_non_leaf_grad()
@@ -307,13 +324,17 @@ class Tensor:
     def data(self) -> Tensor:
         """An alias without history whose writes autograd does not see."""
         other = self.detach()
-        other._meta.counter = Versions()  # type: ignore[union-attr]
+        other._own_meta().counter = Versions()
         return other
 
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self.requires_grad and not value.dtype.is_floating_point:
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype"
+            )
         old = self._meta
         history = None
         if old is None or not old.leaf:
@@ -384,9 +405,7 @@ class Tensor:
         """The one element as a Python number; RuntimeError where there is not exactly one."""
         array = array_of(self)
         if array.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {array.size} elements cannot be converted to Scalar"
-            )
+            raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
         return array.item()
 
     def tolist(self) -> Any:
@@ -409,16 +428,15 @@ class Tensor:
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __array_wrap__(self, array: np.ndarray, context: Any = None, scalar: bool = False) -> Tensor:
-        if array.dtype == np.bool_ and array.ndim == 0 and context is None:
-            return from_numpy(np.array(array))
-        return from_numpy(np.array(array))
+    def __array_wrap__(
+        self, array: np.ndarray, context: Any = None, scalar: bool = False
+    ) -> Tensor:
+        # PyTorch wraps what a ufunc of NumPy found true as a uint8 tensor.
+        return from_numpy(np.array(array, np.uint8 if array.dtype == np.bool_ else None))
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
-            raise BufferError(
-                "Can't export tensors that require gradient, use tensor.detach()"
-            )
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         return export(self).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -487,7 +505,7 @@ class Tensor:
         if not leaf and self.requires_grad:
             try:
                 made_by = self.grad_fn
-                leaf, name = made_by is None, made_by and made_by.name()
+                leaf, name = made_by is None, made_by and made_by.name().rsplit("::", 1)[-1]
             except RuntimeError:  # a view that a write to its base made unusable
                 name = "Invalid"
         kind = type(self)
@@ -498,7 +516,7 @@ class Tensor:
             requires_grad=leaf,
             grad_fn=name,
             default_dtype=SETTINGS.default_dtype.name,
-            class_name="tensor" if kind is Tensor or parameter else kind.__name__,
+            class_name="tensor" if kind is Tensor or kind in SUBCLASSES else kind.__name__,
             parameter=parameter,
         )
 
@@ -507,8 +525,39 @@ class Tensor:
     # --- copies and pickles -----------------------------------------------------------------------
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
-        """A copy with memory of its own; differentiable."""
+        """A copy with memory of its own; differentiable. It keeps the order of the dimensions in
+        memory, unless `memory_format` is torch.contiguous_format."""
+        meta = self._meta
+        if (
+            meta is not None
+            and meta.strides is not None
+            and memory_format != "torch.contiguous_format"
+        ):
+            order = memory_order(meta.shape, meta.strides)
+            if order is not None:
+                return self._permuted_clone(order)
         return wrap(copy(node_of(self)))
+
+    def _permuted_clone(self, order: tuple[int, ...]) -> Tensor:
+        """A copy that lies in memory with its dimensions in the given order, outermost first."""
+        node = node_of(self)
+        back = tuple(order.index(i) for i in range(len(order)))
+        stored = wrap(copy(permute_(node, arg=(order,))))
+        meta = stored._own_meta()
+        strides = stored._storage.node.type.strides
+        meta.recipe = ((permute_, (back,), ()),)
+        meta.shape, meta.strides = (
+            node.type.shape,
+            tuple(
+                kept if extent == 1 else strides[i]
+                for i, extent, kept in zip(back, node.type.shape, geometry(self)[2])
+            ),
+        )
+        made = permute_(stored._storage.node, arg=(back,))
+        if node.grad:
+            tagged(made, "Clone", node, saves=False)
+        stored._node, stored._seen = made, stored._storage.node
+        return stored
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         found = memo.get(id(self))
@@ -549,31 +598,46 @@ class Tensor:
         return other
 
     def __copy__(self) -> Tensor:
-        other = _new(type(self))
-        other._storage, other._node, other._seen = self._storage, None, None
-        other._meta = None
-        meta = self._meta
-        if meta is not None:
-            copied = other._meta = meta.child()
-            copied.leaf, copied.grad = meta.leaf, meta.grad
+        other = self.detach()._as(type(self))
+        if self.requires_grad:
+            other._own_meta().leaf = True
         other.__dict__.update(self.__dict__)
         return other
 
+    def as_subclass(self, cls: type) -> Any:
+        """This tensor's value and history, as an instance of `cls`."""
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"cls must be a type of Tensor, not {cls!r}")
+        made = self.view_as(self)
+        renamed(node_of(made), "AliasBackward0")
+        made.__class__ = cls
+        return made
+
+    @staticmethod
+    def _make_subclass(cls: Any, data: Tensor, require_grad: bool = False) -> Any:
+        """An instance of `cls` on the memory of `data`, without its history."""
+        made = data.detach()._as(cls)
+        made._own_meta().leaf = bool(require_grad)
+        return made
+
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Cannot serialize a non-leaf Tensor that requires grad; detach() it first"
-            )
+        # What two tensors share is not shared by their pickles: each brings its whole memory.
         offset, shape, strides = geometry(self)
-        whole = self._storage_tensor()
+        node = self._storage.node
+        value = np.array(value_of(node), order="C")
         extra = dict(self.__dict__) or None
         return (
             _rebuild,
-            (type(self), whole, offset, shape, strides, self.requires_grad, extra),
+            (
+                type(self),
+                (value, node.type.dtype.name),
+                offset,
+                shape,
+                strides,
+                self.requires_grad,
+                extra,
+            ),
         )
-
-    def _storage_tensor(self) -> Any:
-        return _PickledStorage.of(self._storage)
 
     def __reversed__(self) -> Tensor:
         return self.flip(0) if shape_of(self) else self
@@ -585,7 +649,7 @@ class Tensor:
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
         """This tensor if it lies row-major, else a row-major copy."""
-        return self if self.is_contiguous() else self.clone()
+        return self if self.is_contiguous() else wrap(copy(node_of(self)))
 
     def cpu(self) -> Tensor:
         return self.to("cpu")
@@ -603,8 +667,7 @@ class Tensor:
         target = shape_of(self)
         if node.type.shape != target:
             fit_shape(target, node.type.shape)
-        else:
-            check_overlap(self, src)
+        check_overlap(self, src)
         node = cast(node, self.dtype)
         if node.type.shape != target:
             node = expand(node, target)
@@ -622,6 +685,20 @@ def attach(**methods: Any) -> None:
     """Gives `Tensor` methods and properties that a module of functions defines."""
     for name, method in methods.items():
         setattr(Tensor, name, method)
+
+
+def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The dimensions from the outermost in memory to the innermost; None where that is their own
+    order, or where the tensor repeats elements."""
+    order = sorted(range(len(shape)), key=lambda i: (shape[i] == 1, -strides[i], i))
+    least = 1
+    for i in reversed(order):
+        if shape[i] != 1:
+            if strides[i] < least:
+                return None
+            least = strides[i] * shape[i]
+    moved = [i for i in order if shape[i] != 1]
+    return None if moved == sorted(moved) else tuple(order)
 
 
 def wrap_dim(dim: int, rank: int) -> int:
@@ -643,14 +720,12 @@ def _realised(array: np.ndarray, type: TensorType) -> Node:
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over the array's memory, without a copy. TypeError for dtypes PyTorch lacks."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+        prefix = "numpy." if isinstance(array, np.generic) else ""
+        raise TypeError(f"expected np.ndarray (got {prefix}{type(array).__name__})")
     dtype = dtypes.from_numpy(array.dtype)
     if dtype is None:
-        kind = "numpy.object_" if array.dtype == object else f"numpy.{array.dtype.name}"
-        if array.dtype.kind in "US":
-            kind = "numpy.str_" if array.dtype.kind == "U" else "numpy.bytes_"
         raise TypeError(
-            f"can't convert np.ndarray of type {kind}. The only supported types are: float64, "
+            f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only supported types are: float64, "
             "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, "
             "uint16, uint8, and bool."
         )
@@ -672,49 +747,20 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return t
 
 
-class _PickledStorage:
-    """A storage on its way through pickle, so that views of one come out as views of one."""
-
-    _made: dict[int, tuple[Any, Any]] = {}
-
-    def __init__(self, array: np.ndarray, dtype: str):
-        self.array = array
-        self.dtype = dtype
-        self.storage: Storage | None = None
-        self.version: tuple[int, Node] | None = None
-
-    @staticmethod
-    def of(storage: Storage) -> _PickledStorage:
-        import weakref
-
-        known = _PickledStorage._made.get(id(storage))
-        if known is not None and known[0]() is storage:
-            made = known[1]()
-            if made is not None and made.version == (storage.version, storage.node):
-                return made
-        value = value_of(storage.node)
-        made = _PickledStorage(np.array(value, order="C"), storage.node.type.dtype.name)
-        made.version = (storage.version, storage.node)
-        _PickledStorage._made[id(storage)] = (weakref.ref(storage), weakref.ref(made))
-        return made
-
-    def __getstate__(self) -> tuple:
-        return (self.array, self.dtype)
-
-    def __setstate__(self, state: tuple) -> None:
-        self.array, self.dtype = state
-        self.storage = None
-
-    def rebuild(self) -> Storage:
-        if self.storage is None:
-            type = TensorType.of(self.array.shape, dtypes.dtype_named(self.dtype))
-            self.storage = wrap(_realised(self.array, type))._storage
-        return self.storage
-
-
-def _rebuild(cls, whole, offset, shape, strides, requires_grad, extra):
+def _rebuild(
+    cls: type,
+    memory: tuple[np.ndarray, str],
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    requires_grad: bool,
+    extra: dict | None,
+) -> Any:
+    """A tensor out of its pickle: `memory` is the storage's values and the name of its dtype."""
     t = _new(cls)
-    t._storage = whole.rebuild()
+    array, dtype = memory
+    type = TensorType.of(array.shape, dtypes.dtype_named(dtype))
+    t._storage = wrap(_realised(array, type))._storage
     t._node = t._seen = None
     t._meta = None
     type = t._storage.node.type
@@ -736,13 +782,30 @@ def _rebuild(cls, whole, offset, shape, strides, requires_grad, extra):
 SUBCLASSES: set[type] = set()
 
 
-def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) -> Callable:
+def _without_history(function: Callable) -> Callable:
+    """The function, whose result has no gradient: it asks its operands for their values only."""
+
+    def run(self: Any, other: Any) -> Any:
+        mode, LOCAL.grad = LOCAL.grad, False
+        try:
+            return function(self, other)
+        finally:
+            LOCAL.grad = mode
+
+    return run
+
+
+def fast_binary(
+    op: Any, slow: Callable, *, floats_only: bool, boolean: bool, rounds: bool
+) -> Callable:
     """A method for `op` that traces two tensors of one type, or a float tensor and a number, inline.
 
     Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
     """
 
     derive = values_of if boolean else sync
+    if boolean:
+        slow = _without_history(slow)
 
     def method(self: Any, other: Any) -> Any:
         kind = other.__class__
@@ -754,7 +817,7 @@ def fast_binary(op: Any, slow: Callable, *, floats_only: bool, boolean: bool) ->
                 return slow(self, other)
             grad = a.grad or b.grad
         elif (kind is float or kind is int) and type.dtype.category == 2:
-            if boolean and type.dtype is dtypes.bfloat16:
+            if rounds and type.dtype.itemsize == 2:
                 return slow(self, other)
             b = other if kind is float else float(other)
             grad = a.grad

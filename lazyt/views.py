@@ -23,7 +23,7 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import contiguous_strides
 
-from .dispatch import tagged, wrap
+from .dispatch import renamed, tagged, wrap
 from .registry import FUNCTIONS
 from .state import check_writable, geometry, node_of, root_of, shape_of, touch, view_meta
 from .tensor import Tensor, attach, wrap_dim
@@ -169,6 +169,11 @@ VIEW_NEEDS_COPY = (
 
 def _shown(t: Tensor, target: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
     offset, shape, strides = geometry(t)
+    exported = t._storage.export
+    if exported is not None and exported.strides is not None:
+        # Memory from outside that is not row-major decides; places count as if it were.
+        if viewed_strides(shape, t.stride(), target) is None:
+            return None
     found = viewed_strides(shape, strides, target)
     return None if found is None else (offset, found)
 
@@ -349,7 +354,10 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without the dimensions of extent 1 (all, or those named)."""
     target, offset, strides = _squeezed(input, dim)
     steps = ((reshape_, (target,), ()),) if target != shape_of(input) else ()
-    return make_view(input, steps, offset, strides, "Squeeze")
+    made = make_view(input, steps, offset, strides, "Squeeze")
+    if dim is not None and made._node is not None:
+        renamed(made._node, f"SqueezeBackward{2 if isinstance(dim, (tuple, list)) else 1}")
+    return made
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -429,9 +437,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = wrap_dim(dim, len(shape))
-    return tuple(
-        select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis])
-    )
+    return tuple(select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis]))
 
 
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -458,7 +464,9 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         size = int(split_size_or_sections)
         name = "Split"
         if size < 0:
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={size}"
+            )
         if size == 0 and extent:
             raise RuntimeError(
                 f"split_size can only be 0 if dimension size is 0, but got dimension size of {extent}"
@@ -505,6 +513,41 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     return tuple(out)
 
 
+def _sections(name: str, axis_of: Callable[[int], int], least: int) -> Callable:
+    """hsplit, vsplit and dsplit: `tensor_split` along a fixed axis, into equal parts only."""
+
+    def function(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        rank = input.dim()
+        if rank < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension"
+                f"{'s' if least > 1 else ''}, but got a tensor with {rank} dimensions!"
+            )
+        axis = axis_of(rank)
+        extent = shape_of(input)[axis]
+        n = indices_or_sections
+        if isinstance(n, int) and n > 0 and extent % n:
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {axis}, but the size of the "
+                f"dimension {extent} is not divisible by the split_size {n}!"
+            )
+        return tensor_split(input, n, axis)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`tensor_split` along the axis of {name}."
+    return function
+
+
+hsplit = _sections("hsplit", lambda rank: 0 if rank == 1 else 1, 1)
+vsplit = _sections("vsplit", lambda rank: 0, 2)
+dsplit = _sections("dsplit", lambda rank: 2, 3)
+
+
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """`narrow`, as a copy."""
+    return narrow(input, dim, start, length).clone()
+
+
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last one."""
     place, shape, strides = geometry(input)
@@ -547,9 +590,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return make_view(self, ((as_strided_, (sizes, taken), (0,)),), place, moved, "Unfold")
 
 
-def as_strided(
-    input: Tensor, size: Any, stride: Any, storage_offset: int | None = None
-) -> Tensor:
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """Any strided window of the storage."""
     sizes, strides = tuple(size), tuple(stride)
     root = input
@@ -565,7 +606,9 @@ def as_strided(
             f"itemsize {item} requiring a storage size of {reach * item} are out of bounds for storage "
             f"of size {total * item}"
         )
-    return make_view(root, ((as_strided_, (sizes, strides), (offset,)),), offset, strides, "AsStrided")
+    return make_view(
+        root, ((as_strided_, (sizes, strides), (offset,)),), offset, strides, "AsStrided"
+    )
 
 
 # --- repetition without copies --------------------------------------------------------------------
@@ -594,7 +637,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             n = have
         if have is None:
             out.append(n)
-            moved.append(0)
+            moved.append(0)  # filled in below where the extent is 1
         elif have == n:
             out.append(n)
             moved.append(strides[i - lead])
@@ -607,6 +650,9 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
                 f"non-singleton dimension {i}.  Target sizes: {list(target)}.  Tensor sizes: "
                 f"{list(shape)}"
             )
+    for i in reversed(range(lead if shape else 0)):
+        if out[i] == 1:
+            moved[i] = out[i + 1] * moved[i + 1] if i + 1 < len(out) else 1
     steps = ((expand_, (tuple(out),), ()),) if tuple(out) != shape else ()
     return make_view(self, steps, offset, tuple(moved), "Expand")
 
@@ -645,9 +691,7 @@ def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
     order = _exchanged(rank, a, b) if rank else ()
     offset, shape, strides = geometry(self)
     moved = tuple(strides[i] for i in order)
-    return restep(
-        self, (permute_, (order,), ()), offset, tuple(shape[i] for i in order), moved
-    )
+    return restep(self, (permute_, (order,), ()), offset, tuple(shape[i] for i in order), moved)
 
 
 def t_(self: Tensor) -> Tensor:
@@ -705,6 +749,10 @@ BOTH: dict[str, Callable] = {
     "split_with_sizes": split,
     "chunk": chunk,
     "tensor_split": tensor_split,
+    "hsplit": hsplit,
+    "vsplit": vsplit,
+    "dsplit": dsplit,
+    "narrow_copy": narrow_copy,
     "diagonal": diagonal,
     "as_strided": as_strided,
     "broadcast_to": broadcast_to,
@@ -715,5 +763,7 @@ FUNCTIONS.update(BOTH)
 attach(
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),
+    mH=property(lambda self: transpose(self, -2, -1)),
+    real=property(lambda self: self),
     H=property(lambda self: t(self)),
 )

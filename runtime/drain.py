@@ -34,6 +34,7 @@ from .stats import COUNTERS
 LOCK = threading.RLock()
 PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
 PROGRAMS = 4096
+VIEWS = 8
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
 # Called with every program before it runs: key, wanted nodes, kept positions, inputs by id, numbers.
 OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
@@ -521,8 +522,23 @@ def _settle(wanted: list[Node], ok: bool) -> None:
     for n in wanted:
         n.uses = 0
         n.pos = -1
-        if n.grad != LIVE and (ok or n.value is not None):
+        if n.grad != LIVE and (ok or n.value is not None) and not (n.op.view and _shows(n)):
             n.src = ()
+
+
+def _shows(n: Node) -> bool:
+    """Whether a view keeps its operand: a backward that saved it asks whether that was overwritten.
+
+    Views of views of views … are cut, so that a loop of them stays flat.
+    """
+    for _ in range(VIEWS):
+        s = n.src[0] if n.src else None
+        if s.__class__ is not Node or s.grad:
+            return False
+        if not s.op.view or not s.src:
+            return True
+        n = s
+    return False
 
 
 def _before_fork() -> None:

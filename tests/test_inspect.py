@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lazyt
-import lazyt.ir.ops_linalg  # noqa: F401  (the cost table parses a product and a convolution)
+import lazyt.ir.ops_linalg  # the cost table parses a product and a convolution
 from lazyt.ir.cost import cost
 from lazyt.ir.node import LOCAL
 from lazyt.ir.parser import parse

@@ -30,7 +30,7 @@ class Case(NamedTuple):
     values: Any
     dtype: str = "float32"
     kind: str = "plain"
-    options: dict[str, Any] = {}  # noqa: RUF012 (never written)
+    options: dict[str, Any] = {}  # never written
 
     def array(self) -> np.ndarray:
         """The values as they come to the printer."""

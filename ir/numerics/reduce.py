@@ -38,7 +38,7 @@ def _deliver(result: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def sum(  # noqa: A001 (the operation's name)
+def sum(
     x: np.ndarray,
     axes: Axes,
     keepdims: bool = False,
@@ -282,14 +282,14 @@ def prod(
     return _reduce(np.multiply, x, axes, keepdims, kind, out)
 
 
-def any(  # noqa: A001
+def any(
     x: np.ndarray, axes: Axes, keepdims: bool = False, out: np.ndarray | None = None
 ) -> np.ndarray:
     """Whether some element is not zero (nan is not zero); bool."""
     return _reduce(np.logical_or, x, axes, keepdims, None, out)
 
 
-def all(  # noqa: A001
+def all(
     x: np.ndarray, axes: Axes, keepdims: bool = False, out: np.ndarray | None = None
 ) -> np.ndarray:
     """Whether no element is zero; bool."""

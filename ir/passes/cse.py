@@ -12,6 +12,7 @@ from ..graph import Graph, Value, rewrite
 
 
 def eliminate_common_subexpressions(graph: Graph) -> Graph:
+    """One value for all that apply the same primitive to the same operands."""
     seen: dict[tuple, Value] = {}
 
     def rule(v: Value) -> Value:
@@ -24,6 +25,7 @@ def eliminate_common_subexpressions(graph: Graph) -> Graph:
 
 
 def operand_key(s) -> object:
+    """What an operand is compared by: identity for values, type and bits for numbers."""
     if s.__class__ is float:
         return ("float", struct.pack("<d", s))
     if s.__class__ is int or s.__class__ is bool:

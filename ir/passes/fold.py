@@ -16,6 +16,7 @@ from ..types import TensorType
 
 
 def fold_constants(graph: Graph) -> Graph:
+    """The graph with what is computed of constants alone computed now."""
     full = REGISTRY["full"]
 
     def rule(v: Value) -> Value:

@@ -15,6 +15,7 @@ EXACT = ("view", "copy")
 
 
 def legalize_halves(graph: Graph) -> Graph:
+    """The graph with half-precision arithmetic as casts around float32 arithmetic."""
     cast = REGISTRY["cast"]
     get = REGISTRY["get"]
 

@@ -11,6 +11,7 @@ from ..opdef import REGISTRY
 
 
 def own_results(graph: Graph) -> Graph:
+    """The graph with results computed in the layout they are kept in."""
     users = graph.users()
     kept = set(graph.outputs)
     born: dict[Value, Value] = {}

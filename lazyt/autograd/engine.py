@@ -10,6 +10,7 @@ from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, full
 from lazyt.ir.ops_shape import copy, stop
+from lazyt.ir.public_type import PublicType
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor, attach
 
@@ -37,13 +38,12 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
     if not gradients:
         gradients = (None,) * len(tensors)
     if len(gradients) != len(tensors):
-        raise RuntimeError(
-            f"got {len(tensors)} tensors and {len(gradients)} gradients"
-        )
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(gradients)} gradients")
     roots, seeds = [], []
     for i, (t, g) in enumerate(zip(tensors, gradients)):
         node = node_of(t)
-        leads = node.grad and not (node.tag is not None and node.tag.leaf and node.tag.leaf() is None)
+        dead = node.tag is not None and node.tag.leaf is not None and node.tag.leaf() is None
+        leads = node.grad and not dead
         if g is None:
             if not leads:
                 raise RuntimeError(NO_HISTORY.format(i))
@@ -96,8 +96,12 @@ def backward(
     given = {id(s) for s in seeds}
     for node, g in leaves:
         tensor = node.tag.leaf()
-        if tensor is not None and tensor._meta is not None and tensor._meta.leaf:
+        if tensor is None:
+            continue
+        if tensor._meta is not None and tensor._meta.leaf:
             _accumulate(tensor, g, create_graph, given)
+        elif tensor.requires_grad and not tensor.is_leaf:
+            raise RuntimeError("leaf variable has been moved into the graph interior")
 
 
 def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
@@ -151,6 +155,8 @@ def grad(
     allow = bool(materialize_grads) if allow_unused is None else allow_unused
     retain = create_graph if retain_graph is None else retain_graph
     targets = _tuple(inputs)
+    if not targets:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     roots, seeds = _seeds(_tuple(outputs), _tuple(grad_outputs), create_graph)
     nodes = []
     for t in targets:
@@ -227,9 +233,7 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
         if result is None:
             return None
         if not isinstance(result, Tensor):
-            raise TypeError(
-                f"expected Variable, but hook returned '{type(result).__name__}'"
-            )
+            raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
         return node_of(result)
 
     meta = self._meta
@@ -305,8 +309,10 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
     if value is t:
         raise RuntimeError("can't assign Variable as its own grad")
     if value.dtype is not t.dtype:
+        from lazyt.dims import c_name
+
         raise RuntimeError(
-            f"attempting to assign a gradient with dtype '{scalar_name(value.dtype).lower()}' to a "
+            f"attempting to assign a gradient with dtype '{c_name(value.dtype)}' to a "
             f"tensor with grad_dtype '{scalar_name(t.dtype)}'. The gradient must match the tensor's "
             "grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute "
             "with a specific dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging "
@@ -335,6 +341,7 @@ def warn_non_leaf_grad() -> None:
 # --- grad_fn --------------------------------------------------------------------------------------
 
 _CLASSES: dict[str, type] = {}
+_OF_AUTOGRAD = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))  # not of an operation
 
 
 class GradFn:
@@ -344,7 +351,8 @@ class GradFn:
         self._node = node
 
     def name(self) -> str:
-        return type(self).__name__
+        kind = type(self).__name__
+        return f"torch::autograd::{kind}" if kind in _OF_AUTOGRAD else kind
 
     @property
     def next_functions(self) -> tuple:
@@ -373,7 +381,7 @@ class GradFn:
         raise NotImplementedError("hooks on graph nodes are missing; use Tensor.register_hook")
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {hex(id(self))}>"
+        return f"<{type(self).__name__} object at {hex(id(self))}>"
 
 
 def grad_fn_name(node: Node) -> str:
@@ -392,13 +400,13 @@ def grad_fn_of(node: Node) -> Any:
         node = node.src[0]
     tag = _tag(node)
     if tag.grad_fn is None:
-        if tag.call is not None:
+        if tag.call is not None and tag.call.ctx is not None:
             tag.grad_fn = tag.call.ctx
             return tag.grad_fn
         name = grad_fn_name(node)
         cls = _CLASSES.get(name)
         if cls is None:
-            cls = _CLASSES[name] = type(name, (GradFn,), {})
+            cls = _CLASSES[name] = PublicType(name, (GradFn,), {"_public_name": name})
         tag.grad_fn = cls(node)
     return tag.grad_fn
 

@@ -8,6 +8,7 @@ change.
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 from lazyt.dispatch import wrap
@@ -19,7 +20,7 @@ from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import copy
 from lazyt.ir.types import broadcast_shapes
-from lazyt.state import node_of, write
+from lazyt.state import LEAF_WRITE, node_of, touch, write
 from lazyt.tensor import Tensor
 
 function = Op(
@@ -47,21 +48,40 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors for backward, where `saved_tensors` gives them back."""
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type "
+                    f"{type(t).__name__}"
+                )
         self._saved = tuple((t, t._version if t is not None else 0) for t in tensors)
+
+    def _made(self, returned: list[Tensor], pieces: list[Tensor]) -> None:
+        """Puts what `apply` gives back in the place of the results that forward saved.
+
+        So a backward that reads its result is differentiated through it.
+        """
+        made = {id(r): p for r, p in zip(returned, pieces) if r is not p}
+        if made:
+            self._saved = tuple(
+                (made[id(t)], made[id(t)]._version) if id(t) in made else (t, version)
+                for t, version in self._saved
+            )
 
     save_for_forward = save_for_backward
 
     @property
     def saved_tensors(self) -> tuple:
-        if self._tag is not None and self._tag.freed and self._saved:
+        if self._tag is not None and self._tag.freed:
             raise RuntimeError(SECOND_BACKWARD)
         for t, version in self._saved:
             if t is not None and t._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an "
-                    f"inplace operation: [{t.type().replace('torch.', 'torch.')} "
-                    f"{list(t.shape)}] is at version {t._version}; expected version "
-                    f"{version} instead."
+                    f"inplace operation: [{t.type()} {list(t.shape)}]{_maker(t)} is at version "
+                    f"{t._version}; expected version {version} instead. Hint: enable anomaly "
+                    "detection to find the operation that failed to compute its gradient, with "
+                    "torch.autograd.set_detect_anomaly(True)."
                 )
         return tuple(t for t, _ in self._saved)
 
@@ -75,6 +95,10 @@ class FunctionCtx:
 
     def set_materialize_grads(self, value: bool) -> None:
         self._materialize = value
+
+
+def _maker(t: Tensor) -> str:
+    return "" if t.grad_fn is None else f", which is output 0 of {t.grad_fn.name()},"
 
 
 class BackwardCFunction(FunctionCtx):
@@ -93,20 +117,35 @@ class BackwardCFunction(FunctionCtx):
 class _Call:
     """Runs the user's backward on cotangent nodes."""
 
-    def __init__(self, cls: Any, ctx: FunctionCtx, types: list, positions: list, count: int):
+    def __init__(
+        self,
+        cls: Any,
+        ctx: FunctionCtx,
+        types: list,
+        tensors: list[bool],
+        positions: list,
+        count: int,
+    ):
         self.cls = cls
         self.ctx = ctx
         self.types = types
+        self.tensors = tensors  # which of the results are tensors; backward gets None for others
         self.positions = positions
         self.count = count
 
+    def release(self) -> None:
+        """Lets go of what was saved, after a backward that does not retain the graph."""
+        self.ctx._saved = ()
+
     def __call__(self, cotangents: Any) -> list[Node | None]:
         ctx = self.ctx
-        given: list[Any] = []
+        arrived: list[Any] = []
         for c, t in zip(cotangents, self.types):
             if c is None and ctx._materialize:
                 c = full(t.shape, 0, t.dtype)
-            given.append(wrap(c) if c is not None else None)
+            arrived.append(wrap(c) if c is not None else None)
+        given_of = iter(arrived)
+        given = [next(given_of) if is_tensor else None for is_tensor in self.tensors]
         results = self.cls.backward(ctx, *given)
         if not isinstance(results, tuple):
             results = (results,)
@@ -118,6 +157,13 @@ class _Call:
                 f"function {name} returned an incorrect number of gradients (expected "
                 f"{self.count}, got {len(results)})"
             )
+        for position, result in enumerate(results):
+            if result is not None and position not in self.positions:
+                raise RuntimeError(
+                    f"function {type(ctx).__name__} returned a gradient different than None at "
+                    f"position {position + 1}, but the corresponding forward input was not a "
+                    "Variable"
+                )
         found: list[Node | None] = []
         for k, position in enumerate(self.positions):
             result = results[position]
@@ -125,7 +171,7 @@ class _Call:
                 found.append(None)
                 continue
             if not isinstance(result, Tensor):
-                raise TypeError(f"expected Variable or None (got {type(result).__name__})")
+                raise RuntimeError(f"expected Variable or None (got {type(result).__name__})")
             node = node_of(result)
             want = ctx._inputs[k].type
             if node.type.shape != want.shape:
@@ -149,6 +195,15 @@ class Function:
     """Base class of custom functions: static `forward(ctx, ...)` and `backward(ctx, *grads)`."""
 
     def __init__(self, *args: Any, **kwargs: Any):
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all "
+            "static, so you should invoke them on the class itself. Instantiating an autograd "
+            "function will raise an error in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
             "Legacy autograd function with non-static forward method is deprecated. Please use "
             "new-style autograd function with static forward method. (Example: "
@@ -197,36 +252,85 @@ class Function:
                 outputs = cls.forward(ctx, *args, **kwargs)
         single = not isinstance(outputs, tuple)
         results = (outputs,) if single else outputs
+        _check_dirty(ctx, results)
         if not (recording and any(n.grad for n in nodes)):
+            for t in ctx._dirty:
+                touch(t)
             return outputs
-        returned = [r for r in results if isinstance(r, Tensor)]
-        dirty = {id(t) for t in ctx._dirty}
-        types = [node_of(r).type for r in returned]
-        node = emit(
-            function,
-            (*nodes, *(node_of(r) for r in returned)),
-            (len(nodes),),
-            tuple(types),  # type: ignore[arg-type]
-        )
-        node.grad = LIVE
-        node.tag = tag = Tag(type(ctx).__name__)
-        ctx._tag, ctx._inputs = tag, nodes
-        tag.call = _Call(cls, ctx, types, [i for i, _ in tensors], len(args))
-        skipped = {id(t) for t in ctx._non_differentiable}
-        pieces: list[Any] = []
-        for k, r in enumerate(returned):
-            piece = get(node, k)
-            if id(r) in skipped or not r.dtype.is_floating_point:
-                piece.grad = 0
-                pieces.append(r)
-            elif id(r) in dirty:
-                write(r, piece)
-                pieces.append(r)
-            else:
-                pieces.append(wrap(_named(copy(piece), tag, piece)))
+        kinds = [isinstance(r, Tensor) for r in results]
+        returned = [r for r, is_tensor in zip(results, kinds) if is_tensor]
+        _check_leaves(ctx)
+        positions = [i for i, _ in tensors]
+        node = _recorded(cls, ctx, nodes, returned, kinds, positions, len(args))
+        pieces = _pieces(ctx, node, returned)
+        ctx._made(returned, pieces)
         ready = iter(pieces)
-        made = tuple(next(ready) if isinstance(r, Tensor) else r for r in results)
+        made = tuple(next(ready) if is_tensor else r for r, is_tensor in zip(results, kinds))
         return made[0] if single else made
+
+
+def _check_dirty(ctx: Any, results: tuple) -> None:
+    """What forward marked as written to must be among its results."""
+    given = {id(r) for r in results}
+    if any(id(t) not in given for t in ctx._dirty):
+        raise RuntimeError(
+            "Some elements marked as dirty during the forward method were not returned as output. "
+            "The inputs that are modified inplace must all be outputs of the Function."
+        )
+
+
+def _check_leaves(ctx: Any) -> None:
+    """A leaf that collects a gradient must not be marked as written to."""
+    for t in ctx._dirty:
+        if t.is_leaf and t.requires_grad:
+            raise RuntimeError(LEAF_WRITE.replace("is being", "has been"))
+
+
+def _recorded(
+    cls: Any,
+    ctx: Any,
+    nodes: list[Node],
+    returned: list[Tensor],
+    kinds: list[bool],
+    positions: list[int],
+    count: int,
+) -> Node:
+    """The node of one application: operands are the inputs and the results.
+
+    kinds: which of the results are tensors. positions: those of the tensors among the `count`
+        arguments of `apply`.
+    """
+    types = [node_of(r).type for r in returned]
+    node = emit(
+        function,
+        (*nodes, *(node_of(r) for r in returned)),
+        (len(nodes),),
+        tuple(types),  # type: ignore[arg-type]
+    )
+    node.grad = LIVE
+    node.tag = tag = Tag(type(ctx).__name__)
+    ctx._tag, ctx._inputs = tag, nodes
+    tag.call = _Call(cls, ctx, types, kinds, positions, count)
+    return node
+
+
+def _pieces(ctx: Any, node: Node, returned: list[Tensor]) -> list[Tensor]:
+    """What `apply` gives back for the tensors that forward returned."""
+    dirty = {id(t) for t in ctx._dirty}
+    skipped = {id(t) for t in ctx._non_differentiable}
+    pieces: list[Tensor] = []
+    for k, r in enumerate(returned):
+        piece = get(node, k)
+        if id(r) in skipped or not r.dtype.is_floating_point:
+            piece.grad = 0
+            pieces.append(r)
+        elif id(r) in dirty:
+            piece.tag = Tag(ctx._tag.name, tuple(ctx._inputs))
+            write(r, piece)
+            pieces.append(r)
+        else:
+            pieces.append(wrap(_named(copy(piece), ctx._tag, piece)))
+    return pieces
 
 
 def _named(node: Node, tag: Tag, piece: Node) -> Node:
@@ -243,6 +347,31 @@ def once_differentiable(method: Any) -> Any:
     @functools.wraps(method)
     def wrapped(ctx: Any, *grads: Any) -> Any:
         with no_grad():
-            return method(ctx, *grads)
+            results = method(ctx, *grads)
+        if not LOCAL.grad or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
+            return results
+        single = not isinstance(results, tuple)
+        marked = [
+            _Twice.apply(r.detach().requires_grad_()) if isinstance(r, Tensor) else r
+            for r in ((results,) if single else results)
+        ]
+        return marked[0] if single else tuple(marked)
 
     return wrapped
+
+
+class _Twice(Function):
+    """What a backward declared `once_differentiable` returns: its own backward is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
+
+
+_Twice.__name__ = "DelayedError"

@@ -31,11 +31,6 @@ def line_of(origin: Any, short: bool = False) -> str:
     return f"{file}:{_line(code, offset)}"
 
 
-def function_of(origin: Any) -> str:
-    """Name of the function an origin lies in."""
-    return "" if origin is None or origin[0] is None else origin[0].co_name
-
-
 @lru_cache(maxsize=4096)
 def _target(code: Any, offset: int) -> str:
     import dis

@@ -224,6 +224,7 @@ class LambdaLR(LRScheduler):
         """Everything but the optimizer and the functions; of those that are objects, what they
         hold."""
         state = super().state_dict()
+        del state["lr_lambdas"]  # what stands there is functions
         state["lr_lambdas"] = [
             None if isinstance(fn, types.FunctionType) else fn.__dict__.copy()
             for fn in self.lr_lambdas

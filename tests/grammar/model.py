@@ -106,7 +106,7 @@ class Var:
     def permuted(self) -> bool:
         """Whether what is computed from it may lie in memory in the order of its strides."""
         strides = [s for s, n in zip(self.array.strides, self.shape) if n > 1]
-        return self.loose or strides != sorted(strides, reverse=True)
+        return self.loose or any(a <= b for a, b in zip(strides, strides[1:]))
 
     @property
     def crosses(self) -> bool:

@@ -127,7 +127,7 @@ class Program(Writes):
         if v.array.size == 1:
             options.append(f"out.append({v.text}.item())")
         w = self.some(lambda w: w.array.size > 0)
-        if w is not None and v.array.size:
+        if w is not None and v.array.size and v.text.isidentifier():
             options.append(f"out.append({v.text}.data_ptr() == {w.text}.data_ptr())")
         self.emit(self.pick(options))
 
@@ -148,9 +148,11 @@ class Program(Writes):
             elif not self.alone(v):
                 return
             elif how < 0.9:
-                self.emit(f"{v.text}.detach_()")
-                if not v.is_view:
-                    v.track = Track(counter=v.track.counter)
+                made = self.compute(v)  # a new one: PyTorch refuses a backward that saved it
+                if made is not None and not made.is_view:
+                    self.bind(made)
+                    self.emit(f"{made.text}.detach_()")
+                    made.track = Track()
             else:
                 self.emit(f"{v.text}.requires_grad_(False)")
         elif not self.alone(v):
@@ -260,8 +262,10 @@ class Program(Writes):
             return w.needs and w.track.works() and broadcast(v.shape, w.shape) is not None
 
         w = self.some(fits)
-        if w is None or w.text not in self.names or v.dtype != w.dtype:
-            return
+        if w is None or w.text not in self.names or v.dtype != w.dtype or w.guarded:
+            return  # one of several outputs: PyTorch walks to all of them
+        if any(step.freed for step in v.track.history):
+            return  # lazyt remembers of a freed graph only which leaves all of it led to
         more = self.chance(0.6)
         args = ", create_graph=True" if more else ""
         text = f"torch.autograd.grad(({v.text} * {w.text} * {w.text}).sum(), [{w.text}]{args})[0]"
@@ -302,7 +306,8 @@ class Program(Writes):
 
     def mistake(self) -> None:
         """A statement that raises: state must stay as it was."""
-        v = self.some() or self.create()
+        # Of a view whose history is lost PyTorch says that first.
+        v = self.some(lambda v: not v.guarded) or self.create()
         n = v.array.ndim
         options = [
             f"{v.text} + torch.ones(7, 5)",

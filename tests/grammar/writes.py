@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .base import MAX_TOP, SHAPES
 from .expressions import Expressions
 from .model import BOOL, CATEGORY, F32, F64, I64, INEXACT, Store, Track, Var, broadcast
@@ -97,8 +99,14 @@ class Writes(Expressions):
             return (
                 broadcast(v.shape, w.shape) == v.shape
                 and CATEGORY[w.dtype] <= CATEGORY[v.dtype]
-                and (w.store is not v.store or self.chance(0.1))
+                and (w.store is not v.store or self.chance(0.1) and ordered(w))
             )
+
+        def ordered(w: Var) -> bool:
+            # Elements that are read after they were written: PyTorch refuses it where it notices.
+            same = np.shares_memory(v.array, w.array) and v.array.size
+            dense = all(a.flags.forc for a in (v.array, w.array))
+            return not same or dense or v.text == w.text
 
         w = self.some(fits)
         if w is not None and self.chance(0.25):
@@ -137,7 +145,7 @@ class Writes(Expressions):
 
     def write_mask(self) -> None:
         v = self.target()
-        if v.dtype == BOOL or not v.array.ndim:
+        if v.dtype == BOOL or not v.array.ndim or v.overlaps:
             return
         m = self.some(lambda m: m.dtype == BOOL and m.shape == v.shape)
         condition = m.text if m else self.mask(v)
@@ -156,8 +164,8 @@ class Writes(Expressions):
     def write_positions(self) -> None:
         """Advanced indices on the left, repeated ones where every order gives the same."""
         v = self.target()
-        if v.dtype == BOOL or not v.array.ndim or not v.shape[0]:
-            return
+        if v.dtype == BOOL or not v.array.ndim or not v.shape[0] or v.overlaps:
+            return  # PyTorch warns that such writes to expanded tensors will not stay
         c = self.number(v.dtype)
         once, often = self.positions(v.shape[0], distinct=True), self.positions(v.shape[0])
         row = v.view("", v.array[once])
@@ -192,7 +200,14 @@ class Writes(Expressions):
     def write_out(self) -> None:
         """`out=` of a function: a tensor of the result's shape, without gradients."""
         v = self.some(lambda v: v.is_float and not v.needs and not v.overlaps and not v.crosses)
-        w = v and self.some(lambda w: w.shape == v.shape and w.dtype == v.dtype and not w.needs)
+        w = v and self.some(
+            lambda w: (
+                (w is v or w.store is not v.store)
+                and w.shape == v.shape
+                and w.dtype == v.dtype
+                and not w.needs
+            )
+        )
         if v is None or w is None or w.store.top + 2 > MAX_TOP:
             return
         text, top, frac = self.pick(
@@ -209,7 +224,7 @@ class Writes(Expressions):
     def swap(self) -> None:
         """Assignments that read what they are about to write."""
         v = self.target()
-        if not v.array.ndim or v.shape[0] < 2 or v.dtype == BOOL:
+        if not v.array.ndim or v.shape[0] < 2 or v.dtype == BOOL or v.loose:
             return
         t = v.text
         text = self.pick(
@@ -243,8 +258,8 @@ class Writes(Expressions):
             self.bind(self.result(text, shape, dtype, top, frac))
             return
         v = self.target()
-        if not v.is_float:
-            return
+        if not v.is_float or v.loose:
+            return  # PyTorch fills memory in its own order
         how = self.pick(["uniform_()", "uniform_(-1, 1)", "normal_()"])
         self.emit(f"{v.text}.{how}")
         self.written(v, 4, INEXACT)
@@ -268,10 +283,12 @@ class Writes(Expressions):
 
     def point_elsewhere(self) -> None:
         """`x.data = y`: the handle moves to other memory, its old views stay."""
-        v = self.some(lambda v: v.is_float)
+        # Other data for a leaf. What a backward that saved anything else reads after this depends
+        # on whether it saved the tensor or its memory.
+        v = self.some(lambda v: v.is_float and v.track.leaf and not v.is_view)
         w = self.some(lambda w: v is not None and w.dtype == v.dtype and w.shape == v.shape)
-        if v is None or w is None or v is w or self.fixed:
-            return
+        if v is None or w is None or v is w or self.fixed or not self.alone(v):
+            return  # old views keep their base and its version counter, but not its memory
         self.emit(f"{v.text}.data = {w.text}{self.pick(['', '.clone()'])}")
         v.array, v.store = w.array, Store(w.store.top, w.store.frac)
         w.store.absorb(MAX_TOP, INEXACT)

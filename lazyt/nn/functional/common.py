@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazyt.dims import numbered, owned
-from lazyt.dispatch import check_writable, scalar_name, tagged, update, wrap
+from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update, wrap
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
@@ -24,7 +24,7 @@ def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -
         return node_of(x)
     raise TypeError(
         f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-        f"{type(x).__name__}"
+        f"{type_name(x)}"
     )
 
 

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from lazyt.dispatch import check_writable, data_node, fit_dtype, tagged, update, wrap
+from lazyt.dispatch import SETTINGS, check_writable, data_node, fit_dtype, tagged, update, wrap
 from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
@@ -45,16 +45,10 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
     x = tensor_node(input, name)
     if not training or p == 0.0 or not x.type.numel:
         return input
-    if inplace:
-        check_writable(input)
     channels = name == "feature_dropout"
     if p == 1.0:
         mask = full((), 0, x.type.dtype)
     else:
-        if x.type.dtype.category != FLOATING:
-            from lazyt.dispatch import SETTINGS
-
-            fit_dtype(SETTINGS.default_dtype, x.type.dtype)
         shape = x.type.shape
         if channels:
             if len(shape) < 2:
@@ -62,7 +56,12 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
             shape, order = shape[:2] + (1,) * (len(shape) - 2), None
         else:
             order = memory_order(input)
+        if x.type.dtype.category != FLOATING:
+            _kept(x, p, shape, order, 1.0)  # PyTorch draws before it finds the dtype wrong
+            fit_dtype(SETTINGS.default_dtype, x.type.dtype)
         mask = _kept(x, p, shape, order, 1.0 / (1.0 - p))
+    if inplace:
+        check_writable(input)
     y = tagged(mul(x, mask), "Mul", x)
     return update(input, y) if inplace else wrap(y)
 

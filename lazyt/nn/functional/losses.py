@@ -29,6 +29,7 @@ def check_reduction(reduction: str) -> None:
 
 
 def all_axes(node: Node) -> tuple[int, ...]:
+    """Every axis of a node."""
     return tuple(range(len(node.type.shape)))
 
 
@@ -192,7 +193,12 @@ def cross_entropy(
     if label_smoothing > 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     axis = 1 if len(x.type.shape) > 1 else 0
-    if t.type.shape == x.type.shape and t.type.dtype.is_floating_point:
+    if t.type.shape == x.type.shape:
+        if not t.type.dtype.is_floating_point:
+            raise RuntimeError(
+                "Expected floating point type for target with class probabilities, got "
+                f"{scalar_name(t.type.dtype)}"
+            )
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         w = None if weight is None else _class_weight(x, weight)

@@ -37,7 +37,7 @@ def _check_parameters(x: Node, parameters: dict[str, Node | None]) -> None:
             if dtype is not have[0].type.dtype:
                 raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
             continue
-        if own.is_half:
+        if dtype is float32:
             raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
         raise RuntimeError("mixed dtype (CPU): expect parameter to have scalar type of Float")
 

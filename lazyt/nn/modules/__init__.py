@@ -3,6 +3,8 @@
 # ruff: noqa: F401 (what is imported here is what the module offers)
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lazyt.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from lazyt.nn.module import Module
 
@@ -36,7 +38,7 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, _BatchNorm
 from .conv import (
     Conv1d,
     Conv2d,
@@ -60,6 +62,7 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .naming import own_methods
 from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .pooling import (
     AdaptiveAvgPool1d,
@@ -74,4 +77,15 @@ from .pooling import (
 )
 from .sparse import Embedding
 
-__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]
+own_methods(_BatchNorm)
+for _layer in list(globals().values()):
+    if isinstance(_layer, type) and issubclass(_layer, Module):
+        own_methods(_layer)
+del _layer
+
+if not TYPE_CHECKING:  # to a type checker every name is public
+    __all__ = [
+        name
+        for name, value in list(globals().items())
+        if isinstance(value, type) and not name.startswith("_")
+    ]

@@ -10,6 +10,7 @@ from lazyt.nn import functional as F
 from lazyt.nn import init as initial
 from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
+from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
 
@@ -25,13 +26,13 @@ class _Plain(Module):
 class Tanh(_Plain):
     """The hyperbolic tangent."""
 
-    _function = staticmethod(F.tanh)
+    _function = staticmethod(FUNCTIONS["tanh"])
 
 
 class Sigmoid(_Plain):
     """1 / (1 + exp(-x))."""
 
-    _function = staticmethod(F.sigmoid)
+    _function = staticmethod(FUNCTIONS["sigmoid"])
 
 
 class LogSigmoid(_Plain):

@@ -148,7 +148,7 @@ class AvgPool3d(_AvgPoolWithDivisor):
     _function = staticmethod(F.avg_pool3d)
 
 
-class _AdaptivePoolNd(Module):
+class _AdaptiveAvgPoolNd(Module):
     _function: ClassVar[Callable[..., Any]]
 
     def __init__(self, output_size: Any) -> None:
@@ -162,19 +162,19 @@ class _AdaptivePoolNd(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptivePoolNd):
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """Means of `output_size` windows that cover the last dimension."""
 
     _function = staticmethod(F.adaptive_avg_pool1d)
 
 
-class AdaptiveAvgPool2d(_AdaptivePoolNd):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """Means of windows that cover the last two dimensions; None keeps an extent."""
 
     _function = staticmethod(F.adaptive_avg_pool2d)
 
 
-class AdaptiveAvgPool3d(_AdaptivePoolNd):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """Means of windows that cover the last three dimensions; None keeps an extent."""
 
     _function = staticmethod(F.adaptive_avg_pool3d)

@@ -1,0 +1,171 @@
+"""Scans and softmax: results in the shape of the operand, computed along one axis.
+
+    cumsum([1, 2, 3]) = [1, 3, 6]           reverse_cumsum([1, 2, 3]) = [6, 5, 3]
+
+The derivative of a scan is a scan from the other end.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .node import Node
+from .numerics import reduce as forms
+from .numerics import softmax as soft
+from .opdef import Op, provide
+from .ops_elementwise import abs_, add, eq, exp, full, gt, log, lt, mul, sub, where, zeros_like
+from .ops_order import sorted_pair, sorted_vjp
+from .ops_reduce import sum_
+from .ops_shape import cat_, flip_, narrow, permute
+from .types import TensorType
+
+provide(
+    cumsum=forms.cumsum,
+    cumprod=forms.cumprod,
+    cummax=forms.cummax,
+    cummin=forms.cummin,
+    logcumsumexp=forms.logcumsumexp,
+    softmax=soft.softmax,
+    log_softmax=soft.log_softmax,
+)
+
+_ALONG_SAMPLES = lambda: [(((3, 4),), (1,)), (((2, 3, 2),), (1,)), (((0, 3),), (1,))]
+
+
+def _along(src: tuple, arg: tuple) -> TensorType:
+    return src[0].type
+
+
+def reverse_cumsum(g: Node, axis: int) -> Node:
+    """The sums of each element and all behind it along `axis`."""
+    return flip_(cumsum(flip_(g, arg=((axis,),)), arg=(axis,)), arg=((axis,),))
+
+
+cumsum: Op = Op(
+    "cumsum",
+    "cumsum({0}, {axis}, out={out})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(lambda g, y, x: reverse_cumsum(g, y.arg[0]),),
+    samples=_ALONG_SAMPLES,
+)
+
+
+def _cumprod_vjp(g: Node, y: Node, x: Node) -> Node:
+    """Quadratic in the extent but exact at zeros: d y_j / d x_i = prod of x_k, k <= j, k != i."""
+    axis = y.arg[0]
+    rank = len(x.type.shape)
+    order = tuple(i for i in range(rank) if i != axis) + (axis,)
+    back = tuple(sorted(range(rank), key=order.__getitem__))
+    gm, xm = permute(g, order), permute(x, order)
+    extent = xm.type.shape[-1]
+    lead = xm.type.shape[:-1]
+    columns = []
+    before = full(lead + (1,), 1, x.type.dtype)
+    for i in range(extent):
+        # Products with x_i left out, for every j >= i.
+        rest = narrow(xm, rank - 1, i + 1, extent - i - 1)
+        chain = cumprod(cat_(before, rest, arg=(rank - 1,)), arg=(rank - 1,))
+        window = narrow(gm, rank - 1, i, extent - i)
+        columns.append(sum_(mul(window, chain), arg=((rank - 1,), True)))
+        before = mul(before, narrow(xm, rank - 1, i, 1))
+    if not columns:
+        return zeros_like(x)
+    return permute(cat_(*columns, arg=(rank - 1,)), back)
+
+
+cumprod: Op = Op(
+    "cumprod",
+    "cumprod({0}, {axis}, out={out})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(_cumprod_vjp,),
+    samples=_ALONG_SAMPLES,
+)
+
+
+def exclusive_prod(x: Node, backwards: bool) -> Node:
+    """Products of everything before (or after) each element along the last axis."""
+    last = len(x.type.shape) - 1
+    if backwards:
+        x = flip_(x, arg=((last,),))
+    one = full(x.type.shape[:-1] + (1,), 1, x.type.dtype)
+    scanned = cumprod(cat_(one, narrow(x, last, 0, x.type.shape[-1] - 1), arg=(last,)), arg=(last,))
+    return flip_(scanned, arg=((last,),)) if backwards else scanned
+
+
+def _logcumsumexp_vjp(g: Node, y: Node, x: Node) -> Node:
+    """exp(x_i) * sum of g_j exp(-y_j) over j >= i, the two signs of g each in logarithms."""
+    axes = (y.arg[0],)
+    size = log(where(eq(g, 0.0), 1.0, abs_(g)))
+    parts = []
+    for signed in (gt(g, 0.0), lt(g, 0.0)):
+        weights = where(signed, sub(size, y), -math.inf)
+        summed = flip_(logcumsumexp(flip_(weights, arg=(axes,)), arg=y.arg), arg=(axes,))
+        parts.append(exp(add(summed, x)))
+    return sub(*parts)
+
+
+logcumsumexp: Op = Op(
+    "logcumsumexp",
+    "logcumsumexp({0}, {axis})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(_logcumsumexp_vjp,),
+    samples=_ALONG_SAMPLES,
+)
+cummax: Op = Op(
+    "cummax",
+    "cummax({0}, {axis})",
+    kind="opaque",
+    fields=("axis",),
+    infer=sorted_pair,
+    vjp=(sorted_vjp,),
+    results=2,
+    samples=_ALONG_SAMPLES,
+)
+cummin: Op = Op(
+    "cummin",
+    "cummin({0}, {axis})",
+    kind="opaque",
+    fields=("axis",),
+    infer=sorted_pair,
+    vjp=(sorted_vjp,),
+    results=2,
+    samples=_ALONG_SAMPLES,
+)
+
+# --- the softmax family ---------------------------------------------------------------------------
+
+
+def _softmax_vjp(g: Node, y: Node, x: Node) -> Node:
+    axis = y.arg[0]
+    weighted = mul(g, y)
+    return sub(weighted, mul(y, sum_(weighted, arg=((axis,), True))))
+
+
+def _log_softmax_vjp(g: Node, y: Node, x: Node) -> Node:
+    return sub(g, mul(exp(y), sum_(g, arg=((y.arg[0],), True))))
+
+
+softmax: Op = Op(
+    "softmax",
+    "softmax({0}, {axis}, out={out})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(_softmax_vjp,),
+    samples=_ALONG_SAMPLES,
+)
+log_softmax: Op = Op(
+    "log_softmax",
+    "log_softmax({0}, {axis}, out={out})",
+    kind="opaque",
+    fields=("axis",),
+    infer=_along,
+    vjp=(_log_softmax_vjp,),
+    samples=_ALONG_SAMPLES,
+)

@@ -1,0 +1,364 @@
+"""Which node a handle is: its value now, its history, both derived after writes (docs/state.md).
+
+x = zeros(2, 3); v = x[0]         # one storage; v is a handle with the recipe "slice, reshape"
+v.add_(1)                         # a write puts a new node into the storage
+x + 1                             # x reads the new node, which node_of(x) finds
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lazyt.ir.autodiff import Tag, overwritten_text, source_of
+from lazyt.ir.node import LIVE, LOCAL, Node, Overwritten, emit, leaf
+from lazyt.ir.ops_shape import alias, replaced, stop
+from lazyt.runtime import drain as runtime
+
+from .exports import is_exported, snapshot, window
+from .storage import Meta, Storage, Versions, counter_of, full_recipe, root_of
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+MULTI_VIEW_WRITE = (
+    "This view is the output of a function that returns multiple views. Such functions do not "
+    "allow the output views to be modified inplace. You should replace the inplace operation by an "
+    "out-of-place one."
+)
+NO_GRAD_VIEW = "A view was created in no_grad mode and "
+NO_GRAD_VIEW_WRITE = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your "
+    "code by moving both the view and the inplace either both inside the no_grad block (if you "
+    "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+)
+
+
+# --- what a backward must know of a value it saved ------------------------------------------------
+
+
+class Written(Overwritten):
+    """A counted write: whose version it raised, from which one, and the operation that wrote."""
+
+    __slots__ = ("counter", "version")
+
+    def __init__(self, counter: Storage | Versions, version: int, by: frozenset[int] = frozenset()):
+        self.counter = counter
+        self.version = version
+        self.by = by
+
+    def versions(self) -> tuple[int, int]:
+        return self.version, self.counter.version
+
+
+class Placed(Overwritten):
+    """On the result of an operation that went into a part of a storage: the next write ends it."""
+
+    __slots__ = ("storage", "version")
+
+    def __init__(self, counter: Storage | Versions):
+        self.by: frozenset[int] = frozenset()
+        self.storage = weakref.ref(counter)  # the storage's history leads to the operation
+        self.version = counter.version
+
+    def holds(self) -> bool:
+        counter = self.storage()
+        return counter is None or counter.version == self.version
+
+    def versions(self) -> tuple[int, int]:
+        counter = self.storage()
+        return self.version, self.version if counter is None else counter.version
+
+
+class Reading(Tag):
+    """On a node that reads memory which others change without marking the node.
+
+    That is exported memory, and what a `.data` alias shows: a backward reads it as it is then, and
+    raises where this handle's own counter says that it was written to.
+    """
+
+    __slots__ = ("shown", "counter", "version")
+    follows = True
+
+    def __init__(self, t: Tensor):
+        super().__init__()
+        self.shown = t.detach()
+        self.counter = counter_of(t)
+        self.version = self.counter.version
+
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        if self.counter.version != self.version:
+            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
+        storage = self.shown._storage
+        if storage.export is None and node.src and node.src[0] is storage.node:
+            return node
+        return node_of(self.shown)
+
+
+class DeadEnd(Reading):
+    """On the node of a view made under no_grad of something that requires a gradient.
+
+    PyTorch says that it requires one too, but what is computed from it leads nowhere.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, t: Tensor):
+        super().__init__(t)
+        self.name = "AccumulateGrad"
+        self.leaf = lambda: None
+
+
+class Leaf(Tag):
+    """On a leaf's node: which tensor collects the gradient, and at which version it was read."""
+
+    __slots__ = ("counter", "version")
+    follows = True
+
+    def __init__(self, tensor: Tensor):
+        super().__init__("AccumulateGrad")
+        self.leaf = weakref.ref(tensor)
+        self.counter = counter_of(tensor)
+        self.version = self.counter.version
+
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        tensor = self.leaf()
+        if tensor is None:
+            return node
+        if self.counter.version != self.version:
+            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
+        if view and counter_of(tensor) is not self.counter:
+            return node  # the tensor shows other memory by now; a view of it does not
+        now = node_of(tensor)
+        return node if now.value is node.value and now.value is not None else now
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def node_of(t: Tensor) -> Node:
+    """The node of a tensor's current value."""
+    return t._node if t._seen is t._storage.node else sync(t)  # type: ignore[return-value]
+
+
+def sync(t: Tensor) -> Node:
+    """Derives a handle's node anew: after a write, for a leaf, for exported memory.
+
+    Errors: RuntimeError in grad mode for a view whose history PyTorch does not derive again.
+    """
+    storage = t._storage
+    meta = t._meta
+    exported = storage.export is not None and is_exported(storage)
+    current = storage.node
+    if not exported:
+        if t._seen is current:
+            return t._node  # type: ignore[return-value]
+        if meta is None:
+            t._node = t._seen = current
+            return current
+    local = LOCAL
+    mode = local.grad
+    local.grad = True
+    try:
+        node = _derived(t, meta, exported, mode)
+    finally:
+        local.grad = mode
+    if meta is not None and meta.base is not None and node.grad and not _ends(node):
+        if not mode and not has_history(t):
+            return node  # read for its values only: the history is derived when it is asked for
+        meta.begun = True
+        meta.version = counter_of(t).version
+    if exported:
+        # The memory is read again next time; what stays is where the value comes from.
+        t._node, t._seen = (source_of(node) if node.grad else None), None
+    else:
+        t._node = node
+        t._seen = None if meta is not None and reads_by_mode(t, meta) else current
+    return node
+
+
+def values_of(t: Tensor) -> Node:
+    """`node_of` for a reader of values only: it has no history to ask for, and raises for none."""
+    if t._seen is t._storage.node:
+        return t._node  # type: ignore[return-value]
+    local = LOCAL
+    mode = local.grad
+    local.grad = False
+    try:
+        return sync(t)
+    finally:
+        local.grad = mode
+
+
+def array_of(t: Tensor) -> np.ndarray:
+    """The current value of a tensor, for reading only; drains what it needs."""
+    storage = t._storage
+    if storage.export is not None and is_exported(storage):
+        return window(t)
+    return runtime.value_of(values_of(t))
+
+
+def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
+    """The node of a handle: its value now, with the history that writes elsewhere have left it."""
+    storage = t._storage
+    fresh = _read_memory(t) if exported else None
+    if meta is None:
+        node: Node | None = storage.node
+    elif meta.leaf:
+        return leaf_alias(t, fresh or _value(t))
+    elif meta.base is not None and _barred(t, meta):
+        if mode:
+            raise RuntimeError(view_text(t, meta, "its base or another view of its base has been"))
+        return fresh or _value(t)
+    elif in_place(meta, storage):
+        node = _regenerated(t, meta) if meta.version != counter_of(t).version else None
+    elif not is_alias(family(t)) and (meta.base is None or meta.base._storage is storage):
+        node = replay(storage.node, full_recipe(t))  # also where the base shows another view by now
+    else:
+        node = None
+    if node is None:
+        # An alias, or a view nobody wrote to by its counter: the history stays what it was.
+        history = own_history(t)
+        node = fresh or _value(t)
+        if history is not None:
+            node = replaced(source_of(history), node)
+    elif fresh is not None:
+        node = replaced(source_of(node), fresh) if node.grad else fresh
+    if mode and meta is not None and meta.untracked and not node.grad and root_of(t).requires_grad:
+        node = _ending(node)
+        node.tag = DeadEnd(t)
+    return node
+
+
+def _read_memory(t: Tensor) -> Node:
+    fresh = snapshot(t)
+    fresh.tag = Reading(t)
+    return fresh
+
+
+def own_history(t: Tensor) -> Node | None:
+    """The node that a handle's gradient goes to, as last derived; None where there is none."""
+    node = t._node
+    return None if node is None or not node.grad or _ends(node) else node
+
+
+def _ends(node: Node) -> bool:
+    """Whether a backward does not go beyond the node: a leaf's, or one that leads nowhere."""
+    return node.tag is not None and node.tag.leaf is not None
+
+
+def has_history(t: Tensor) -> bool:
+    """Whether a view has a history so far; a write to its base gives it one at its next use."""
+    return t._meta is not None and (t._meta.begun or own_history(t) is not None)
+
+
+def in_place(meta: Meta, storage: Storage) -> bool:
+    """Whether a view's base still shows what it showed when the view was made."""
+    base = meta.base
+    return base is not None and base._storage is storage and full_recipe(base) == meta.origin
+
+
+def reads_by_mode(t: Tensor, meta: Meta) -> bool:
+    """Whether how a view reads depends on the grad mode of the moment."""
+    if not meta.untracked and (meta.multi is None or meta.version == counter_of(t).version):
+        return False
+    return root_of(t).requires_grad
+
+
+def _barred(t: Tensor, meta: Meta) -> bool:
+    """Whether a view has a history that a write made invalid and that is not derived anew."""
+    if not meta.untracked and meta.multi is None:
+        return False
+    return meta.version != counter_of(t).version and root_of(t).requires_grad
+
+
+def _regenerated(t: Tensor, meta: Meta) -> Node:
+    """A view's node, derived anew from its base's."""
+    base = node_of(meta.base)  # type: ignore[arg-type]
+    node = replay(base, meta.recipe) if meta.recipe else alias(base)
+    if not node.grad and has_history(t):
+        node = _ending(node)  # its base requires no gradient (any more): it leads nowhere
+    if node.grad and node.tag is None:
+        # PyTorch derives a view anew by as_strided, whatever made it.
+        node.tag = Tag("AsStridedBackward0", (base,), saves=False)
+    return node
+
+
+def _value(t: Tensor) -> Node:
+    """What a handle shows, without history."""
+    local = LOCAL
+    node = t._storage.node
+    steps = full_recipe(t)
+    mode = local.grad
+    local.grad = False
+    try:
+        if steps:
+            node = replay(node, steps)
+        elif node.grad:
+            node = stop(node)
+            node.after = Placed(counter_of(t))
+        if t._meta is not None and t._meta.counter is not None:
+            node = emit(alias, (node,), (), node.type)
+            node.tag = Reading(t)
+    finally:
+        local.grad = mode
+    return node
+
+
+def replay(node: Node, recipe: tuple) -> Node:
+    """The steps of a recipe applied to a node."""
+    for op, arg, numbers in recipe:
+        node = op(node, *numbers, arg=arg)
+    return node
+
+
+def _ending(node: Node) -> Node:
+    """A node of the same value that a backward reaches and does not go beyond."""
+    if node.value is None:
+        made = emit(alias, (node,), (), node.type)
+    else:
+        made = leaf(alias, node.value, node.type)
+    made.grad = LIVE
+    return made
+
+
+def leaf_alias(t: Tensor, node: Node) -> Node:
+    """The node that gradients of the leaf `t` end at."""
+    made = _ending(node)
+    made.tag = Leaf(t)
+    meta = t._own_meta()
+    if meta.hooks is None:
+        meta.hooks = {}  # shared with the tag: what is traced now sees hooks registered later
+    made.tag.hooks = meta.hooks
+    return made
+
+
+def family(t: Tensor) -> Tensor:
+    """The handle whose history a write through `t` changes: a view's base, or `t` itself."""
+    meta = t._meta
+    if meta is None or meta.base is None or meta.base._storage is not t._storage:
+        return t  # a base that went to other memory leaves its old views to themselves
+    return meta.base
+
+
+def is_alias(t: Tensor) -> bool:
+    """Whether the history of a root handle is its own, not the storage's."""
+    meta = t._meta
+    if meta is None:
+        return False
+    return meta.stopped or meta.base is not None and meta.base._storage is not t._storage
+
+
+def view_text(t: Tensor, meta: Meta, what: str) -> str:
+    """PyTorch's words for a view whose history a write would have to change, or has outdated."""
+    if meta.multi is None:
+        return f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
+    begun = own_history(t) is not None or what == "is being" and meta.base.requires_grad  # type: ignore[union-attr]
+    if meta.untracked or not begun:
+        start = f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. "
+    else:
+        number, name = meta.multi
+        start = f"Output {number} of {name} is a view and {what} modified inplace. "
+    return start + MULTI_VIEW_WRITE
