@@ -139,8 +139,13 @@ class Leaf(Tag):
 
 
 def node_of(t: Tensor) -> Node:
-    """The node of a tensor's current value."""
-    return t._node if t._seen is t._storage.node else sync(t)  # type: ignore[return-value]
+    """The node of a tensor's current value; TypeError for what is no tensor."""
+    try:
+        return t._node if t._seen is t._storage.node else sync(t)  # type: ignore[return-value]
+    except AttributeError:
+        if hasattr(t, "_storage"):
+            raise
+        raise TypeError(f"expected Tensor as an argument, but got {type(t).__name__}") from None
 
 
 def sync(t: Tensor) -> Node:
