@@ -23,8 +23,7 @@ CASES: dict[str, tuple[Case, int]] = {}
 
 
 def case(repeat: int) -> Callable[[Case], Case]:
-    """Registers a case: given a library it prepares data and returns what is timed `repeat`
-    times."""
+    """Registers a case: given a library it prepares data and returns what is timed."""
 
     def register(function: Case) -> Case:
         CASES[function.__name__] = (function, repeat)

@@ -1,7 +1,7 @@
 """Where each value of a graph lives: live ranges, reuse, donation.
 
-Values that share memory (a view and what it looks at) form a group, named by its root. A group whose
-last use is past frees its buffer. A result gets, in this order,
+Values that share memory (a view and what it looks at) form a group, named by its root. A group
+whose last use is past frees its buffer. A result gets, in this order,
 
     in place   the buffer of an operand that dies here, where the primitive reads element i only to
                write element i; that operand may be an input the caller donates,

@@ -6,10 +6,10 @@
         x2 = np.subtract(x0, x1, out=o2)
         return (x2,)
 
-`x` are values, `s` run-time numbers, `w` slots of the workspace and `d` says whether the caller donates an
-input. A fused group over a large array runs in blocks of rows, so that what it computes in between stays
-in the cache (`t` are block-sized buffers). The canonical text holds no user names, lines or addresses;
-`dressed` adds them as comments.
+`x` are values, `s` run-time numbers, `w` slots of the workspace and `d` says whether the caller
+donates an input. A fused group over a large array runs in blocks of rows, so that what it computes
+in between stays in the cache (`t` are block-sized buffers). The canonical text holds no user names,
+lines or addresses; `dressed` adds them as comments.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from lazyt.ir.types import TensorType
 
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
-# A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's share.
+# A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's
+# share.
 BLOCKED_FROM = 1 << 16
 BLOCK_ELEMENTS = 1 << 15
 
 
 @dataclass
 class NumpyCode:
-    """source: the canonical text. values: the value each line of it computes. memory: what is where."""
+    """source: the canonical text. values: what each line of it computes. memory: what is where."""
 
     source: str
     values: dict[int, Value]

@@ -21,8 +21,8 @@ from .ops_reduce import sum_
 from .ops_shape import Partial, alias, replaced, reshape, scatter_partial
 
 SECOND_BACKWARD = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they "
-    "have already been freed). Saved intermediate values of the graph are freed when you call "
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you call "
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
@@ -40,8 +40,8 @@ class Call(Protocol):
 class Tag:
     """What autograd knows of a node beyond its operation.
 
-    name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the nodes
-        it was applied to, for `grad_fn.next_functions`.
+    name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the
+        nodes it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
         "inputs" where it saves its inputs beyond what the primitives do: no write may replace them;
         "once" where it runs once only though it saves nothing.
@@ -50,9 +50,12 @@ class Tag:
     retain: called last with the cotangent (`Tensor.retain_grad`).
     call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function;
         `call.release()` lets go of what it saved.
+    steps: whether the slope of the composition is a function of its inputs, one that only steps.
     """
 
-    __slots__ = ("name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed")
+    __slots__ = (
+        "name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed", "steps"
+    )  # fmt: skip
 
     # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
     follows = False
@@ -74,6 +77,7 @@ class Tag:
         self.call: Call | None = None
         self.grad_fn: Any = None
         self.freed = False
+        self.steps = False
 
 
 # --- saved sets -----------------------------------------------------------------------------------
@@ -177,10 +181,15 @@ def current(node: Node, reader: Node | None = None) -> Node:
         base = now
     elif base.after is None:
         return node
+    start = base
     while base.after is not None:
         if isinstance(base.after, Overwritten):
             if base.after.holds():
-                return node
+                now = base.after.value(base)
+                if now is start:
+                    return node
+                base = now
+                break
             raise RuntimeError(overwritten_text(node, base.after))
         base = base.after
     for step in reversed(path):
@@ -207,7 +216,9 @@ def overwritten_text(node: Node, mark: Any) -> str:
     names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
     names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
     shape = ", ".join(map(str, node.type.shape))
-    kind = names.get(node.type.dtype.name, node.type.dtype.name.title())
+    kind = f"torch.{names.get(node.type.dtype.name, node.type.dtype.name.title())}Tensor"
+    if node.type.dtype.name in ("bool", "bfloat16"):  # no legacy type to be named by
+        kind = f"CPU{names[node.type.dtype.name]}Type"
     tag = node.tag
     name = node.op.grad_name if tag is None or tag.name is None else tag.name
     made = node.grad and node.src and (tag is None or tag.leaf is None)
@@ -215,7 +226,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     expected, version = mark.versions()
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [torch.{kind}Tensor [{shape}]]{where} is at version {version}; expected version "
+        f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
         f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
         "compute its gradient, with torch.autograd.set_detect_anomaly(True, "
         "check_nan=False)."

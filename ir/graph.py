@@ -25,8 +25,7 @@ class Scalar:
 
 
 class Value:
-    """One value of a graph: an input (`op` None, `index` its number) or an application of a
-    primitive."""
+    """A value of a graph: an input (`op` None, `index` its number) or an applied primitive."""
 
     __slots__ = ("op", "src", "arg", "type", "index", "origin")
 

@@ -36,6 +36,10 @@ class Overwritten:
         """Whether the value is still there after all."""
         return False
 
+    def value(self, node: Node) -> Node:
+        """The node to read where the value is still there."""
+        return node
+
 
 class Node:
     """One traced operation. Made only by `emit` (and by the frontend's inlined copies of it)."""

@@ -92,8 +92,7 @@ class Op:
         return emit(self, src, arg, self.infer(src, arg))  # type: ignore[misc]
 
     def raises(self, type: Any) -> bool:
-        """Whether computing a result of this type may raise (an index or a divisor out of
-        range)."""
+        """Whether computing a result of this type may raise (an index or divisor out of range)."""
         if not self.raising or self.raising == "always":
             return bool(self.raising)
         return not type.dtype.is_floating_point
@@ -140,8 +139,7 @@ def literal(value: Any) -> str:
 
 
 class _Compiled:
-    """`op.function(type, arg, *operands)`: the template as a function, compiled at its first
-    call."""
+    """`op.function(type, arg, *operands)`: the template as a function, compiled at first call."""
 
     __slots__ = ("op", "call")
 

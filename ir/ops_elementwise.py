@@ -91,6 +91,26 @@ def tied(c: Node, x: Node) -> Node:
     return replaced(add(c, floor(x)), c)
 
 
+def _rounded_once(rule: Callable) -> Callable:
+    """A rule of g and y whose result is rounded to a half type only at the end."""
+
+    def rounded(g: Node, y: Node, x: Node) -> Node:
+        dtype = g.type.dtype
+        if dtype.compute is dtype:
+            return rule(g, y)
+        return cast(rule(cast(g, dtype.compute), cast(y, dtype.compute)), dtype)
+
+    return rounded
+
+
+def _with_steps(c: Node, y: Node) -> Node:
+    """A cotangent of a selection, tied to the input of the activation that it is the end of."""
+    tag = y.tag
+    if LOCAL.grad and tag is not None and tag.steps and tag.inputs:
+        return tied(c, tag.inputs[0])
+    return c
+
+
 def comparison(name: str, numpy: str, **more: Any) -> Op:
     """An elementwise primitive whose result is bool."""
     return Op(name, numpy, kind="elementwise", infer=_boolean, **more)
@@ -129,7 +149,6 @@ abs_: Op = elementwise(
     "abs", "np.abs({0}, out={out})", vjp=(lambda g, y, x: mul(g, sign(x)),), samples="nonzero"
 )
 sign: Op = elementwise("sign", "sign({0}, out={out})", vjp=(lambda g, y, x: zeros_like(g),))
-
 
 
 def _step(g, y, a, b):
@@ -337,7 +356,9 @@ atan: Op = elementwise(
 sinh: Op = elementwise("sinh", "np.sinh({0}, out={out})", vjp=(lambda g, y, x: mul(g, cosh(x)),))
 cosh: Op = elementwise("cosh", "np.cosh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sinh(x)),))
 tanh: Op = elementwise(
-    "tanh", "np.tanh({0}, out={out})", vjp=(lambda g, y, x: mul(g, sub(1.0, mul(y, y))),)
+    "tanh",
+    "np.tanh({0}, out={out})",
+    vjp=(_rounded_once(lambda g, y: mul(g, sub(1.0, mul(y, y)))),),
 )
 asinh: Op = elementwise(
     "asinh",
@@ -432,7 +453,11 @@ where: Op = Op(
     "where",
     "select({0}, {1}, {2}, out={out})",
     kind="elementwise",
-    vjp=(None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
+    vjp=(
+        None,
+        lambda g, y, c, a, b: _with_steps(where(c, g, 0.0), y),
+        lambda g, y, c, a, b: _with_steps(where(c, 0.0, g), y),
+    ),
     infer=_where_type,
     samples=lambda: [
         (([[True, False, True]], (2, 3), (2, 3)), ()),

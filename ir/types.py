@@ -10,8 +10,7 @@ from .dtypes import DType, bool_
 
 
 class TensorType:
-    """An interned (shape, dtype, device). `strides` are those of a contiguous tensor, in
-    elements."""
+    """An interned (shape, dtype, device). `strides`: of a contiguous tensor, in elements."""
 
     __slots__ = ("shape", "dtype", "device", "numel", "strides", "_boolean")
 

@@ -10,8 +10,7 @@ class InvalidGraph(AssertionError):
 
 
 def verify(graph: Graph) -> None:
-    """Raises InvalidGraph unless operands come first, counts fit and types are what inference
-    gives."""
+    """Raises InvalidGraph unless operands come first, counts fit and types are as inferred."""
     from .printer import value_text
 
     defined: set[Value] = set(graph.inputs)

@@ -73,13 +73,13 @@ from lazyt.size import Size as Size
 from lazyt.softmax import softmax as softmax
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
-from lazyt.utils import typename as typename
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
     from lazyt import nn as nn
     from lazyt import optim as optim
     from lazyt import utils as utils
+    from lazyt.utils import typename as typename
 
 _install()
 globals().update(_LEGACY)
@@ -110,7 +110,7 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("nn", "optim", "utils")
+_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -119,6 +119,8 @@ def __getattr__(name: str) -> _typing.Any:
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "typename":
+        return importlib.import_module(f"{__name__}.utils").typename
     if not name.startswith("_"):
         importlib.import_module(f"{__name__}.nn.functional")
         if name in _FUNCTIONS:

@@ -174,7 +174,7 @@ def compute_floor_div(a: Any, b: Any) -> Node:
     """`//`, which PyTorch does not differentiate, other than `div` with a rounding mode."""
     node = renamed(_floor_div(a, b), "NotImplemented")
     if node.grad:
-        node.tag.call = _NotDifferentiable("floor_divide")  # type: ignore[union-attr]
+        node.tag.call = _NotDifferentiable("floor_divide")
     return node
 
 
@@ -259,8 +259,17 @@ def _shifting(op: Op, name: str) -> Callable[[Any, Any], Node]:
 Compute = Callable[[Any, Any], Node]
 
 
+def _check_out(out: Tensor | None, *inputs: Any) -> None:
+    """Raises where `out` partly overlaps an operand."""
+    if isinstance(out, Tensor):
+        for operand_ in inputs:
+            if isinstance(operand_, Tensor):
+                check_overlap(out, operand_)
+
+
 def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        _check_out(out, input, other)
         return deliver(compute(*both(input, other, name)), out, name)
 
     def inplace(self: Tensor, other: Any) -> Tensor:
@@ -390,6 +399,7 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
         return tagged(node, grad_name, *inputs)
 
     def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+        _check_out(out, input, other)
         return deliver(combine(*both(input, other, name), alpha), out, name)
 
     def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -517,7 +527,9 @@ for _name, (_compute, _fast, _floats) in OPERATORS.items():
     setattr(
         Tensor,
         f"__{_name}__",
-        fast_binary(_fast, _slow, floats_only=_floats, boolean=False, rounds=_name in ("add", "sub"))
+        fast_binary(
+            _fast, _slow, floats_only=_floats, boolean=False, rounds=_name in ("add", "sub")
+        )
         if _fast
         else _slow,
     )

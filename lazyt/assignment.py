@@ -73,6 +73,10 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
 def _assign(self: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, Tensor):
         value = fill_number(value, self.dtype)
+    if key.__class__ is bool:  # alone, PyTorch takes it for a new dimension, of extent 1 or 0
+        if not key:
+            return
+        key = None
     window = read_key(self, key)
     if window.advanced:
         _put(self, window, value)
@@ -236,7 +240,7 @@ def _place(t: Tensor, window: Window) -> Tensor:
     type = node_of(t).type.with_shape(window.shape)
     view._node = _SHAPES.get(type) or _SHAPES.setdefault(type, leaf(alias, None, type))
     view._seen = t._storage.node
-    made.begun = True
+    made.begun = node_of(t).grad != 0
     return view
 
 
@@ -303,12 +307,6 @@ def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool
         node = full((), value, dtype)
     else:
         node = node_of(value)
-        if node.type.dtype is not dtype:
-            raise RuntimeError(
-                "Index put requires the source and destination dtypes match, got "
-                f"{scalar_name(dtype)} for the destination and {scalar_name(node.type.dtype)} for "
-                "the source."
-            )
         result = index_op.infer((base, *indices), (axes,)).shape  # type: ignore[misc]
         extents = node.type.shape
         kept = extents if len(extents) <= len(result) else strip(extents)
@@ -316,6 +314,12 @@ def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool
             raise RuntimeError(
                 f"shape mismatch: value tensor of shape {list(strip(extents) or extents)} cannot "
                 f"be broadcast to indexing result of shape {list(result)}"
+            )
+        if node.type.dtype is not dtype:
+            raise RuntimeError(
+                "Index put requires the source and destination dtypes match, got "
+                f"{scalar_name(dtype)} for the destination and {scalar_name(node.type.dtype)} for "
+                "the source."
             )
         node = reshape(node, kept)
     return index_put_op(base, node, *indices, arg=(axes, accumulate))

@@ -1,5 +1,4 @@
-"""Elementwise functions made of several primitives: selections, limits, fills, weighted sums,
-closeness."""
+"""Elementwise functions of several primitives: selections, limits, fills, weighted sums."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.ir.types import broadcast_shapes
 
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
+from .dims import c_name
 from .dispatch import (
     as_tensor_operand,
     can_cast,
@@ -33,7 +33,6 @@ from .dispatch import (
     update,
     wrap,
 )
-from .dims import c_name
 from .registry import public
 from .state import check_overlap, node_of, shape_of
 from .tensor import Tensor, attach
@@ -337,7 +336,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
     if m.type.dtype is not dtypes.bool_:
         raise RuntimeError(
             "masked_fill_ only supports boolean masks, but got mask with dtype "
-            f"{scalar_name(m.type.dtype).lower()}"
+            f"{c_name(m.type.dtype)}"
         )
     filler = operand(value, name, 1)
     if filler.__class__ is Node and filler.type.shape:
@@ -391,6 +390,20 @@ def allclose(
 public(allclose, "allclose")
 
 
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element is not 0; RuntimeError where there is not exactly one."""
+    return bool(input)
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether both have one shape."""
+    return shape_of(input) == shape_of(other)
+
+
+public(is_nonzero, "is_nonzero")
+public(is_same_size, "is_same_size")
+
+
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and equal elements."""
     a, b = node_of(input), node_of(other)
@@ -406,8 +419,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     if not isinstance(other, Tensor):
         raise TypeError(
-            "logaddexp(): argument 'other' (position 2) must be Tensor, not "
-            f"{type(other).__name__}"
+            f"logaddexp(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
     (a, b), dtype = promoted(node_of(input), node_of(other))
     if dtype.category != FLOATING:

@@ -1,5 +1,4 @@
-"""Conversions: `to`, `float()`, `type()`, and the legacy constructors `FloatTensor`, `LongTensor`,
-…"""
+"""Conversions: `to`, `float()`, `type()`, and the legacy constructors (`FloatTensor`, …)."""
 
 from __future__ import annotations
 
@@ -55,6 +54,11 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """This tensor in another dtype or on another device; itself where nothing changes."""
     dtype, _, copy_ = _target(self, args, kwargs)
     return converted(self, dtype, copy_)
+
+
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """This tensor on a GPU; AssertionError where there is none."""
+    return to(self, "cuda" if device is None else device)
 
 
 def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
@@ -175,5 +179,6 @@ for _function, _name in (
     (to, "to"),
     (type_as, "type_as"),
     (type_, "type"),
+    (cuda, "cuda"),
 ):
     setattr(Tensor, _name, _function)

@@ -70,7 +70,7 @@ class Device(metaclass=PublicType):
 
 
 def resolve(device: Any, name: str = "to") -> str:
-    """The device name a tensor's type carries; RuntimeError for one that is not there.
+    """The device name a tensor's type carries; AssertionError or RuntimeError if it is not there.
 
     name: the function it is an argument of, for the TypeError about what is no device.
     """
@@ -84,8 +84,5 @@ def resolve(device: Any, name: str = "to") -> str:
     if found.type == "cpu":
         return "cpu"
     if found.type == "cuda":
-        raise RuntimeError(
-            "Found no NVIDIA driver on your system: the CUDA tier is not available here. Use "
-            "device='cpu'."
-        )
+        raise AssertionError("Torch not compiled with CUDA enabled")
     raise RuntimeError(f"device type {found.type!r} is not available")

@@ -118,8 +118,7 @@ def as_dtype(dtype: Any, name: str) -> DType | None:
 
 
 def result_dtype(*operands: Any) -> DType:
-    """torch.result_type over nodes and numbers: dimensioned tensors, then 0-d ones, then
-    numbers."""
+    """torch.result_type over nodes and numbers: tensors, then 0-d ones, then numbers."""
     ranked: list[DType | None] = [None, None, None]
     for x in operands:
         if x.__class__ is Node:
@@ -281,7 +280,7 @@ def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> No
 
 
 def renamed(node: Node, grad_name: str) -> Node:
-    """`node` under another name for `grad_fn`: that of the overload that PyTorch would have called."""
+    """`node` under another name for `grad_fn`: that of the overload PyTorch would have called."""
     if node.grad:
         if node.tag is None:
             node.tag = Tag()
@@ -353,8 +352,7 @@ def fit_dtype(result: DType, target: DType) -> None:
 
 
 def can_cast(source: DType, target: DType) -> bool:
-    """torch.can_cast: never from a higher category to a lower one, nor from signed numbers to
-    bool."""
+    """torch.can_cast: never to a lower category, nor from signed numbers to bool."""
     return source.category <= target.category
 
 

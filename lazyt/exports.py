@@ -20,7 +20,7 @@ from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import replaced, strided
 from lazyt.runtime import drain as runtime
 
-from .storage import Storage, full_recipe, shape_of
+from .storage import Placed, Storage, full_recipe, shape_of
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -70,6 +70,18 @@ class Export:
         return bool(self.leases) or (self.foreign is not None and _held_outside(self.foreign))
 
 
+class Exported(Placed):
+    """On a node whose array was handed out: a backward that saved it reads what is there then."""
+
+    __slots__ = ()
+
+    def value(self, node: Node) -> Node:
+        storage = self.storage()
+        if not isinstance(storage, Storage) or storage.export is None:
+            return node
+        return leaf(data, np.array(node.value, order="C", copy=True), node.type)
+
+
 def _held_outside(lease: Lease) -> bool:
     """Whether anybody but `lease` can reach the memory of its array, by the chain of bases."""
     array: Any = lease.array
@@ -98,6 +110,8 @@ def is_exported(storage: Storage) -> bool:
         storage.export = None
         if exported.replaces is not None and exported.replaces.value is exported.array:
             storage.node = exported.replaces  # nothing was written: handles need not derive anew
+            if storage.node.after.__class__ is Exported:
+                storage.node.after = None
         return False
     return (
         True  # memory that is not row-major stays foreign: reads and writes go through its strides
@@ -122,6 +136,8 @@ def export(t: Tensor) -> np.ndarray:
         runtime.drain()  # what is pending has to read the memory before anybody writes to it
         if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
             value = np.array(value, order="C", copy=True)
+        if node.after is None and value is node.value:
+            node.after = Exported(storage)
         fresh = leaf(data, value, node.type)
         storage.node = with_history(node, fresh)
         storage.export = Export(value)
@@ -205,8 +221,7 @@ def land(storage: Storage, new: Node) -> None:
 
 
 def memory_of(storage: Storage) -> np.ndarray:
-    """The array whose address `data_ptr` reports: the same one for as long as nobody else holds
-    it."""
+    """The array whose address `data_ptr` reports: the same one while nobody else holds it."""
     if storage.export is not None:
         return storage.export.array
     value = runtime.value_of(storage.node)

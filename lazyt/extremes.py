@@ -14,6 +14,7 @@ from .dims import (
     Axes,
     at_least_vector,
     axes_of,
+    c_name,
     check_keepdim,
     check_nonempty,
     deliver_pair,
@@ -24,7 +25,7 @@ from .dims import (
     publish,
     selected,
 )
-from .dispatch import deliver, tagged
+from .dispatch import deliver, scalar_name, tagged
 from .registry import FUNCTIONS
 from .tensor import Tensor
 
@@ -75,6 +76,12 @@ def _extreme_over(name: str, op: Any) -> Callable:
         node = input_node(input, name)
         axes = axes_of(dim, len(node.type.shape), name)
         check_nonempty(node, dim, axes, name)
+        if out is not None and out.dtype is not node.type.dtype:
+            raise RuntimeError(
+                "Expected the dtype for input and out to match, but got "
+                f"{scalar_name(node.type.dtype)} for input's dtype and {scalar_name(out.dtype)} "
+                "for out's dtype."
+            )
         return deliver(tagged(op(node, arg=(axes, keepdim)), name.title(), node), out, name)
 
     function.__name__ = function.__qualname__ = name
@@ -92,6 +99,10 @@ def _index_of_extreme(name: str, op: Any) -> Callable:
         shape = node.type.shape
         if node.type.dtype is dtypes.bool_:
             raise RuntimeError(f"{name}(): does not support bool input")
+        if out is not None and out.dtype is not dtypes.int64:
+            raise RuntimeError(
+                f"Expected out tensor to have dtype long int, but got {c_name(out.dtype)} instead"
+            )
         if dim is None:
             check_nonempty(node, None, (), name, IndexError)
             result = op(reshape(node, (node.type.numel,)), arg=((0,), False))
@@ -143,7 +154,13 @@ def _truth(name: str, op: Any) -> Callable:
         node = input_node(input, name)
         axes = axes_of(dim, len(node.type.shape), name)
         result = op(cast(node, dtypes.bool_), arg=(axes, keepdim))
-        if node.type.dtype is dtypes.uint8:
+        if out is not None:
+            if out.dtype is not dtypes.bool_ and out.dtype is not dtypes.uint8:
+                raise RuntimeError(
+                    f"{name} only supports bool tensor for result, got: {scalar_name(out.dtype)}"
+                )
+            result = cast(result, out.dtype)
+        elif node.type.dtype is dtypes.uint8:
             result = cast(result, dtypes.uint8)
         return deliver(result, out, name)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import cast, full
+from lazyt.ir.ops_elementwise import cast, cast_, full
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import gather as gather_op
 from lazyt.ir.ops_index import index as index_op
@@ -23,7 +23,7 @@ from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import scatter as scatter_op
 from lazyt.ir.ops_index import scatter_add as scatter_add_op
 from lazyt.ir.ops_index import scatter_reduce as scatter_reduce_op
-from lazyt.ir.ops_shape import copy, expand, reshape, slice_
+from lazyt.ir.ops_shape import copy, expand, reshape, reshape_, slice_
 from lazyt.ir.types import broadcast_shapes
 
 from .assignment import check_sources, masked_put, put_at
@@ -85,8 +85,13 @@ def index_of(index: Tensor, name: str, message: str) -> Node:
     return cast(node, dtypes.int64)
 
 
+_SAME_INDICES = (cast_, reshape_)  # what may stand between an index and the user's tensor
+
+
 def check_known(node: Node, low: int, extent: int, axis: int, error: type, text: str) -> None:
     """Raises where a known index is not in [low, extent)."""
+    while node.value is None and node.op in _SAME_INDICES:
+        node = node.src[0]
     value = node.value
     if value is None or not value.size:
         return
@@ -123,7 +128,8 @@ def gather(
     shape = node.type.shape
     axis = wrap_dim(dim, len(shape))
     at = index_of(index, "gather", "gather(): Expected dtype int32/int64 for index")
-    if len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,))):
+    ranks = len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,)))
+    if ranks and at.type.numel:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):
         if d != axis and n > m:
@@ -236,7 +242,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     message = "index_select(): Expected dtype int32 or int64 for index"
     at = _vector(index, "index_select", message)
     extent = shape[axis] if shape else 1
-    if len(shape) > 1:
+    if axis:
         text = "INDICES element is out of DATA bounds, id={bad} axis_dim={extent}"
         check_known(at, 0, extent, axis, RuntimeError, text)
     else:
@@ -254,9 +260,14 @@ def _rows(
     axis = wrap_dim(dim, len(shape))
     at = _vector(index, name + "_", f"{name}_(): Expected dtype int32/int64 for index")
     if value.type.dtype is not node.type.dtype:
+        own, other = scalar_name(node.type.dtype), scalar_name(value.type.dtype)
+        if name == "index_copy":
+            raise RuntimeError(
+                "index_copy_(): self and source expected to have the same dtype, but got (self) "
+                f"{own} and (source) {other}"
+            )
         raise RuntimeError(
-            f"{name}_(): self ({scalar_name(node.type.dtype)}) and source "
-            f"({scalar_name(value.type.dtype)}) must have the same scalar type"
+            f"{name}_(): self ({own}) and source ({other}) must have the same scalar type"
         )
     count, extents = at.type.numel, value.type.shape
     along = extents[axis] if axis < len(extents) else 1
@@ -272,10 +283,20 @@ def _rows(
         )
     rest = shape[:axis] + (count,) + shape[axis + 1 :]
     if shape and extents != rest:
-        raise RuntimeError(
-            f"{name}_(): source shape {list(extents)} must match self shape {list(shape)} in all "
-            f"dimensions but {axis}"
-        )
+        if name == "index_add":
+            raise RuntimeError(
+                "source tensor shape must match self tensor shape, excluding the specified "
+                f"dimension. Got self.shape = {list(shape)} source.shape = {list(extents)}"
+            )
+        kept = " ".join(str(n) for n in shape[:axis] + shape[axis + 1 :])
+        given = " ".join(str(n) for n in extents[:axis] + extents[axis + 1 :])
+        if kept != given:
+            raise RuntimeError(
+                "index_copy_(): Source/destination tensor must have same slice shapes. Destination "
+                f"slice shape: {kept} at dimension {axis} and source slice shape: {given} at "
+                "dimension 0."
+            )
+        value = reshape(value, rest)
     return node, at, value, axis
 
 

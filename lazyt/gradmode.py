@@ -14,21 +14,21 @@ from lazyt.ir.node import LOCAL
 
 
 class _Mode:
-    """A context manager that sets the mode of this thread and, as a decorator, that of a
-    function."""
+    """A context manager that sets this thread's mode and, as a decorator, a function's."""
 
     def __init__(self) -> None:
-        self._before: list[tuple[bool, bool]] = []
+        self._before: tuple[bool, bool] = LOCAL.grad, LOCAL.inference
 
     def _enter(self) -> None:
         raise NotImplementedError("a grad mode says what it sets")
 
     def __enter__(self) -> None:
-        self._before.append((LOCAL.grad, LOCAL.inference))
+        # One mode is remembered, as in PyTorch, also where one manager is entered twice.
+        self._before = LOCAL.grad, LOCAL.inference
         self._enter()
 
     def __exit__(self, *error: Any) -> None:
-        LOCAL.grad, LOCAL.inference = self._before.pop()
+        LOCAL.grad, LOCAL.inference = self._before
 
     def clone(self) -> _Mode:
         return type(self)()
@@ -113,7 +113,7 @@ class set_grad_enabled(_Mode):
         LOCAL.grad = self.mode
 
     def __enter__(self) -> None:
-        self._before.append(self.previous)
+        self._before = self.previous
         LOCAL.grad = self.mode
 
     def __call__(self, function: Any) -> Any:

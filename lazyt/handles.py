@@ -18,7 +18,7 @@ from lazyt.ir.ops_shape import alias, replaced, stop
 from lazyt.runtime import drain as runtime
 
 from .exports import is_exported, snapshot, window
-from .storage import Meta, Storage, Versions, counter_of, full_recipe, root_of
+from .storage import Meta, Placed, Storage, Versions, counter_of, full_recipe, root_of
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -28,12 +28,22 @@ MULTI_VIEW_WRITE = (
     "allow the output views to be modified inplace. You should replace the inplace operation by an "
     "out-of-place one."
 )
+FUNCTION_VIEW_WRITE = (
+    "This view was created inside a custom Function (or because an input was returned as-is) and "
+    "the autograd logic to handle view+inplace would override the custom backward associated with "
+    "the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix "
+    "this by cloning the output of the custom Function."
+)
 NO_GRAD_VIEW = "A view was created in no_grad mode and "
 NO_GRAD_VIEW_WRITE = (
     "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your "
     "code by moving both the view and the inplace either both inside the no_grad block (if you "
     "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
 )
+
+
+class OfFunction(str):
+    """In `Meta.multi`: the name of the autograd.Function that gave a view of its input back."""
 
 
 # --- what a backward must know of a value it saved ------------------------------------------------
@@ -51,25 +61,6 @@ class Written(Overwritten):
 
     def versions(self) -> tuple[int, int]:
         return self.version, self.counter.version
-
-
-class Placed(Overwritten):
-    """On the result of an operation that went into a part of a storage: the next write ends it."""
-
-    __slots__ = ("storage", "version")
-
-    def __init__(self, counter: Storage | Versions):
-        self.by: frozenset[int] = frozenset()
-        self.storage = weakref.ref(counter)  # the storage's history leads to the operation
-        self.version = counter.version
-
-    def holds(self) -> bool:
-        counter = self.storage()
-        return counter is None or counter.version == self.version
-
-    def versions(self) -> tuple[int, int]:
-        counter = self.storage()
-        return self.version, self.version if counter is None else counter.version
 
 
 class Reading(Tag):
@@ -124,11 +115,11 @@ class Leaf(Tag):
         self.version = self.counter.version
 
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        if self.counter.version != self.version:
+            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
         tensor = self.leaf()
         if tensor is None:
             return node
-        if self.counter.version != self.version:
-            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
         if view and counter_of(tensor) is not self.counter:
             return node  # the tensor shows other memory by now; a view of it does not
         now = node_of(tensor)
@@ -360,10 +351,11 @@ def view_text(t: Tensor, meta: Meta, what: str) -> str:
     """PyTorch's words for a view whose history a write would have to change, or has outdated."""
     if meta.multi is None:
         return f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
+    number, name = meta.multi
+    output = f"Output {number} of {name} is a view and {what} modified inplace. "
+    if name.__class__ is OfFunction:
+        return output + FUNCTION_VIEW_WRITE
     begun = own_history(t) is not None or what == "is being" and meta.base.requires_grad  # type: ignore[union-attr]
     if meta.untracked or not begun:
-        start = f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. "
-    else:
-        number, name = meta.multi
-        start = f"Output {number} of {name} is a view and {what} modified inplace. "
-    return start + MULTI_VIEW_WRITE
+        output = f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. "
+    return output + MULTI_VIEW_WRITE

@@ -21,7 +21,7 @@ from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
-from .dispatch import data_node, deliver, tagged, wrap
+from .dispatch import can_cast, data_node, deliver, scalar_name, tagged, wrap
 from .registry import FUNCTIONS
 from .size import Size
 from .state import node_of, shape_of
@@ -100,7 +100,17 @@ def cat(
                     f"Sizes of tensors must match except in dimension {where}. Expected size "
                     f"{want} but got size {have} for tensor number {i} in the list."
                 )
+    check_joined_dtype(nodes[0].type.dtype, out)
     return deliver(cat_(*[n for _, n in kept], arg=(where,)), out)
+
+
+def check_joined_dtype(dtype: DType, out: Tensor | None) -> None:
+    """TypeError where the common dtype cannot be written into `out`."""
+    if out is not None and not can_cast(dtype, out.dtype):
+        raise TypeError(
+            "torch.cat(): input types can't be cast to the desired output type "
+            f"{scalar_name(out.dtype)}"
+        )
 
 
 def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -118,6 +128,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
                 f"{list(shape_of(t))} at entry {i}"
             )
     nodes = promoted_nodes(parts)
+    check_joined_dtype(nodes[0].type.dtype, out)
     target = shape[:axis] + (1,) + shape[axis:]
     joined = cat_(*[reshape(n, target) for n in nodes], arg=(axis,))
     return deliver(tagged(joined, "Stack", *nodes, saves=False), out)

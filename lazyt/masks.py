@@ -30,7 +30,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     node, chosen = node_of(input), node_of(tensor(mask, "masked_select", "mask", 2))
     if chosen.type.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shapes(node.type.shape, chosen.type.shape)
+    shape = broadcast_shapes(chosen.type.shape, node.type.shape)
     where = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
     total = 1
     for n in shape:
@@ -51,7 +51,7 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
         )
     if value.type.dtype is not node.type.dtype:
         raise RuntimeError(
-            "masked_scatter: expected self and source to have same dtypes but got "
+            "masked_scatter: expected self and source to have same dtypes but got"
             f"{scalar_name(node.type.dtype)} and {scalar_name(value.type.dtype)}"
         )
     shape = broadcast_shapes(node.type.shape, chosen.type.shape)

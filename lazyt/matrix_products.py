@@ -86,7 +86,7 @@ def check_dot(a: Node, b: Node, name: str = "dot") -> None:
         raise RuntimeError(f"1D tensors expected, but got {len(first)}D and {len(second)}D tensors")
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(
-            f"{name} : expected both vectors to have same dtype, but found "
+            "dot : expected both vectors to have same dtype, but found "
             f"{scalar_name(a.type.dtype)} and {scalar_name(b.type.dtype)}"
         )
     if first != second:

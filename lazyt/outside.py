@@ -87,7 +87,9 @@ def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int =
         if isinstance(data, Tensor):
             if data.numel() != 1:
                 raise ValueError("only one element tensors can be converted to Python scalars")
-        elif not isinstance(data, _SCALARS) and not (isinstance(data, np.ndarray) and not data.ndim):
+        elif not isinstance(data, _SCALARS) and not (
+            isinstance(data, np.ndarray) and not data.ndim
+        ):
             if dtype.category == dtypes.FLOATING:
                 raise TypeError(f"must be real number, not {kind}")
             raise TypeError(f"'{kind}' object cannot be interpreted as an integer")
@@ -104,7 +106,7 @@ def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int =
 
 
 def _check_range(array: np.ndarray, dtype: DType) -> None:
-    """RuntimeError where a number lies outside an integer dtype; negative integers wrap in uint8."""
+    """RuntimeError where a number is outside an integer dtype; negative ones wrap in uint8."""
     low, high = dtype.limits  # type: ignore[misc]
     fits = (array >= low) & (array <= high)
     if dtype is dtypes.uint8 and array.dtype.kind != "f":

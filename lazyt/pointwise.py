@@ -28,7 +28,7 @@ from .dispatch import (
     wrap,
 )
 from .registry import public
-from .state import node_of
+from .state import check_overlap, node_of
 from .tensor import Tensor
 
 # What a function makes of integers: it works on them, KEPT even with `out=`, or on floats.
@@ -59,6 +59,8 @@ def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: st
             raise RuntimeError(
                 f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
             )
+        if isinstance(out, Tensor) and isinstance(input, Tensor):
+            check_overlap(out, input)
         return deliver(compute_unary(op, rule, input, name), out, name)
 
     def inplace(self: Tensor) -> Tensor:
@@ -83,7 +85,6 @@ for _name, _op in {
     "log10": ops.log10,
     "log1p": ops.log1p,
     "sqrt": ops.sqrt,
-    "rsqrt": ops.rsqrt,
     "reciprocal": ops.reciprocal,
     "sin": ops.sin,
     "cos": ops.cos,
@@ -96,6 +97,15 @@ for _name, _op in {
     "erfinv": ops.erfinv_,
 }.items():
     unary(_name, _op)
+
+
+def _rsqrt(node: Node) -> Node:
+    if node.type.dtype.is_half:  # PyTorch rounds the root
+        return tagged(ops.reciprocal(ops.sqrt(node)), "Rsqrt", node)
+    return ops.rsqrt(node)
+
+
+unary("rsqrt", _rsqrt)
 unary("asin", ops.asin, FLOAT, "arcsin")
 unary("acos", ops.acos, FLOAT, "arccos")
 unary("atan", ops.atan, FLOAT, "arctan")
@@ -271,7 +281,8 @@ def _round(node: Node, decimals: int) -> Node:
     if not decimals:
         return ops.round_(node)
     if node.type.dtype.is_half:
-        return cast(_round(cast(node, dtypes.float32), decimals), node.type.dtype)
+        wide = _round(cast(node, dtypes.float32), decimals)
+        return tagged(cast(wide, node.type.dtype), "Round", node, saves=False)
     scale = 10.0 ** abs_int(decimals)
     if decimals > 0:
         return ops.div(ops.round_(ops.mul(node, scale)), scale)

@@ -18,7 +18,6 @@ from .numeric import cast_data
 from .registry import FUNCTIONS
 from .tensor import Tensor
 
-
 _COMBINATION = "received an invalid combination of arguments - got"
 _FORMS = " * (Number start, Number end, Number step or int steps, *, Tensor out, torch.dtype dtype)"
 
@@ -84,9 +83,7 @@ def arange(
     if not given:
         raise TypeError(f"arange() {_COMBINATION} (), but expected one of:\n{_FORMS}")
     numbers = _numbers("arange", *given)
-    if end is _MISSING:
-        numbers.insert(0, 0)
-    elif start is _MISSING:
+    if end is _MISSING or start is _MISSING:
         numbers.insert(0, 0)
     start, end, step = (*numbers, 1)[:3]
     if step == 0:
@@ -115,6 +112,11 @@ def arange(
     return finish(node, requires_grad)
 
 
+def _exact(values: Any, dtype: DType) -> Any:
+    """The values as a half type holds them; those of other types as they are."""
+    return cast_data(values, dtype) if dtype.is_half else values
+
+
 def linspace(
     start: Any,
     end: Any,
@@ -129,18 +131,21 @@ def linspace(
     """`steps` evenly spaced numbers from start to end, both included."""
     resolve(device)
     start, end, steps = _steps("linspace", start, end, steps)
-    dtype = as_dtype(dtype, "linspace") or (out.dtype if out is not None else SETTINGS.default_dtype)
+    dtype = as_dtype(dtype, "linspace") or (
+        out.dtype if out is not None else SETTINGS.default_dtype
+    )
     # From both ends towards the middle, as PyTorch does, so that the last element is `end` itself.
     work = dtype.compute.numpy if dtype.is_floating_point else np.dtype(np.float64)
     scalar = work.type
     if steps == 1:
         values = np.array([start], work)
     else:
-        step = scalar((scalar(end) - scalar(start)) / scalar(max(steps - 1, 1)))
+        # Of a half type the step and its multiples are rounded too.
+        step = _exact(scalar((scalar(end) - scalar(start)) / scalar(max(steps - 1, 1))), dtype)
         i = np.arange(steps)
         half = steps // 2
-        low = scalar(start) + step * i[:half].astype(work)
-        high = scalar(end) - step * (steps - 1 - i[half:]).astype(work)
+        low = scalar(start) + _exact(work.type(step) * i[:half].astype(work), dtype)
+        high = scalar(end) - _exact(work.type(step) * (steps - 1 - i[half:]).astype(work), dtype)
         values = np.concatenate([low, high])
     node = data_node(cast_data(values, dtype), dtype)
     if out is not None:
@@ -162,7 +167,9 @@ def logspace(
     """base ** x for evenly spaced x from start to end."""
     resolve(device)
     start, end, steps = _steps("logspace", start, end, steps)
-    dtype = as_dtype(dtype, "logspace") or (out.dtype if out is not None else SETTINGS.default_dtype)
+    dtype = as_dtype(dtype, "logspace") or (
+        out.dtype if out is not None else SETTINGS.default_dtype
+    )
     values = np.float64(base) ** np.linspace(start, end, steps)
     if out is not None:
         return deliver(data_node(cast_data(values, dtype), dtype), out)

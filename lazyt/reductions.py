@@ -55,6 +55,9 @@ def sum(
     """The sum over `dim`; integers and bools add up in int64 unless `dtype` is given."""
     node = input_node(input, "sum")
     x = accumulated(node, dtype, out)
+    if x.type.dtype is dtypes.bool_:
+        axes = axes_of(dim, len(x.type.shape), "sum")
+        return deliver(red.any_(x, arg=(axes, keepdim)), out)
     if dim is None:
         result = red.sum_(x, arg=(tuple(range(len(x.type.shape))), keepdim))
         if x is not node:

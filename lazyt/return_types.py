@@ -9,7 +9,7 @@ Both read the same result.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from lazyt.ir.public_type import PublicType
 
@@ -44,7 +44,7 @@ def _result(name: str, *fields: str) -> type[NamedResult]:
     members |= {"n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0}
     for i, field in enumerate(fields):
         members[field] = property(itemgetter(i))
-    return PublicType(name, (NamedResult,), members)
+    return cast("type[NamedResult]", PublicType(name, (NamedResult,), members))
 
 
 _PAIRS = (

@@ -95,8 +95,7 @@ def get_num_threads() -> int:
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Every kernel of the CPU tiers is deterministic: this is remembered and changes nothing
-    there."""
+    """Remembered; every kernel of the CPU tiers is deterministic anyway."""
     _STATE["deterministic"] = bool(mode)
 
 

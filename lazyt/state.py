@@ -23,13 +23,14 @@ from .exports import data as data
 from .exports import export as export
 from .exports import is_exported, land, with_history
 from .exports import memory_of as memory_of
-from .handles import Placed, Reading, Written, family, has_history, is_alias, replay, view_text
+from .handles import Reading, Written, family, has_history, is_alias, replay, view_text
 from .handles import array_of as array_of
 from .handles import node_of as node_of
 from .handles import own_history as own_history
 from .handles import sync as sync
 from .handles import values_of as values_of
 from .storage import Meta as Meta
+from .storage import Placed
 from .storage import Storage as Storage
 from .storage import Versions as Versions
 from .storage import counter_of as counter_of
@@ -81,7 +82,7 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
     if not LOCAL.grad:
         return
     base = meta.base
-    if base is not None and (base.requires_grad or own_history(t) is not None):
+    if base is not None and (base.requires_grad or has_history(t)):
         check_view(t, meta)
         if base.is_leaf:
             raise RuntimeError(VIEW_OF_LEAF_WRITE)

@@ -6,11 +6,12 @@ views and aliases, leaves and tensors with hooks have a `Meta`. See docs/state.m
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.node import LOCAL, Node, Overwritten
 
 if TYPE_CHECKING:
     from .exports import Export
@@ -44,6 +45,25 @@ class Versions:
 
     def __init__(self, version: int = 0):
         self.version = version
+
+
+class Placed(Overwritten):
+    """On the result of an operation that went into a part of a storage: the next write ends it."""
+
+    __slots__ = ("storage", "version")
+
+    def __init__(self, counter: Storage | Versions):
+        self.by: frozenset[int] = frozenset()
+        self.storage = weakref.ref(counter)  # the storage's history leads to the operation
+        self.version = counter.version
+
+    def holds(self) -> bool:
+        counter = self.storage()
+        return counter is None or counter.version == self.version
+
+    def versions(self) -> tuple[int, int]:
+        counter = self.storage()
+        return self.version, self.version if counter is None else counter.version
 
 
 class Meta:

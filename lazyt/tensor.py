@@ -1,9 +1,8 @@
 """The tensor a user holds: a handle on a storage. Its operations live in the functional modules.
 
-This file has what makes a tensor a tensor (identity, shape, autograd attributes, reading values, NumPy and
-pickle protocols) and the inlined fast path of binary arithmetic. Everything else is attached to the class
-by the module that defines the function: `pointwise`, `reductions`, `shaping`, `indexing`, `linalg`,
-`creation`, `random`.
+This file has what makes a tensor a tensor (identity, shape, autograd attributes, reading values,
+NumPy and pickle protocols) and the inlined fast path of binary arithmetic. Everything else is
+attached to the class by the module that defines the function; lazyt/__init__.py lists them.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from .state import (
     counter_of,
     export,
     geometry,
+    has_history,
     memory_of,
     node_of,
     own_history,
@@ -60,8 +60,8 @@ NUMPY_REQUIRES_GRAD = (
 class Tensor(metaclass=PublicType):
     """A multi-dimensional array of one dtype, with PyTorch's semantics.
 
-    Operations are traced, not run; reading a value (`item`, `print`, `numpy`, `bool`, …) computes what
-    is pending.
+    Operations are traced, not run; reading a value (`item`, `print`, `numpy`, `bool`, …) computes
+    what is pending.
     """
 
     __slots__ = ("_storage", "_node", "_seen", "_meta", "__dict__", "__weakref__")
@@ -184,7 +184,7 @@ class Tensor(metaclass=PublicType):
         )
 
     def data_ptr(self) -> int:
-        """The address of the first element; equal for two tensors exactly when they start together."""
+        """The address of the first element; equal for two tensors that start together."""
         offset, _, _ = geometry(self)
         array = memory_of(self._storage)
         if not array.size:
@@ -233,7 +233,7 @@ class Tensor(metaclass=PublicType):
         self.requires_grad_(flag)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Asks for gradients of this leaf (or no longer). RuntimeError for anything but a float leaf."""
+        """Asks for gradients of this leaf (or no longer); RuntimeError if it is no float leaf."""
         if requires_grad.__class__ is not bool:
             raise TypeError(
                 "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
@@ -246,7 +246,8 @@ class Tensor(metaclass=PublicType):
             )
         meta = self._meta
         leaf = meta is not None and meta.leaf
-        if not leaf and not self.is_leaf:
+        begun = meta is None or meta.base is None or has_history(self)
+        if not leaf and begun and not self.is_leaf:
             if requires_grad:
                 return self
             raise RuntimeError(
@@ -260,7 +261,8 @@ class Tensor(metaclass=PublicType):
             return self
         if requires_grad and meta is not None and meta.inference and not LOCAL.inference:
             raise RuntimeError(
-                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                "allowed."
             )
         own = self._own_meta()
         own.leaf = bool(requires_grad)
@@ -333,7 +335,8 @@ class Tensor(metaclass=PublicType):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self.requires_grad and not value.dtype.is_floating_point:
             raise RuntimeError(
-                "data set to a tensor that requires gradients must be floating point or complex dtype"
+                "data set to a tensor that requires gradients must be floating point or complex "
+                "dtype"
             )
         old = self._meta
         history = None
@@ -389,6 +392,9 @@ class Tensor(metaclass=PublicType):
         return self._base is not None
 
     def is_inference(self) -> bool:
+        base = self._base
+        if base is not None:
+            return base.is_inference()
         return self._meta is not None and self._meta.inference
 
     @property
@@ -413,7 +419,7 @@ class Tensor(metaclass=PublicType):
         return array_of(self).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The memory as a NumPy array, shared both ways. RuntimeError where a gradient is required."""
+        """The memory as a NumPy array, shared; RuntimeError where a gradient is required."""
         if self.requires_grad:
             if not force:
                 raise RuntimeError(NUMPY_REQUIRES_GRAD)
@@ -585,9 +591,9 @@ class Tensor(metaclass=PublicType):
             copied.counter = None
             if meta.grad is not None and shape_of(meta.grad) != shape_of(self):
                 raise RuntimeError(
-                    f"attempting to assign a gradient of size '{list(shape_of(meta.grad))}' to a tensor "
-                    f"of size '{list(shape_of(self))}'. Please ensure that the gradient and the tensor "
-                    "are the same size"
+                    f"attempting to assign a gradient of size '{list(shape_of(meta.grad))}' to a "
+                    f"tensor of size '{list(shape_of(self))}'. Please ensure that the gradient and "
+                    "the tensor are the same size"
                 )
             copied.leaf = meta.leaf
             if meta.grad is not None:
@@ -706,7 +712,8 @@ def wrap_dim(dim: int, rank: int) -> int:
     span = max(rank, 1)
     if not -span <= dim < span:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got {dim})"
+            f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], but got "
+            f"{dim})"
         )
     return dim + span if dim < 0 else dim
 
@@ -725,15 +732,15 @@ def from_numpy(array: np.ndarray) -> Tensor:
     dtype = dtypes.from_numpy(array.dtype)
     if dtype is None:
         raise TypeError(
-            f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only supported types are: float64, "
-            "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, "
-            "uint16, uint8, and bool."
+            f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only "
+            "supported types are: float64, float32, float16, complex64, complex128, int64, int32, "
+            "int16, int8, uint64, uint32, uint16, uint8, and bool."
         )
     if any(s < 0 for s in array.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative "
-            "strides are not currently supported. (You can probably work around this by making a copy "
-            "of your array  with array.copy().) "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array  with array.copy().) "
         )
     if array.dtype.byteorder == ">":
         raise ValueError(
@@ -757,7 +764,7 @@ def _rebuild(
     extra: dict | None,
 ) -> Any:
     """A tensor out of its pickle: `memory` is the storage's values and the name of its dtype."""
-    t = _new(cls)
+    t: Tensor = _new(cls)
     array, dtype = memory
     type = TensorType.of(array.shape, dtypes.dtype_named(dtype))
     t._storage = wrap(_realised(array, type))._storage
@@ -798,7 +805,8 @@ def _without_history(function: Callable) -> Callable:
 def fast_binary(
     op: Any, slow: Callable, *, floats_only: bool, boolean: bool, rounds: bool
 ) -> Callable:
-    """A method for `op` that traces two tensors of one type, or a float tensor and a number, inline.
+    """A method for `op` that traces two tensors of one type, or a float tensor and a number,
+    inline.
 
     Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
     """

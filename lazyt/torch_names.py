@@ -64,8 +64,7 @@ class TorchFinder(importlib.abc.MetaPathFinder):
 
 
 class ImporterFinder(TorchFinder):
-    """Does so only for modules in which the name `torch` is lazyt, and where no PyTorch is
-    installed."""
+    """Does so only in modules whose name `torch` is lazyt, where no PyTorch is installed."""
 
     def applies(self, fullname: str) -> bool:
         lazyt = sys.modules.get("lazyt")
@@ -89,8 +88,7 @@ def install_importer_finder() -> None:
 
 @contextlib.contextmanager
 def torch_is_lazyt() -> Iterator[None]:
-    """Inside, `import torch` gives lazyt; a real torch that was imported before comes back
-    after."""
+    """Inside, `import torch` gives lazyt; a torch imported before comes back after."""
     before = {
         name: sys.modules.pop(name)
         for name in list(sys.modules)

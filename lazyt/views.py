@@ -1,14 +1,16 @@
 """View functions: handles that show a part or a rearrangement of a tensor's memory.
 
-Each computes where it lies in the storage (offset, sizes, strides) and which primitive leads from the
-tensor's value to its own; `make_view` makes the handle. Nothing is copied, and writes through any handle
-reach all of them.
+Each computes where it lies in the storage (offset, sizes, strides) and which primitive leads from
+the tensor's value to its own; `make_view` makes the handle. Nothing is copied, and writes through
+any handle reach all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.ops_shape import (
@@ -141,7 +143,7 @@ def viewed_strides(
         else:
             runs.append((extent, stride))
     out: list[int] = []
-    run, left, stride = 0, 1, 1
+    run, left, stride = 0, 1, strides[-1] if strides else 1
     for extent in reversed(target):
         if extent == 1:
             out.append(stride)
@@ -170,10 +172,10 @@ VIEW_NEEDS_COPY = (
 def _shown(t: Tensor, target: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
     offset, shape, strides = geometry(t)
     exported = t._storage.export
-    if exported is not None and exported.strides is not None:
-        # Memory from outside that is not row-major decides; places count as if it were.
-        if viewed_strides(shape, t.stride(), target) is None:
-            return None
+    foreign = exported is not None and exported.strides is not None
+    # Memory from outside that is not row-major decides; places count as if it were.
+    if foreign and viewed_strides(shape, t.stride(), target) is None:
+        return None
     found = viewed_strides(shape, strides, target)
     return None if found is None else (offset, found)
 
@@ -190,15 +192,34 @@ def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
 
 
 def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
-    """The same bits read as another dtype of one size (a copy: bits are not shared across dtypes)."""
+    """The same bits read as another dtype (a copy: bits are not shared across dtypes).
+
+    Errors: RuntimeError where elements of another size do not fit the last dimension, and for
+    bfloat16, which is not kept as its bits.
+    """
     if dtype is self.dtype:
         return view(self, *self.shape)
-    if dtype.numpy.itemsize != self.dtype.numpy.itemsize or dtypes.bfloat16 in (dtype, self.dtype):
-        raise RuntimeError("view(dtype) between dtypes of different size is not supported")
-    from .dispatch import from_array
+    if dtypes.bfloat16 in (dtype, self.dtype):
+        raise RuntimeError("view(dtype) from or to bfloat16 is not supported")
+    from .dispatch import from_array, scalar_name
     from .state import array_of
 
-    return from_array(array_of(self).copy().view(dtype.numpy), dtype)
+    have, want = self.dtype.itemsize, dtype.itemsize
+    if have != want:
+        what = (
+            f"to view {scalar_name(self.dtype)} as {scalar_name(dtype)} (different element sizes)"
+        )
+        if not self.dim():
+            raise RuntimeError(f"self.dim() cannot be 0 {what}")
+        if self.stride(-1) != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 {what}, but got {self.stride(-1)}")
+        last = shape_of(self)[-1]
+        if last * have % want:
+            raise RuntimeError(
+                f"self.size(-1) must be divisible by {want // have} {what}, but got {last}"
+            )
+    bits = np.array(array_of(self), order="C")
+    return from_array(bits.view(dtype.numpy), dtype)
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
@@ -262,9 +283,9 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     order = ints(dims, "permute", "dims")
     if len(order) != rank:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
-            f"of the desired ordering of dimensions i.e. input.dim() = {rank} is not equal to "
-            f"len(dims) = {len(order)}"
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {rank} is not equal "
+            f"to len(dims) = {len(order)}"
         )
     axes = tuple(wrap_dim(d, rank) for d in order)
     if len(set(axes)) != rank:
@@ -305,7 +326,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     if len(sources) != len(targets):
         raise RuntimeError(
             "movedim: Invalid source or destination dims: source "
-            f"({sources} dims) should contain the same number of dims as destination ({targets} dims)"
+            f"({sources} dims) should contain the same number of dims as destination ({targets} "
+            "dims)"
         )
     sources = [wrap_dim(d, rank) for d in sources]
     targets = [wrap_dim(d, rank) for d in targets]
@@ -395,7 +417,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -extent <= start <= extent:
         raise IndexError(
-            f"start out of range (expected to be in range of [{-extent}, {extent}], but got {start})"
+            f"start out of range (expected to be in range of [{-extent}, {extent}], but got "
+            f"{start})"
         )
     if start < 0:
         start += extent
@@ -418,7 +441,8 @@ def select(
     index = int(index)
     if not -extent <= index < extent:
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {axis}"
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
+            f"{axis}"
         )
     if index < 0:
         index += extent
@@ -469,7 +493,8 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
             )
         if size == 0 and extent:
             raise RuntimeError(
-                f"split_size can only be 0 if dimension size is 0, but got dimension size of {extent}"
+                f"split_size can only be 0 if dimension size is 0, but got dimension size of "
+                f"{extent}"
             )
         sizes = [min(size, extent - i) for i in range(0, extent, size)] if extent else [0]
     out, start = [], 0
@@ -602,9 +627,9 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     if reach > total:
         item = input.dtype.itemsize
         raise RuntimeError(
-            f"setStorage: sizes {list(sizes)}, strides {list(strides)}, storage offset {offset}, and "
-            f"itemsize {item} requiring a storage size of {reach * item} are out of bounds for storage "
-            f"of size {total * item}"
+            f"setStorage: sizes {list(sizes)}, strides {list(strides)}, storage offset {offset}, "
+            f"and itemsize {item} requiring a storage size of {reach * item} are out of bounds for "
+            f"storage of size {total * item}"
         )
     return make_view(
         root, ((as_strided_, (sizes, strides), (offset,)),), offset, strides, "AsStrided"
@@ -621,9 +646,9 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
     lead = len(target) - len(shape)
     if lead < 0:
         raise RuntimeError(
-            f"expand({_legacy_name(self)}{{{list(shape)}}}, size={list(target)}): the number of sizes "
-            f"provided ({len(target)}) must be greater or equal to the number of dimensions in the "
-            f"tensor ({len(shape)})"
+            f"expand({_legacy_name(self)}{{{list(shape)}}}, size={list(target)}): the number of "
+            f"sizes provided ({len(target)}) must be greater or equal to the number of dimensions "
+            f"in the tensor ({len(shape)})"
         )
     out, moved = [], []
     for i, n in enumerate(target):
@@ -631,8 +656,8 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
         if n == -1:
             if have is None:
                 raise RuntimeError(
-                    f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing "
-                    f"dimension {i}"
+                    f"The expanded size of the tensor ({n}) isn't allowed in a leading, "
+                    f"non-existing dimension {i}"
                 )
             n = have
         if have is None:
@@ -666,7 +691,7 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
     return expand(self, *shape_of(other))
 
 
-def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, *size: Any) -> Tensor:
     """`expand`, as a function."""
     return expand(input, *size)
 

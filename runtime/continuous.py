@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lazyt.ir.dtypes import DType
 from lazyt.runtime import sampling_math as sm
 from lazyt.runtime.mersenne import CHUNK, Mersenne, check
@@ -29,7 +31,6 @@ from lazyt.runtime.sampling_dtypes import (
     number_of,
     resolve,
 )
-from numpy.typing import NDArray
 
 
 class Continuous(Mersenne):

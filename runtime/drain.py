@@ -2,11 +2,12 @@
 
 Three scans of the trace and a call:
 
-1. liveness, backwards: a node that only the trace holds is dead. CPython's reference counts say which;
-   a node held from outside is kept, and so is what unfreed history will read in its backward;
+1. liveness, backwards: a node that only the trace holds is dead. CPython's reference counts say
+   which; a node held from outside is kept, and so is what unfreed history will read in its
+   backward;
 2. the key, forwards: operations, structural arguments, operand positions, types of the inputs;
-3. the plan is looked up, its inputs and numbers are bound, it runs, and the values are put into their
-   nodes.
+3. the plan is looked up, its inputs and numbers are bound, it runs, and the values are put into
+   their nodes.
 
 A program seen for the first time is evaluated operation by operation; from the second time on it is
 compiled. Plans are found by the exact key, never by a hash alone.
@@ -36,7 +37,8 @@ PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
 PROGRAMS = 4096
 VIEWS = 8
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
-# Called with every program before it runs: key, wanted nodes, kept positions, inputs by id, numbers.
+# Called with every program before it runs: key, wanted nodes, kept positions, inputs by id,
+# numbers.
 OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
 
 
@@ -109,7 +111,7 @@ def drain() -> None:
 
 
 def flush_before(node: Node) -> None:
-    """Called by the gate when the trace is long: cuts where the trace's first line comes round again."""
+    """Called by the gate when the trace is long: cuts where its first line comes round again."""
     local = LOCAL
     trace = local.trace
     if local.urgent:
@@ -414,7 +416,7 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple) -> Non
 
 
 def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
-    """Whether nobody but this run holds input `k`: neither its array nor the nodes that carry it."""
+    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it."""
     array = leaves[k]
     holders: dict[Node, int] = {}
     for p, i in refs:
@@ -431,7 +433,7 @@ def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
 
 def _only(holders: dict[Node, int]) -> bool:
     """Whether every node is held exactly as often as counted, and by nobody else."""
-    for holder in holders:
+    for holder in holders:  # noqa: SIM110 (a generator's frame would hold them too)
         # The dict's key, the loop variable and getrefcount's argument.
         if getrefcount(holder) - 3 != holders[holder]:
             return False
@@ -518,7 +520,7 @@ def _located(error: Exception, node: Node) -> Exception:
 
 
 def _settle(wanted: list[Node], ok: bool) -> None:
-    """Resets what the drain wrote, and lets realised nodes without live history drop their operands."""
+    """Resets what the drain wrote; realised nodes without live history drop their operands."""
     for n in wanted:
         n.uses = 0
         n.pos = -1

@@ -24,6 +24,8 @@ import math
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lazyt.ir.dtypes import BOOL, DType, bfloat16
 from lazyt.runtime import sampling_math as sm
 from lazyt.runtime.continuous import Continuous
@@ -40,7 +42,6 @@ from lazyt.runtime.sampling_dtypes import (
     number_of,
     resolve,
 )
-from numpy.typing import NDArray
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 # PyTorch takes a 64-bit draw for ranges from here on, so that the remainder is nearly uniform,

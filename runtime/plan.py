@@ -1,8 +1,8 @@
 """A plan: the compiled form of one program, and how a drained trace becomes one.
 
-A plan knows which positions of the trace it keeps, which of the trace's numbers are run-time scalars and
-which inputs may be donated. Running it binds arrays and numbers and calls one function; it rewrites
-nothing.
+A plan knows which positions of the trace it keeps, which of the trace's numbers are run-time
+scalars and which inputs may be donated. Running it binds arrays and numbers and calls one function;
+it rewrites nothing.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
         leaves[id(s.value)]
         for n in wanted
         for s in n.src
-        if s.__class__ is Node and s.value.__class__ is np.ndarray and not s.value.flags.c_contiguous
+        if s.__class__ is Node
+        and s.value.__class__ is np.ndarray
+        and not s.value.flags.c_contiguous
     )
 
 

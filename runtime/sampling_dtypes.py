@@ -13,9 +13,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lazyt.ir.dtypes import BY_NAME, DType, bfloat16, from_numpy
 from lazyt.runtime.sampling_math import round_bfloat16
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Size = int | tuple[int, ...]

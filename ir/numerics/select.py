@@ -29,8 +29,7 @@ def _whole(x: Any, like: np.ndarray) -> bool:
 
 
 def select(c: np.ndarray, a: Any, b: Any, out: np.ndarray | None = None) -> np.ndarray:
-    """``a`` where ``c`` (bool) holds, else ``b``; operands broadcast, one of the two may be a
-    number."""
+    """``a`` where ``c`` (bool) holds, else ``b``; operands broadcast, one may be a number."""
     chosen = a if a.__class__ is np.ndarray else b
     if c.size >= _FEW and c.flags.c_contiguous and chosen.dtype.kind == "f":
         integers = _INTEGERS.get(chosen.dtype.itemsize)

@@ -16,6 +16,7 @@ from ..types import TensorType
 
 def simplify(graph: Graph) -> Graph:
     """The graph with the rules of `RULES` applied until none fits."""
+
     def rule(v: Value) -> Value:
         while True:
             found = RULES.get(v.op.name)

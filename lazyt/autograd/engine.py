@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lazyt.dispatch import scalar_name, wrap
+from lazyt.dispatch import renamed, scalar_name, wrap
 from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import add, full
+from lazyt.ir.ops_elementwise import add, div, full, mul, sub
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
 from lazyt.state import node_of, write
@@ -54,8 +54,8 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
             seed = node_of(g)
             if seed.type.shape != node.type.shape:
                 raise RuntimeError(
-                    f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has "
-                    f"a shape of {t.shape}."
+                    f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] "
+                    f"has a shape of {t.shape}."
                 )
             if not leads:
                 raise RuntimeError(NO_HISTORY.format(i))
@@ -77,7 +77,8 @@ def backward(
     """Accumulates the gradients of `tensors` into `.grad` of the leaves (or of `inputs`).
 
     grad_tensors: a gradient for every tensor that is not a scalar. Errors: RuntimeError for a root
-    without history, a non-scalar root without gradient, a second backward, an overwritten saved value.
+    without history, a non-scalar root without gradient, a second backward, an overwritten saved
+    value.
     """
     if inputs is not None and len(_tuple(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
@@ -85,6 +86,8 @@ def backward(
     roots, seeds = _seeds(_tuple(tensors), _tuple(grad_tensors), create_graph)
     if inputs is not None:
         targets = _tuple(inputs)
+        if not all(t.requires_grad for t in targets):
+            raise RuntimeError(NO_RETAINED)
         nodes = [node_of(t) for t in targets]
         _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
         given: set[int] = set()
@@ -113,7 +116,9 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
     try:
         if meta.grad is None:
             # Memory of its own: never a view, the user's tensor or a gradient another leaf has too.
-            if g.op.view or g.value is not None or id(g) in given:
+            if create and g.grad:
+                g = renamed(copy(g), "CopyBackwards")
+            elif g.op.view or g.value is not None or id(g) in given:
                 g = copy(g)
             given.add(id(g))
             meta.grad = wrap(g)
@@ -219,6 +224,7 @@ class RemovableHandle:
         self.remove()
 
 
+NO_RETAINED = "can't retain_grad on Tensor that has requires_grad=False"
 NO_HOOK = "cannot register a hook on a tensor that doesn't require gradient"
 
 
@@ -234,7 +240,16 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
             return None
         if not isinstance(result, Tensor):
             raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
-        return node_of(result)
+        node = node_of(result)
+        changed = None
+        if node.type.dtype is not g.type.dtype:
+            changed = f"type of value (was {with_grad.type()} got {result.type()})"
+        elif node.type.shape != g.type.shape:
+            changed = "size of value"
+        if changed is not None:
+            name = getattr(hook, "__name__", type(hook).__name__)
+            raise RuntimeError(f"hook '{name}' has changed the {changed}")
+        return node
 
     meta = self._meta
     if meta is not None and meta.leaf:
@@ -269,7 +284,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> RemovableHand
 def retain_grad(self: Tensor) -> None:
     """Lets this non-leaf tensor keep its gradient in `.grad`."""
     if not self.requires_grad:
-        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        raise RuntimeError(NO_RETAINED)
     if self.is_leaf:
         return
     meta = self._own_meta()
@@ -313,11 +328,11 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
 
         raise RuntimeError(
             f"attempting to assign a gradient with dtype '{c_name(value.dtype)}' to a "
-            f"tensor with grad_dtype '{scalar_name(t.dtype)}'. The gradient must match the tensor's "
-            "grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute "
-            "with a specific dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging "
-            "the dtypes of a tensor and its gradient may break downstream systems that assume they "
-            "match."
+            f"tensor with grad_dtype '{scalar_name(t.dtype)}'. The gradient must match the "
+            "tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's "
+            "grad_dtype attribute with a specific dtype, or None to allow any dtype. Set "
+            "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may break "
+            "downstream systems that assume they match."
         )
     if value.shape != t.shape:
         raise RuntimeError(
@@ -329,10 +344,10 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
 def warn_non_leaf_grad() -> None:
     warnings.warn(
         "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
-        "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
-        "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
-        "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
-        "github.com/pytorch/pytorch/pull/30531 for more informations.",
+        "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
+        "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. "
+        "If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
+        "instead. See github.com/pytorch/pytorch/pull/30531 for more informations.",
         UserWarning,
         stacklevel=3,
     )
@@ -341,6 +356,7 @@ def warn_non_leaf_grad() -> None:
 # --- grad_fn --------------------------------------------------------------------------------------
 
 _CLASSES: dict[str, type] = {}
+_NUMBERS_AS_TENSORS = (add, sub, mul, div)
 _OF_AUTOGRAD = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))  # not of an operation
 
 
@@ -362,8 +378,17 @@ class GradFn:
         if tag is not None and tag.name is not None and tag.inputs:
             sources: tuple = tag.inputs
         else:
-            sources = tuple(s for s in node.src if s.__class__ is Node)
-        return tuple((grad_fn_of(s) if s.grad else None, 0) for s in sources)
+            # A number stands for a tensor where PyTorch makes one of it; indices and masks have no
+            # edge.
+            sources = tuple(
+                s
+                for s in node.src
+                if (s.__class__ is Node and s.type.dtype.is_floating_point)
+                or (s.__class__ is not Node and node.op in _NUMBERS_AS_TENSORS)
+            )
+        return tuple(
+            (grad_fn_of(s) if s.__class__ is Node and s.grad else None, 0) for s in sources
+        )
 
     @property
     def variable(self) -> Any:

@@ -13,15 +13,17 @@ from typing import Any
 
 from lazyt.dispatch import wrap
 from lazyt.gradmode import no_grad
+from lazyt.handles import OfFunction
 from lazyt.ir.autodiff import SECOND_BACKWARD, Tag
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
-from lazyt.ir.ops_shape import copy
+from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes
 from lazyt.state import LEAF_WRITE, node_of, touch, write
 from lazyt.tensor import Tensor
+from lazyt.views import view_as
 
 function = Op(
     "function",
@@ -256,13 +258,17 @@ class Function:
         if not (recording and any(n.grad for n in nodes)):
             for t in ctx._dirty:
                 touch(t)
-            return outputs
+            given = {id(t) for _, t in tensors} - {id(t) for t in ctx._dirty}
+            if not any(id(r) in given for r in results):
+                return outputs
+            made = tuple(view_as(r, r) if id(r) in given else r for r in results)
+            return made[0] if single else made
         kinds = [isinstance(r, Tensor) for r in results]
         returned = [r for r, is_tensor in zip(results, kinds) if is_tensor]
         _check_leaves(ctx)
         positions = [i for i, _ in tensors]
         node = _recorded(cls, ctx, nodes, returned, kinds, positions, len(args))
-        pieces = _pieces(ctx, node, returned)
+        pieces = _pieces(ctx, node, returned, [t for _, t in tensors], cls.__name__)
         ctx._made(returned, pieces)
         ready = iter(pieces)
         made = tuple(next(ready) if is_tensor else r for r, is_tensor in zip(results, kinds))
@@ -314,10 +320,13 @@ def _recorded(
     return node
 
 
-def _pieces(ctx: Any, node: Node, returned: list[Tensor]) -> list[Tensor]:
+def _pieces(
+    ctx: Any, node: Node, returned: list[Tensor], inputs: list[Tensor], name: str
+) -> list[Tensor]:
     """What `apply` gives back for the tensors that forward returned."""
     dirty = {id(t) for t in ctx._dirty}
     skipped = {id(t) for t in ctx._non_differentiable}
+    memory = {id(t._storage) for t in inputs}
     pieces: list[Tensor] = []
     for k, r in enumerate(returned):
         piece = get(node, k)
@@ -328,9 +337,27 @@ def _pieces(ctx: Any, node: Node, returned: list[Tensor]) -> list[Tensor]:
             piece.tag = Tag(ctx._tag.name, tuple(ctx._inputs))
             write(r, piece)
             pieces.append(r)
+        elif id(r._storage) in memory:
+            shown = view_as(r, r) if any(r is t for t in inputs) else r
+            pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, name))
         else:
             pieces.append(wrap(_named(copy(piece), ctx._tag, piece)))
     return pieces
+
+
+def _showing(shown: Tensor, node: Node, number: int, name: str) -> Tensor:
+    """A result that shows the memory of an input, with the history that the function gives it.
+
+    It must not be written to, nor read after its input was: that history cannot be derived anew.
+    """
+    storage = shown._storage
+    shown._node = node
+    shown._seen = storage.node if storage.export is None else None
+    meta = shown._own_meta()
+    if meta.base is not None:
+        meta.untracked = False
+        meta.multi = (number, OfFunction(name))
+    return shown
 
 
 def _named(node: Node, tag: Tag, piece: Node) -> Node:

@@ -82,14 +82,14 @@ class Adam(Optimizer):
                 )
             if lr.numel() != 1:
                 raise ValueError("Tensor lr must be 1-element")
-        if not 0.0 <= lr:
+        if not 0.0 <= lr:  # noqa: SIM300 (PyTorch's order, which a TypeError tells)
             raise ValueError(f"Invalid learning rate: {lr}")
-        if not 0.0 <= eps:
+        if not 0.0 <= eps:  # noqa: SIM300 (PyTorch's order, which a TypeError tells)
             raise ValueError(f"Invalid epsilon value: {eps}")
         for i in (0, 1):
             if not 0.0 <= betas[i] < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
-        if not 0.0 <= weight_decay:
+        if not 0.0 <= weight_decay:  # noqa: SIM300 (PyTorch's order, which a TypeError tells)
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
         if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, Tensor)):
             raise ValueError("betas must be either both floats or both Tensors")

@@ -28,4 +28,8 @@ def typename(obj: object) -> str:
     named = obj if hasattr(obj, "__qualname__") else type(obj)
     module = getattr(named, "__module__", None) or ""
     qualname = str(named.__qualname__)
-    return qualname if module in ("", "builtins") else f"{module}.{qualname}"
+    if module in ("", "builtins"):
+        return qualname
+    if module.startswith("lazyt."):
+        module = "torch" + module.removeprefix("lazyt")
+    return f"{module}.{qualname}"

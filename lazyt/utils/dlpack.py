@@ -26,7 +26,8 @@ class _Capsule:
 
 def to_dlpack(tensor: Tensor) -> Any:
     """A DLPack capsule over the tensor's memory; it can be consumed once."""
-    return tensor.__dlpack__()
+    # A capsule of the first version cannot say that its memory may be written to.
+    return tensor.__dlpack__(max_version=(1, 0))
 
 
 def from_dlpack(source: Any) -> Tensor:

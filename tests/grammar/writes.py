@@ -291,6 +291,7 @@ class Writes(Expressions):
             return  # old views keep their base and its version counter, but not its memory
         self.emit(f"{v.text}.data = {w.text}{self.pick(['', '.clone()'])}")
         v.array, v.store = w.array, Store(w.store.top, w.store.frac)
+        v.loose = w.loose
         w.store.absorb(MAX_TOP, INEXACT)
         v.store = w.store
 
@@ -309,6 +310,7 @@ class Writes(Expressions):
                 source.dtype,
                 source.store,
                 Track(),
+                loose=source.loose,
             )
             self.bind(var)
             return
@@ -326,7 +328,7 @@ class Writes(Expressions):
                 self.emit(f"{name} = np.asarray({v.text}{detached})")
             else:
                 self.emit(f"{name} = {v.text}{detached}.numpy()")
-        self.arrays[name] = Var(name, v.array, v.dtype, v.store, Track())
+        self.arrays[name] = Var(name, v.array, v.dtype, v.store, Track(), loose=v.loose)
 
     def write_array(self) -> None:
         if not self.arrays:

@@ -49,7 +49,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
         (_, other), _ = promoted(x, value, dtype=x.type.dtype)
         return ops.where(ops.le(x, bound), other, x)
 
-    return elementwise(input, inplace, "threshold", "Threshold", formula)
+    return elementwise(input, inplace, "threshold", "Threshold", formula, steps=True)
 
 
 def hardtanh(
@@ -75,7 +75,7 @@ def _hardtanh(input: Any, low: float, high: float, inplace: bool, name: str) -> 
         y = ops.where(ops.le(x, a), a, x)
         return ops.where(ops.ge(y, b), b, y)
 
-    return elementwise(input, inplace, name, "Hardtanh", formula)
+    return elementwise(input, inplace, name, "Hardtanh", formula, steps=True)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -86,7 +86,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         check_floating(x, "leaky_relu_cpu")
         return ops.where(ops.gt(x, 0.0), x, ops.mul(x, slope))
 
-    return elementwise(input, inplace, "leaky_relu", "LeakyRelu", formula)
+    return elementwise(input, inplace, "leaky_relu", "LeakyRelu", formula, steps=True)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         inside = ops.logical_and(ops.ge(x, -bound), ops.le(x, bound))
         return ops.where(inside, 0.0, x)
 
-    return elementwise(input, False, "hardshrink", "Hardshrink", formula)
+    return elementwise(input, False, "hardshrink", "Hardshrink", formula, steps=True)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -290,7 +290,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         below = ops.where(ops.lt(x, -bound), ops.add(x, bound), 0.0)
         return ops.where(ops.gt(x, bound), ops.sub(x, bound), below)
 
-    return elementwise(input, False, "softshrink", "Softshrink", formula)
+    return elementwise(input, False, "softshrink", "Softshrink", formula, steps=True)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

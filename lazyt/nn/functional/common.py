@@ -23,8 +23,7 @@ def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -
     if isinstance(x, Tensor):
         return node_of(x)
     raise TypeError(
-        f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-        f"{type_name(x)}"
+        f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type_name(x)}"
     )
 
 
@@ -44,13 +43,23 @@ def in_compute_dtype(formula: Callable[..., Node], *nodes: Node) -> Node:
 
 
 def elementwise(
-    input: Any, inplace: bool, name: str, grad_name: str, formula: Callable[[Node], Node]
+    input: Any,
+    inplace: bool,
+    name: str,
+    grad_name: str,
+    formula: Callable[[Node], Node],
+    steps: bool = False,
 ) -> Tensor:
-    """The result of an elementwise function, new or written into `input`."""
+    """The result of an elementwise function, new or written into `input`.
+
+    steps: the function is made of straight pieces that `ops.where` chooses from.
+    """
     node = tensor_node(input, name)
     if inplace:
         check_writable(input)
     result = tagged(in_compute_dtype(formula, node), grad_name, node)
+    if steps and result.grad:
+        result.tag.steps = True
     return update(input, result) if inplace else wrap(result)
 
 

@@ -134,6 +134,13 @@ def _check_weight(x: Node, w: Node, b: Node | None, rank: int, groups: int) -> N
 
 def _check_fits(shape: tuple, kernel: tuple, padding: tuple, dilation: tuple) -> None:
     padded = tuple(s + 2 * p for s, p in zip(shape, padding))
+    if any(k <= 0 for k in kernel):
+        if len(kernel) == 3:
+            sizes = f": {' x '.join(map(str, kernel))} (TxHxW)"
+        else:  # one spatial dimension counts as a row
+            height, width = (1, *kernel)[-2:]
+            sizes = f" kernel_height: {height} kernel_width: {width}"
+        raise RuntimeError(f"kernel size should be greater than zero, but got{sizes}")
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
     if any(r > p for r, p in zip(reach, padded)):
         has, needs = " x ".join(map(str, padded)), " x ".join(map(str, reach))

@@ -17,7 +17,7 @@ from lazyt.views import _legacy_name
 from .common import numbered, tensor_node
 
 _C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half"}
-_C_NAMES |= {"bfloat16": "c10::BFloat16", "int64": "long int", "int32": "int", "int16": "short"}
+_C_NAMES |= {"bfloat16": "c10::BFloat16", "int64": "long int", "int32": "int", "int16": "short int"}
 _C_NAMES |= {"int8": "signed char", "uint8": "unsigned char", "bool": "bool"}
 
 

@@ -19,7 +19,7 @@ from lazyt.softmax import compute_softmax
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import numbered, reduction_of, tensor_node
+from .common import check_floating, numbered, reduction_of, tensor_node
 
 
 def check_reduction(reduction: str) -> None:
@@ -162,6 +162,8 @@ def nll_loss(
     check_reduction(reduction)
     _check_batch(x, t)
     own = _target(x, t, ignore_index)
+    kernel = "nll_loss2d_forward" if len(x.type.shape) > 2 else "nll_loss"
+    check_floating(x, f"{kernel}_out_frame")
     w = None if weight is None else _class_weight(x, weight)
     return wrap(_nll(x, own, w, ignore_index, reduction))
 

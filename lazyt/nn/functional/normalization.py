@@ -272,6 +272,8 @@ def layer_norm(
     x = tensor_node(input, "layer_norm")
     w, b = _optional(weight), _optional(bias)
     axes = _normalized_shape(x, normalized_shape, {"weight": w, "bias": b}, "layer_norm")
+    if w is not None and not x.type.dtype.is_floating_point:
+        raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
     check_floating(x, "LayerNormKernelImpl")
     _check_parameters(x, {"weight": w, "bias": b})
     y = get(standardize(cast(x, x.type.dtype.compute), arg=(axes, float(eps))), 0)

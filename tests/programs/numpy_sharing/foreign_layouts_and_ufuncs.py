@@ -2,11 +2,11 @@ import numpy as np, torch
 a = np.asfortranarray(np.arange(6.).reshape(2, 3))
 f = torch.from_numpy(a)
 print(f.stride(), f.is_contiguous(), f.t().is_contiguous())
+f.t()[1, 0] = 100
 try:
     f.view(-1)
 except RuntimeError as e:
     print(str(e)[:40])
-f.t().view(-1)[1] = 100
 f.reshape(-1)[0] = -5
 print(a, f.reshape(-1))
 t = torch.tensor([1., 4., 9.])
