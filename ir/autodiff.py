@@ -206,7 +206,7 @@ def _kept_by(node: Node, reader: Node | None) -> bool:
     return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
 
 
-def _short_name(grad_name: str) -> str:
+def short_name(grad_name: str) -> str:
     """The operation without "Backward0"; a number other than 0 stays."""
     name, _, number = grad_name.partition("Backward")
     return name + number.lstrip("0")
@@ -222,7 +222,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     tag = node.tag
     name = node.op.grad_name if tag is None or tag.name is None else tag.name
     made = node.grad and node.src and (tag is None or tag.leaf is None)
-    where = f", which is output 0 of {_short_name(name)}," if made else ""
+    where = f", which is output 0 of {short_name(name)}," if made else ""
     expected, version = mark.versions()
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "

@@ -110,6 +110,8 @@ def compute_sub(a: Any, b: Any) -> Node:
 
 
 def compute_mul(a: Any, b: Any) -> Node:
+    if a.__class__ is Node and b.__class__ is Node and a.type.dtype is b.type.dtype:
+        return ops.mul(a, b)
     x, y, half = unrounded(a, b, result_dtype(a, b))
     return ops.mul(x, y) if half is None else tagged(cast(ops.mul(x, y), half), "Mul", a, b)
 
@@ -180,12 +182,12 @@ def compute_floor_div(a: Any, b: Any) -> Node:
 
 def compute_pow(a: Any, b: Any) -> Node:
     dtype = result_dtype(a, b)
-    if b.__class__ is not Node:
+    if b.__class__ is not Node and dtype.category != FLOATING:
         if dtype.category == INTEGRAL:
             if b < 0:
                 raise RuntimeError("Integers to negative integer powers are not allowed.")
             b = converted(b, dtype)
-        elif dtype is dtypes.bool_:
+        else:
             return ops.cast_(a, arg=(dtype,)) if b else ops.full(a.type.shape, True, dtype)
     if dtype is dtypes.bool_:
         raise unsupported("pow", dtype)

@@ -129,7 +129,9 @@ def gather(
     axis = wrap_dim(dim, len(shape))
     at = index_of(index, "gather", "gather(): Expected dtype int32/int64 for index")
     ranks = len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,)))
-    if ranks and at.type.numel:
+    if ranks and not at.type.numel:
+        return deliver(full(at.type.shape, 0, node.type.dtype), out)
+    if ranks:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):
         if d != axis and n > m:
@@ -230,7 +232,11 @@ def compute_scatter_reduce(
 def _vector(index: Tensor, name: str, message: str) -> Node:
     at = index_of(index, name, message)
     if len(at.type.shape) > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector")
+        shown = ""
+        if name == "index_add_":
+            kind, extents = scalar_name(index.dtype), list(at.type.shape)
+            shown = f", but got dim: {len(extents)} with type: {kind} and size: {extents}"
+        raise IndexError(f"{name}(): Index is supposed to be a vector{shown}")
     return at if at.type.shape else reshape(at, (1,))
 
 

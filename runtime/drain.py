@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Callable
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,8 +29,10 @@ from lazyt.ir.autodiff import needed_values
 from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
 from lazyt.ir.ops_shape import replaced
 
-from .plan import Plan, compile_plan
 from .stats import COUNTERS
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 LOCK = threading.RLock()
 PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
@@ -371,6 +373,8 @@ def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
 
 
 def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: tuple) -> Plan:
+    from .plan import compile_plan  # passes and code generators load with the first plan
+
     known = program.plan.numbers if program.plan is not None else program.numbers
     program.varying.update(
         i for i, (a, b) in enumerate(zip(known, values)) if a != b or a.__class__ is not b.__class__

@@ -378,13 +378,15 @@ class GradFn:
         if tag is not None and tag.name is not None and tag.inputs:
             sources: tuple = tag.inputs
         else:
+            named = tag is not None and tag.name is not None and tag.name.startswith("Rsub")
+            numbers = node.op in _NUMBERS_AS_TENSORS and not named
             # A number stands for a tensor where PyTorch makes one of it; indices and masks have no
             # edge.
             sources = tuple(
                 s
                 for s in node.src
                 if (s.__class__ is Node and s.type.dtype.is_floating_point)
-                or (s.__class__ is not Node and node.op in _NUMBERS_AS_TENSORS)
+                or (s.__class__ is not Node and numbers)
             )
         return tuple(
             (grad_fn_of(s) if s.__class__ is Node and s.grad else None, 0) for s in sources

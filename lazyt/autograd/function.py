@@ -14,7 +14,7 @@ from typing import Any
 from lazyt.dispatch import wrap
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag
+from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, short_name
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
@@ -43,6 +43,7 @@ class FunctionCtx:
         self._saved: tuple = ()
         self._tag: Tag | None = None
         self._inputs: list[Node] = []
+        self._results: frozenset[int] = frozenset()
         self._dirty: tuple = ()
         self._non_differentiable: tuple = ()
         self._materialize = True
@@ -64,7 +65,8 @@ class FunctionCtx:
         So a backward that reads its result is differentiated through it.
         """
         made = {id(r): p for r, p in zip(returned, pieces) if r is not p}
-        if made:
+        if made and self._saved:
+            self._results = frozenset(id(p) for p in made.values())
             self._saved = tuple(
                 (made[id(t)], made[id(t)]._version) if id(t) in made else (t, version)
                 for t, version in self._saved
@@ -80,14 +82,18 @@ class FunctionCtx:
             if t is not None and t._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an "
-                    f"inplace operation: [{t.type()} {list(t.shape)}]{_maker(t)} is at version "
-                    f"{t._version}; expected version {version} instead. Hint: enable anomaly "
-                    "detection to find the operation that failed to compute its gradient, with "
-                    "torch.autograd.set_detect_anomaly(True)."
+                    f"inplace operation: [{t.type()} {list(t.shape)}]{self._maker(t)} is at "
+                    f"version {t._version}; expected version {version} instead. Hint: enable "
+                    "anomaly detection to find the operation that failed to compute its gradient, "
+                    "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
                 )
         return tuple(t for t, _ in self._saved)
 
     saved_variables = saved_tensors
+
+    def _maker(self, t: Tensor) -> str:
+        made_by = self if id(t) in self._results else t.grad_fn
+        return "" if made_by is None else f", which is output 0 of {short_name(made_by.name())},"
 
     def mark_dirty(self, *tensors: Any) -> None:
         self._dirty = tensors
@@ -97,10 +103,6 @@ class FunctionCtx:
 
     def set_materialize_grads(self, value: bool) -> None:
         self._materialize = value
-
-
-def _maker(t: Tensor) -> str:
-    return "" if t.grad_fn is None else f", which is output 0 of {t.grad_fn.name()},"
 
 
 class BackwardCFunction(FunctionCtx):
