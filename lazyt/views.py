@@ -618,9 +618,13 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """Any strided window of the storage."""
     sizes, strides = tuple(size), tuple(stride)
-    root = input
-    if input._meta is not None and input._meta.base is not None:
-        root = input._meta.base
+    root, start = input, 0
+    meta = input._meta
+    if meta is not None and meta.base is not None:
+        if meta.leaf and input.is_contiguous():
+            start = geometry(input)[0]  # a leaf's gradient ends at it, whatever it is a view of
+        else:
+            root = meta.base
     offset = geometry(input)[0] if storage_offset is None else storage_offset
     reach = offset + sum((n - 1) * k for n, k in zip(sizes, strides)) + 1 if 0 not in sizes else 0
     total = root._storage.node.type.numel
@@ -632,7 +636,7 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
             f"storage of size {total * item}"
         )
     return make_view(
-        root, ((as_strided_, (sizes, strides), (offset,)),), offset, strides, "AsStrided"
+        root, ((as_strided_, (sizes, strides), (offset - start,)),), offset, strides, "AsStrided"
     )
 
 

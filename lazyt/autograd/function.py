@@ -92,7 +92,7 @@ class FunctionCtx:
     saved_variables = saved_tensors
 
     def _maker(self, t: Tensor) -> str:
-        made_by = self if id(t) in self._results else t.grad_fn
+        made_by: Any = self if id(t) in self._results else t.grad_fn
         return "" if made_by is None else f", which is output 0 of {short_name(made_by.name())},"
 
     def mark_dirty(self, *tensors: Any) -> None:
