@@ -14,31 +14,8 @@ import typing as _typing
 from lazyt import origins as _origins  # noqa: F401
 
 # isort: split
-# Importing these adds their functions to FUNCTIONS and attaches their methods to Tensor.
-from lazyt import (  # noqa: F401
-    arithmetic,  # add, mul, eq, ... and the operators
-    assignment,  # x[key] = value, index_put_
-    compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
-    creation,  # tensor, as_tensor, zeros, ones, full, from_numpy
-    draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
-    extremes,  # max, min, argmax, amax, aminmax
-    gathering,  # gather, scatter, index_select, index_add, take, put
-    indexing,  # x[key]
-    joining,  # cat, stack, meshgrid, cartesian_prod
-    masks,  # masked_select, masked_scatter, nonzero
-    memory,  # untyped_storage, storage, resize_
-    order_statistics,  # median, quantile, mode, histc
-    padding,  # nn.functional.pad
-    pointwise,  # exp, sin, sqrt, ...
-    product_sums,  # addmm, addmv, baddbmm, addbmm
-    ranges,  # arange, linspace, logspace, eye
-    rearranging,  # flip, roll, tril, repeat, diff
-    reductions,  # sum, mean, prod, var, norm, all
-    replacing,  # select_scatter, slice_scatter, diagonal_scatter
-    scans,  # cumsum, cumprod, cummax, logcumsumexp
-    sorting,  # sort, topk, unique, searchsorted
-    views,  # view, transpose, unsqueeze, split, ...
-)
+# Every family of functions: they fill FUNCTIONS and attach their methods to Tensor.
+from lazyt import functions as _functions  # noqa: F401
 
 # isort: split
 # Modules that are public themselves.
@@ -49,9 +26,10 @@ from lazyt import return_types as return_types
 
 # isort: split
 # Public names that are not in FUNCTIONS, or that a module of lazyt goes by as well.
-from lazyt.conversion import LEGACY as _LEGACY
-from lazyt.creation import tensor as tensor
 from lazyt.device import Device as _Device
+from lazyt.functions.conversion import LEGACY as _LEGACY
+from lazyt.functions.creation import tensor as tensor
+from lazyt.functions.softmax import softmax as softmax
 from lazyt.gradmode import enable_grad as enable_grad
 from lazyt.gradmode import inference_mode as inference_mode
 from lazyt.gradmode import is_grad_enabled as is_grad_enabled
@@ -70,7 +48,6 @@ from lazyt.random import default_generator as default_generator
 from lazyt.registry import FUNCTIONS as _FUNCTIONS
 from lazyt.settings import *  # noqa: F403
 from lazyt.size import Size as Size
-from lazyt.softmax import softmax as softmax
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install

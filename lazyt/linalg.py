@@ -10,17 +10,17 @@ from lazyt.ir.node import Node
 from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
 
-from .arithmetic import compute_mul
 from .dispatch import deliver, scalar_name, wrap
-from .matrix_products import compute_matmul, matmul, operands
-from .norms import linalg_norm as norm
-from .norms import matrix_norm, vector_norm
-from .products import linalg_cross as cross
-from .ranges import eye
+from .functions.arithmetic import compute_mul
+from .functions.matrix_products import compute_matmul, matmul, operands
+from .functions.norms import linalg_norm as norm
+from .functions.norms import matrix_norm, vector_norm
+from .functions.products import linalg_cross as cross
+from .functions.ranges import eye
+from .functions.views import diagonal as _diagonal
 from .registry import FUNCTIONS, public
 from .state import node_of, shape_of
 from .tensor import Tensor
-from .views import diagonal as _diagonal
 
 __all__ = [
     "LinAlgError",

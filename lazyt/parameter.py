@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .creation import empty
+from .functions.creation import empty
 from .tensor import SUBCLASSES, Tensor
 
 

@@ -94,7 +94,7 @@ class Tensor(metaclass=PublicType):
         __lt__ = __le__ = __gt__ = __ge__ = _binary
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        from .conversion import legacy_tensor
+        from .functions.conversion import legacy_tensor
 
         made = legacy_tensor(dtypes.float32, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
@@ -662,7 +662,7 @@ class Tensor(metaclass=PublicType):
 
     def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
         """Overwrites the elements with those of `src`, which broadcasts and converts."""
-        from .assignment import in_sequence
+        from .functions.assignment import in_sequence
 
         if not isinstance(src, Tensor):
             raise TypeError(

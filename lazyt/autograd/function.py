@@ -12,6 +12,7 @@ import warnings
 from typing import Any
 
 from lazyt.dispatch import wrap
+from lazyt.functions.views import view_as
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
 from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, short_name
@@ -23,7 +24,6 @@ from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes
 from lazyt.state import LEAF_WRITE, node_of, touch, write
 from lazyt.tensor import Tensor
-from lazyt.views import view_as
 
 function = Op(
     "function",

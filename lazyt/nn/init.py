@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lazyt
-from lazyt.creation import tensor as tensor_of
+from lazyt.functions.creation import tensor as tensor_of
 from lazyt.gradmode import no_grad
 from lazyt.tensor import Tensor
 

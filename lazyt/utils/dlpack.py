@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.creation import from_dlpack as _from_dlpack
+from lazyt.functions.creation import from_dlpack as _from_dlpack
 from lazyt.tensor import Tensor
 
 

@@ -3,7 +3,7 @@
 # ruff: noqa: F401 (what is imported here is what the module offers)
 from __future__ import annotations
 
-from lazyt.padding import pad
+from lazyt.functions.padding import pad
 
 from .activations import (
     celu,

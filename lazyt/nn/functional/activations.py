@@ -11,13 +11,13 @@ import warnings
 from typing import Any
 
 from lazyt.dispatch import check_writable, promoted, scalar_name, tagged, update, wrap
+from lazyt.functions.softmax import compute_softmax
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import DType, bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
 from lazyt.registry import FUNCTIONS
-from lazyt.softmax import compute_softmax
 from lazyt.tensor import Tensor, attach, wrap_dim
 
 from .common import check_floating, elementwise, in_compute_dtype, tensor_node

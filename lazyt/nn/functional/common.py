@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from lazyt.dims import numbered, owned
 from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update, wrap
+from lazyt.functions.dims import numbered, owned
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast

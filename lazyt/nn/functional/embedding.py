@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lazyt.dispatch import tagged, wrap
+from lazyt.functions.views import _legacy_name
 from lazyt.ir.dtypes import int32, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.nn import check_rows
@@ -26,7 +27,6 @@ from lazyt.ir.ops_shape import replaced, reshape
 from lazyt.registry import FUNCTIONS
 from lazyt.state import array_of, check_writable, node_of, write
 from lazyt.tensor import Tensor
-from lazyt.views import _legacy_name
 
 from .common import tensor_node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.functions.views import _legacy_name
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
@@ -12,7 +13,6 @@ from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import copy, expand, permute_, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
-from lazyt.views import _legacy_name
 
 from .common import numbered, tensor_node
 

@@ -8,6 +8,7 @@ is computed.
 from __future__ import annotations
 
 from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.functions.softmax import compute_softmax
 from lazyt.ir.dtypes import int64, uint8
 from lazyt.ir.node import Node
 from lazyt.ir.numerics.nn import check_classes
@@ -15,7 +16,6 @@ from lazyt.ir.ops_elementwise import add, cast, div, eq, mul, neg, where
 from lazyt.ir.ops_nn import class_count, nll
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import expand, reshape
-from lazyt.softmax import compute_softmax
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lazyt.creation import empty
+from lazyt.functions.creation import empty
 from lazyt.nn import functional as F
 from lazyt.nn import init as initial
 from lazyt.nn.module import Module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.creation import empty, ones, tensor, zeros
+from lazyt.functions.creation import empty, ones, tensor, zeros
 from lazyt.ir.dtypes import int64
 from lazyt.nn import functional as F
 from lazyt.nn import init

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lazyt.creation import empty
+from lazyt.functions.creation import empty
 from lazyt.nn import functional as F
 from lazyt.nn import init
 from lazyt.nn.module import Module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.creation import empty
+from lazyt.functions.creation import empty
 from lazyt.gradmode import no_grad
 from lazyt.nn import functional as F
 from lazyt.nn import init

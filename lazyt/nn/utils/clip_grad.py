@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lazyt
-from lazyt.creation import tensor
+from lazyt.functions.creation import tensor
 from lazyt.gradmode import no_grad
 from lazyt.tensor import Tensor
 

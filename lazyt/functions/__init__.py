@@ -1,0 +1,29 @@
+"""The functions of the tensor library, a family in each module.
+
+Importing a module adds its functions to `registry.FUNCTIONS` and attaches its methods to Tensor.
+"""
+
+from lazyt.functions import (  # noqa: F401
+    arithmetic,  # add, mul, eq, ... and the operators
+    assignment,  # x[key] = value, index_put_
+    compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
+    creation,  # tensor, as_tensor, zeros, ones, full, from_numpy
+    draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
+    extremes,  # max, min, argmax, amax, aminmax
+    gathering,  # gather, scatter, index_select, index_add, take, put
+    indexing,  # x[key]
+    joining,  # cat, stack, meshgrid, cartesian_prod
+    masks,  # masked_select, masked_scatter, nonzero
+    memory,  # untyped_storage, storage, resize_
+    order_statistics,  # median, quantile, mode, histc
+    padding,  # nn.functional.pad
+    pointwise,  # exp, sin, sqrt, ...
+    product_sums,  # addmm, addmv, baddbmm, addbmm
+    ranges,  # arange, linspace, logspace, eye
+    rearranging,  # flip, roll, tril, repeat, diff
+    reductions,  # sum, mean, prod, var, norm, all
+    replacing,  # select_scatter, slice_scatter, diagonal_scatter
+    scans,  # cumsum, cumprod, cummax, logcumsumexp
+    sorting,  # sort, topk, unique, searchsorted
+    views,  # view, transpose, unsqueeze, split, ...
+)

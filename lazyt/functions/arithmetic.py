@@ -1,0 +1,563 @@
+"""Elementwise functions of two operands, and Python's operators on tensors.
+
+`compute_*` work on nodes and numbers: promotion, PyTorch's checks, the primitive. The table at the
+end ties them to the operators; `tensor.fast_binary` takes the plain cases of those.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir import ops_elementwise as ops
+from lazyt.ir.autodiff import Tag
+from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
+from lazyt.ir.node import Node
+from lazyt.ir.numerics import round_bfloat16
+from lazyt.ir.opdef import Op
+from lazyt.ir.ops_elementwise import cast
+
+from ..dispatch import (
+    SETTINGS,
+    as_tensor_operand,
+    check_writable,
+    converted,
+    deliver,
+    fit_dtype,
+    number_of,
+    operand,
+    promoted,
+    renamed,
+    result_dtype,
+    tagged,
+    type_name,
+    unsupported,
+    update,
+    wrap,
+)
+from ..registry import FUNCTIONS, public
+from ..state import check_overlap, node_of
+from ..tensor import Tensor, attach, fast_binary, from_numpy
+from .pointwise import invert, to_float
+
+
+def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
+    """Two operands as nodes or numbers; two numbers become a constant and a number."""
+    a, b = operand(input, name, 0), operand(other, name, 1)
+    if a.__class__ is not Node and b.__class__ is not Node:
+        from ..dispatch import number_dtype
+
+        a = as_tensor_operand(a, number_dtype(a))
+    return a, b
+
+
+def in_half(number: float, dtype: DType) -> float:
+    """A number rounded to a half type, which is otherwise computed with in float32."""
+    with np.errstate(over="ignore"):
+        wide = np.asarray(number, np.float32)
+        return float(round_bfloat16(wide) if dtype is dtypes.bfloat16 else wide.astype(np.float16))
+
+
+def rounded(a: Any, b: Any) -> tuple[tuple, DType]:
+    """`promoted`, where a number is rounded to a half type before it is computed with.
+
+    PyTorch's CPU kernels of sums, remainders, powers and comparisons do that; those of products and
+    quotients take a second operand of no dimension, number or tensor, as it is.
+    """
+    (x, y), dtype = promoted(a, b)
+    if dtype.is_half:
+        x, y = (v if v.__class__ is Node else in_half(v, dtype) for v in (x, y))
+    return (x, y), dtype
+
+
+def unrounded(a: Any, b: Any, dtype: DType) -> tuple[Any, Any, DType | None]:
+    """The operands of a product or quotient, and the half type of its result if it is to be
+    computed in float32 because `b` is a tensor of no dimension and of another type."""
+    scalar = b.__class__ is Node and not b.type.shape and b.type.dtype is not dtype
+    if dtype.is_half and scalar and a.__class__ is Node and a.type.dtype is dtype:
+        return cast(a, dtypes.float32), cast(b, dtypes.float32), dtype
+    (x, y), _ = promoted(a, b, dtype=dtype)
+    return x, y, None
+
+
+def compute_add(a: Any, b: Any) -> Node:
+    (x, y), _ = rounded(a, b)
+    return ops.add(x, y)
+
+
+SUBTRACT_BOOL = (
+    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+    "`logical_xor()` operator instead."
+)
+SUBTRACT_ONE_BOOL = (
+    "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+    "invert a mask, use the `~` or `logical_not()` operator instead."
+)
+
+
+def compute_sub(a: Any, b: Any) -> Node:
+    bools = [
+        x.type.dtype is dtypes.bool_ if x.__class__ is Node else x.__class__ is bool for x in (a, b)
+    ]
+    if any(bools):
+        raise RuntimeError(SUBTRACT_BOOL if all(bools) else SUBTRACT_ONE_BOOL)
+    (x, y), _ = rounded(a, b)
+    return ops.sub(x, y)
+
+
+def compute_mul(a: Any, b: Any) -> Node:
+    if a.__class__ is Node and b.__class__ is Node and a.type.dtype is b.type.dtype:
+        return ops.mul(a, b)
+    x, y, half = unrounded(a, b, result_dtype(a, b))
+    return ops.mul(x, y) if half is None else tagged(cast(ops.mul(x, y), half), "Mul", a, b)
+
+
+def compute_div(a: Any, b: Any) -> Node:
+    dtype = result_dtype(a, b)
+    if dtype.category != FLOATING:
+        dtype = SETTINGS.default_dtype
+    x, y, half = unrounded(a, b, dtype)
+    return ops.div(x, y) if half is None else tagged(cast(ops.div(x, y), half), "Div", a, b)
+
+
+def _known_zero(y: Any) -> bool:
+    """Whether an integer divisor holds a zero, as far as its value is known by now."""
+    if y.__class__ is not Node:
+        return y == 0
+    return y.value is not None and not y.value.all()
+
+
+_OF_TENSORS = {"remainder": "RemainderBackward1", "fmod": "FmodBackward1"}
+
+
+def _dividing(op: Op, name: str) -> Callable[[Any, Any], Node]:
+    operands = promoted if name.startswith("div") else rounded
+
+    def compute(a: Any, b: Any) -> Node:
+        (x, y), dtype = operands(a, b)
+        if dtype is dtypes.bool_:
+            raise unsupported(f"{name}_cpu", dtype)
+        if dtype.category != FLOATING and _known_zero(y):
+            raise RuntimeError("ZeroDivisionError")
+        node = op(x, y)
+        if y.__class__ is Node and name in _OF_TENSORS:
+            return renamed(node, _OF_TENSORS[name])
+        return node
+
+    return compute
+
+
+_floor_div = _dividing(ops.floor_div, "div_floor")
+_trunc_div = _dividing(ops.trunc_div, "div_trunc")
+compute_remainder = _dividing(ops.remainder, "remainder")
+compute_fmod = _dividing(ops.fmod, "fmod")
+
+
+class _NotDifferentiable:
+    """In the place of a rule (`Tag.call`) that PyTorch lacks: reaching it is an error."""
+
+    ctx = None
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __call__(self, cotangents: Any) -> list[Node | None]:
+        raise RuntimeError(f"derivative for aten::{self.name} is not implemented")
+
+    def release(self) -> None:
+        """Nothing was saved."""
+
+
+def compute_floor_div(a: Any, b: Any) -> Node:
+    """`//`, which PyTorch does not differentiate, other than `div` with a rounding mode."""
+    node = renamed(_floor_div(a, b), "NotImplemented")
+    if node.grad:
+        node.tag.call = _NotDifferentiable("floor_divide")
+    return node
+
+
+def compute_pow(a: Any, b: Any) -> Node:
+    dtype = result_dtype(a, b)
+    if b.__class__ is not Node and dtype.category != FLOATING:
+        if dtype.category == INTEGRAL:
+            if b < 0:
+                raise RuntimeError("Integers to negative integer powers are not allowed.")
+            b = converted(b, dtype)
+        else:
+            return ops.cast_(a, arg=(dtype,)) if b else ops.full(a.type.shape, True, dtype)
+    if dtype is dtypes.bool_:
+        raise unsupported("pow", dtype)
+    (x, y), dtype = rounded(a, b)
+    node = ops.pow_(x, y)
+    if x.__class__ is not Node:
+        return renamed(node, "PowBackward2")
+    return renamed(node, "PowBackward1") if y.__class__ is Node else node
+
+
+def _plain(op: Op) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        (x, y), _ = promoted(a, b)
+        return op(x, y)
+
+    return compute
+
+
+def _of_floats(op: Op) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        dtype = result_dtype(a, b)
+        if dtype.category != FLOATING:
+            dtype = SETTINGS.default_dtype
+        (x, y), _ = promoted(a, b, dtype=dtype)
+        return op(x, y)
+
+    return compute
+
+
+def _comparing(op: Op) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        (x, y), _ = rounded(a, b)
+        return op(x, y)
+
+    return compute
+
+
+def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        (x, y), dtype = promoted(a, b)
+        if dtype.category == FLOATING:
+            raise unsupported(f"{name}_cpu", dtype)
+        return op(x, y)
+
+    return compute
+
+
+def _logical(op: Op) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
+        return op(x, bool(y) if y.__class__ is not Node else y)
+
+    return compute
+
+
+def cast_bool(node: Node) -> Node:
+    """Nonzero elements as a bool tensor."""
+    return cast(node, dtypes.bool_)
+
+
+def _shifting(op: Op, name: str) -> Callable[[Any, Any], Node]:
+    def compute(a: Any, b: Any) -> Node:
+        (x, y), dtype = promoted(a, b)
+        if dtype.category != INTEGRAL:
+            raise unsupported(f"{name}_cpu", dtype)
+        return op(x, y)
+
+    return compute
+
+
+Compute = Callable[[Any, Any], Node]
+
+
+def _check_out(out: Tensor | None, *inputs: Any) -> None:
+    """Raises where `out` partly overlaps an operand."""
+    if isinstance(out, Tensor):
+        for operand_ in inputs:
+            if isinstance(operand_, Tensor):
+                check_overlap(out, operand_)
+
+
+def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
+    def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        _check_out(out, input, other)
+        return deliver(compute(*both(input, other, name)), out, name)
+
+    def inplace(self: Tensor, other: Any) -> Tensor:
+        return inplace_binary(self, other, compute, name)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`{name}` of every pair of elements, after broadcasting and promotion."
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"`{name}`, in place."
+    public(function, name, *aliases, inplace=inplace)
+
+
+def tensors_only(name: str) -> None:
+    """Lets a public function of two operands, and its methods, refuse numbers."""
+
+    def checked(function: Callable, position: int, name: str) -> Callable:
+        @functools.wraps(function)
+        def wrapped(input: Tensor, other: Tensor, **options: Any) -> Tensor:
+            if not isinstance(other, Tensor):
+                raise TypeError(
+                    f"{name}(): argument 'other' (position {position}) must be Tensor, "
+                    f"not {type_name(other)}"
+                )
+            return function(input, other, **options)
+
+        return wrapped
+
+    function = FUNCTIONS[name]
+    public(checked(function, 2, name), name)
+    setattr(Tensor, name, checked(function, 1, name))
+    if name + "_" in FUNCTIONS:
+        setattr(Tensor, name + "_", checked(FUNCTIONS[name + "_"], 1, name + "_"))
+
+
+def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Tensor:
+    check_writable(self)
+    if isinstance(other, Tensor):
+        check_overlap(self, other)
+    a, b = node_of(self), operand(other, name + "_", 1)
+    try:
+        return update(self, compute(a, b))
+    except NotImplementedError:
+        fit_dtype(result_dtype(a, b), a.type.dtype)  # PyTorch looks at the types first
+        raise
+
+
+COMPUTE: dict[str, Compute] = {
+    "true_divide": compute_div,
+    "floor_divide": compute_floor_div,
+    "remainder": compute_remainder,
+    "fmod": compute_fmod,
+    "pow": compute_pow,
+    "maximum": _plain(ops.maximum),
+    "minimum": _plain(ops.minimum),
+    "fmax": _plain(ops.fmax),
+    "fmin": _plain(ops.fmin),
+    "atan2": _of_floats(ops.atan2),
+    "eq": _comparing(ops.eq),
+    "ne": _comparing(ops.ne),
+    "lt": _comparing(ops.lt),
+    "le": _comparing(ops.le),
+    "gt": _comparing(ops.gt),
+    "ge": _comparing(ops.ge),
+    "logical_and": _logical(ops.logical_and),
+    "logical_or": _logical(ops.logical_or),
+    "logical_xor": _logical(ops.logical_xor),
+    "bitwise_and": _bits(ops.bitwise_and, "bitwise_and"),
+    "bitwise_or": _bits(ops.bitwise_or, "bitwise_or"),
+    "bitwise_xor": _bits(ops.bitwise_xor, "bitwise_xor"),
+    "bitwise_left_shift": _shifting(ops.shift_left, "lshift"),
+    "bitwise_right_shift": _shifting(ops.shift_right, "rshift"),
+}
+ALIASES = {
+    "ne": ("not_equal",),
+    "lt": ("less",),
+    "le": ("less_equal",),
+    "gt": ("greater",),
+    "ge": ("greater_equal",),
+    "atan2": ("arctan2",),
+}
+TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
+for _name, _compute in COMPUTE.items():
+    binary(_name, _compute, *ALIASES.get(_name, ()))
+for _name in TENSORS_ONLY:
+    tensors_only(_name)
+
+
+def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
+    """`alpha * other`, with PyTorch's checks."""
+    if isinstance(alpha, Tensor):
+        alpha = alpha.item()
+    if isinstance(alpha, bool) and dtype is not dtypes.bool_:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if alpha == 1:
+        return b
+    if isinstance(alpha, float) and dtype.category != FLOATING:
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
+    if b.__class__ is Node:
+        return unsaved(ops.mul(cast(b, dtype), alpha_number(alpha, dtype)))
+    return b * alpha
+
+
+def alpha_number(alpha: Any, dtype: DType) -> Any:
+    from ..dispatch import coerce
+
+    number = coerce(number_of(alpha), dtype)
+    return in_half(number, dtype) if dtype.is_half else number
+
+
+def unsaved(node: Node) -> Node:
+    """An inner step of a composition whose backward saves nothing in PyTorch."""
+    if node.grad and node.tag is None:
+        node.tag = Tag(saves=False)
+    return node
+
+
+def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
+    def combine(a: Any, b: Any, alpha: Any) -> Node:
+        if alpha == 1 and alpha.__class__ is int:
+            return compute(a, b)
+        scaled = _alpha(name, b, alpha, result_dtype(a, b))
+        node = compute(a, scaled)
+        inputs = [x for x in (a, b) if x.__class__ is Node]
+        return tagged(node, grad_name, *inputs)
+
+    def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+        _check_out(out, input, other)
+        return deliver(combine(*both(input, other, name), alpha), out, name)
+
+    def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+        return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`{name}` of input and alpha * other."
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    public(function, name, {"sub": "subtract"}.get(name, name), inplace=inplace)
+
+
+_with_alpha("add", compute_add, "Add")
+_with_alpha("sub", compute_sub, "Sub")
+binary("mul", compute_mul, "multiply")
+
+
+def div(
+    input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
+    """True division, or with `rounding_mode` "floor" or "trunc"."""
+    return deliver(_rounding(rounding_mode)(*both(input, other, "div")), out)
+
+
+def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """`div`, in place."""
+    return inplace_binary(self, other, _rounding(rounding_mode), "div")
+
+
+def _rounding(mode: str | None) -> Compute:
+    if mode is None:
+        return compute_div
+    if mode == "floor":
+        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
+    if mode == "trunc":
+        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
+    raise RuntimeError(
+        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
+    )
+
+
+public(div, "div", "divide", inplace=div_)
+
+
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """other - alpha * input."""
+    made = FUNCTIONS["sub"](other, input, alpha=alpha)
+    if made._node is not None:
+        renamed(made._node, "RsubBackward0" if isinstance(other, Tensor) else "RsubBackward1")
+    return made
+
+
+public(rsub, "rsub")
+
+
+# --- Python's operators ---------------------------------------------------------------------------
+
+
+def compute_reverse_sub(a: Any, b: Any) -> Node:
+    """number - tensor."""
+    return renamed(compute_sub(a, b), "RsubBackward1")
+
+
+def _operator(compute: Compute, reverse: bool = False) -> Callable:
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor):
+            number = number_of(other)
+            if number is None:
+                return NotImplemented
+            b = number
+        else:
+            b = node_of(other)
+        a = node_of(self)
+        return wrap(compute(b, a) if reverse else compute(a, b))
+
+    return method
+
+
+def _inplace_operator(compute: Compute, name: str) -> Callable:
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor) and number_of(other) is None:
+            return NotImplemented
+        return inplace_binary(self, other, compute, name)
+
+    return method
+
+
+def _equality(compute: Compute, otherwise: bool) -> Callable:
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor) and number_of(other) is None:
+            if not isinstance(other, np.ndarray) or otherwise:
+                return otherwise  # PyTorch compares arrays by == only
+            if dtypes.from_numpy(other.dtype) is None:
+                return otherwise
+            other = from_numpy(other)
+        return wrap(compute(node_of(self), operand(other, "eq")))
+
+    return method
+
+
+OPERATORS: dict[str, tuple[Compute, Op | None, bool]] = {
+    "add": (compute_add, ops.add, False),
+    "sub": (compute_sub, ops.sub, True),
+    "mul": (compute_mul, ops.mul, False),
+    "truediv": (compute_div, ops.div, True),
+    "floordiv": (compute_floor_div, None, False),
+    "mod": (compute_remainder, None, False),
+    "pow": (compute_pow, None, False),
+    "and": (COMPUTE["bitwise_and"], None, False),
+    "or": (COMPUTE["bitwise_or"], None, False),
+    "xor": (COMPUTE["bitwise_xor"], None, False),
+    "lshift": (COMPUTE["bitwise_left_shift"], None, False),
+    "rshift": (COMPUTE["bitwise_right_shift"], None, False),
+}
+
+
+def compute_reverse_div(a: Any, b: Any) -> Node:
+    """number / tensor, which PyTorch computes as reciprocal times number."""
+    if a.__class__ is Node:
+        return compute_div(a, b)
+    return compute_mul(ops.reciprocal(to_float(b)), float(a))
+
+
+for _name, (_compute, _fast, _floats) in OPERATORS.items():
+    _slow = _operator(_compute)
+    setattr(
+        Tensor,
+        f"__{_name}__",
+        fast_binary(
+            _fast, _slow, floats_only=_floats, boolean=False, rounds=_name in ("add", "sub")
+        )
+        if _fast
+        else _slow,
+    )
+    setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
+    setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
+attach(
+    __rtruediv__=_operator(compute_reverse_div, reverse=True),
+    __rsub__=_operator(compute_reverse_sub, reverse=True),
+)
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(
+        Tensor,
+        f"__{_name}__",
+        fast_binary(
+            getattr(ops, _name),
+            _operator(COMPUTE[_name]),
+            floats_only=False,
+            boolean=True,
+            rounds=True,
+        ),
+    )
+attach(
+    __eq__=_equality(COMPUTE["eq"], False),
+    __ne__=_equality(COMPUTE["ne"], True),
+    __neg__=FUNCTIONS["neg"],
+    __pos__=FUNCTIONS["positive"],
+    __abs__=FUNCTIONS["abs"],
+    __invert__=invert,
+)

@@ -1,0 +1,184 @@
+"""Conversions: `to`, `float()`, `type()`, and the legacy constructors (`FloatTensor`, …)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_shape import copy
+
+from ..device import Device, resolve
+from ..dispatch import as_dtype, data_node, wrap
+from ..size import Size
+from ..state import node_of, values_of
+from ..tensor import Tensor, from_numpy
+from .creation import empty, extents
+from .outside import array_from
+
+
+def _target(self: Tensor, args: tuple, kwargs: dict) -> tuple[DType, str, bool]:
+    dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)
+    copy_ = kwargs.pop("copy", False)
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    other = kwargs.pop("other", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    for a in args:
+        if isinstance(a, Tensor):
+            other = a
+        elif isinstance(a, DType):
+            dtype = a
+        elif isinstance(a, bool):
+            continue
+        elif isinstance(a, (str, Device, int)):
+            device = a
+        elif isinstance(a, type):
+            dtype = a
+        elif a is not None:
+            raise TypeError(
+                "to() received an invalid combination of arguments - got "
+                f"({type(a).__name__}), but expected one of:\n"
+                " * (torch.device, torch.dtype, Tensor)"
+            )
+    if other is not None:
+        dtype, device = other.dtype, other.device
+    return as_dtype(dtype, "to") or self.dtype, resolve(device), bool(copy_)
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """This tensor in another dtype or on another device; itself where nothing changes."""
+    dtype, _, copy_ = _target(self, args, kwargs)
+    return converted(self, dtype, copy_)
+
+
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """This tensor on a GPU; AssertionError where there is none."""
+    return to(self, "cuda" if device is None else device)
+
+
+def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
+    if dtype is self.dtype and not copy_:
+        return self
+    node = node_of(self) if dtype.is_floating_point else values_of(self)
+    return wrap(copy(node) if dtype is node.type.dtype else cast(node, dtype))
+
+
+def _conversion(dtype: DType):
+    def method(self: Tensor, memory_format: Any = None) -> Tensor:
+        return converted(self, dtype)
+
+    method.__doc__ = f"This tensor as {dtype.name}."
+    return method
+
+
+CONVERSIONS = {
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64,
+    "int": dtypes.int32,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}
+for _name, _dtype in CONVERSIONS.items():
+    _method = _conversion(_dtype)
+    _method.__name__ = _method.__qualname__ = _name
+    setattr(Tensor, _name, _method)
+
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the dtype of another."""
+    return converted(self, other.dtype)
+
+
+TYPE_NAMES = {
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "float16": "HalfTensor",
+    "bfloat16": "BFloat16Tensor",
+    "int64": "LongTensor",
+    "int32": "IntTensor",
+    "int16": "ShortTensor",
+    "int8": "CharTensor",
+    "uint8": "ByteTensor",
+    "bool": "BoolTensor",
+}
+
+
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The legacy type's name, or this tensor converted to a type."""
+    if dtype is None:
+        return "torch." + TYPE_NAMES[self.dtype.name]
+    if isinstance(dtype, (str, type)) and not isinstance(dtype, LegacyType):
+        dtype = dtype if isinstance(dtype, str) else dtype.__name__
+        for name, legacy in TYPE_NAMES.items():
+            if dtype in ("torch." + legacy, legacy):
+                return converted(self, dtypes.dtype_named(name))
+        raise ValueError(f"invalid type: '{dtype}'")
+    if isinstance(dtype, LegacyType):
+        return converted(self, dtype.dtype)
+    if not isinstance(dtype, DType):
+        raise TypeError("dtype must be a type, str, or dtype object")
+    return converted(self, dtype)
+
+
+class LegacyType(type):
+    """The class of FloatTensor, LongTensor, …: constructors and isinstance tests of one dtype."""
+
+    dtype: DType
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return legacy_tensor(cls.dtype, *args, **kwargs)
+
+
+def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
+    """Tensor(2, 3) makes a shape, Tensor([2, 3]) takes data."""
+    if not args:
+        return empty(0, dtype=dtype)
+    first = args[0]
+    if len(args) == 1 and isinstance(first, Size):
+        return empty(first, dtype=dtype)
+    if len(args) == 1 and isinstance(first, Tensor):
+        return first.detach() if first.dtype is dtype else first.detach().to(dtype)
+    if len(args) == 1 and isinstance(first, np.ndarray):
+        if first.dtype == dtype.numpy:
+            return from_numpy(first)
+        array, found = array_from(first, dtype)
+        return wrap(data_node(array, found))
+    if isinstance(first, int) and not isinstance(first, bool):
+        return empty(extents("new", *args), dtype=dtype)
+    if len(args) > 1:
+        kinds = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(
+            f"new() received an invalid combination of arguments - got ({kinds}), but expected one "
+            "of:\n * (*, torch.device device)\n * (tuple of ints size)\n * (object data)"
+        )
+    if first is None or isinstance(first, (bool, float, dict)):
+        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
+    array, found = array_from(first, dtype)
+    return wrap(data_node(array, found))
+
+
+LEGACY = {
+    legacy: LegacyType(legacy, (), {"dtype": dtypes.dtype_named(name), "__module__": "torch"})
+    for name, legacy in TYPE_NAMES.items()
+}
+
+for _function, _name in (
+    (to, "to"),
+    (type_as, "type_as"),
+    (type_, "type"),
+    (cuda, "cuda"),
+):
+    setattr(Tensor, _name, _function)

@@ -1,0 +1,389 @@
+"""Making tensors: from data, filled with a number, like another one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir.dtypes import DType
+from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.ops_elementwise import full as full_node
+
+from ..device import resolve
+from ..dispatch import (
+    SETTINGS,
+    as_dtype,
+    converted,
+    data_node,
+    deliver,
+    number_dtype,
+    number_of,
+    type_name,
+    wrap,
+)
+from ..registry import FUNCTIONS
+from ..state import shape_of
+from ..tensor import Tensor, from_numpy
+from .outside import array_from
+
+# --- from data ------------------------------------------------------------------------------------
+
+
+def finish(node: Node, requires_grad: bool) -> Tensor:
+    """A new leaf over `node`; RuntimeError where a gradient is asked of what is not float."""
+    t = wrap(node)
+    if requires_grad:
+        if not node.type.dtype.is_floating_point:
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
+        t.requires_grad_()
+    if LOCAL.inference:
+        t._own_meta().inference = True
+    return t
+
+
+_MISSING: Any = object()
+
+
+def tensor(
+    data: Any = _MISSING,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A new leaf tensor with a copy of `data` (numbers, nested sequences, arrays, tensors)."""
+    if data is _MISSING:
+        raise TypeError('tensor() missing 1 required positional arguments: "data"')
+    resolve(device, "tensor")
+    dtype = as_dtype(dtype, "tensor")
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
+            "rather than torch.tensor(sourceTensor).",
+            stacklevel=2,
+        )
+    array, found = array_from(data, dtype)
+    return finish(data_node(array, found), requires_grad)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, sharing memory where it can."""
+    resolve(device, "as_tensor")
+    dtype = as_dtype(dtype, "as_tensor")
+    if isinstance(data, Tensor):
+        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+    if isinstance(data, np.ndarray):
+        shared = from_numpy(data)
+        return shared if dtype is None or dtype is shared.dtype else shared.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`obj` as a tensor; `copy=True` always copies, `copy=False` never."""
+    made = as_tensor(obj, dtype, device)
+    if copy:
+        made = made.detach().clone() if made is obj or isinstance(obj, np.ndarray) else made
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor over another library's memory, by the DLPack protocol, without a copy."""
+    if isinstance(source, Tensor):
+        return source.detach()
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError("from_dlpack needs an object with __dlpack__")
+    return from_numpy(np.from_dlpack(source))
+
+
+def frombuffer(
+    buffer: Any,
+    *,
+    dtype: DType,
+    count: int = -1,
+    offset: int = 0,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A 1-D tensor over the memory of a Python buffer."""
+    made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
+    return made.requires_grad_() if requires_grad else made
+
+
+# --- filled ---------------------------------------------------------------------------------------
+
+
+def extents(name: str, *size: Any) -> tuple[int, ...]:
+    """A shape given as numbers or as one sequence."""
+    if len(size) == 1 and size[0].__class__ is not int:
+        one = size[0]
+        if isinstance(one, (tuple, list)):
+            size = tuple(one)
+        elif isinstance(one, bool) or not _is_extent(one):
+            raise TypeError(
+                f"{name}(): argument 'size' (position 1) must be tuple of ints, not "
+                f"{type(one).__name__}"
+            )
+    elif not size:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+    shape = []
+    for i, extent in enumerate(size):
+        if extent.__class__ is not int:
+            extent = _extent(name, extent, i)
+        shape.append(extent)
+    for extent in shape:
+        if extent < 0 and name == "zeros":
+            raise RuntimeError(f"{name}: Dimension size must be non-negative.")
+        if extent < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {extent}: {shape}")
+    return tuple(shape)
+
+
+def _is_extent(x: Any) -> bool:
+    """Whether `x` stands for one integer: an int, a NumPy integer, an integer tensor of rank 0."""
+    if isinstance(x, Tensor):
+        return not x.dim() and not x.dtype.is_floating_point
+    return hasattr(x, "__index__")
+
+
+def _extent(name: str, extent: Any, position: int) -> int:
+    """One number of a shape, as an int; TypeError in PyTorch's words for anything else."""
+    if _is_extent(extent) and not (position == 0 and isinstance(extent, bool)):
+        return extent.__index__()
+    kind = type(extent).__name__
+    if position:
+        raise TypeError(
+            f"{name}(): argument 'size' failed to unpack the object at pos {position + 1} with "
+            f'error "type must be tuple of ints,but got {kind}"'
+        )
+    raise TypeError(
+        f"{name}(): argument 'size' (position 1) must be tuple of ints, but found element of type "
+        f"{kind} at pos 0"
+    )
+
+
+def size_argument(name: str, size: Any, position: int = 1) -> Any:
+    """A shape that must be one sequence; TypeError in PyTorch's words for anything else."""
+    if isinstance(size, (tuple, list)):
+        return size
+    raise TypeError(
+        f"{name}(): argument 'size' (position {position}) must be tuple of ints, not "
+        f"{type(size).__name__}"
+    )
+
+
+def _sized(name: str, number: Any) -> Callable[..., Tensor]:
+    """`zeros` and its kin: a shape, filled with a number."""
+
+    def function(
+        *size: Any,
+        out: Tensor | None = None,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        names: Any = None,
+        **more: Any,
+    ) -> Tensor:
+        if "size" in more:
+            size = (more.pop("size"),)
+        if more:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(more))}'")
+        resolve(device, name)
+        dtype = as_dtype(dtype, name)
+        shape = extents(name, *size)
+        if out is not None:
+            return deliver(full_node(shape, number, dtype or out.dtype), out)
+        return finish(full_node(shape, number, dtype or SETTINGS.default_dtype), requires_grad)
+
+    return _named(function, name, f"A tensor of the given shape, filled with {number}.")
+
+
+def _like(name: str, number: Any) -> Callable[..., Tensor]:
+    """`zeros_like` and its kin."""
+
+    def function(
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        pin_memory: bool = False,
+    ) -> Tensor:
+        resolve(device, name + "_like")
+        dtype = as_dtype(dtype, name + "_like")
+        if not isinstance(input, Tensor):
+            raise TypeError(
+                f"{name}_like(): argument 'input' (position 1) must be Tensor, not "
+                f"{type_name(input)}"
+            )
+        return finish(full_node(shape_of(input), number, dtype or input.dtype), requires_grad)
+
+    return _named(function, name + "_like", f"`{name}` in the shape and dtype of another tensor.")
+
+
+def _new(name: str, number: Any) -> Callable[..., Tensor]:
+    """The methods `new_zeros` and its kin."""
+
+    def method(
+        self: Tensor,
+        *size: Any,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+    ) -> Tensor:
+        resolve(device, f"new_{name}")
+        dtype = as_dtype(dtype, f"new_{name}")
+        shape = extents(f"new_{name}", *size)
+        return finish(full_node(shape, number, dtype or self.dtype), requires_grad)
+
+    return _named(method, "new_" + name, f"`{name}` in the dtype of this tensor.")
+
+
+def _named(function: Callable[..., Tensor], name: str, text: str) -> Callable[..., Tensor]:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
+
+
+zeros, zeros_like, new_zeros = _sized("zeros", 0), _like("zeros", 0), _new("zeros", 0)
+ones, ones_like, new_ones = _sized("ones", 1), _like("ones", 1), _new("ones", 1)
+# Memory that was never written reads as zeros: a value nobody can rely on, but the same every run.
+empty, empty_like, new_empty = _sized("empty", 0), _like("empty", 0), _new("empty", 0)
+
+
+def fill_number(value: Any, name: str) -> Any:
+    """The number of a fill_value (a number, or a tensor of one element)."""
+    if isinstance(value, Tensor) and not value.dim():
+        return value.item()
+    number = number_of(value)
+    if number is None:
+        raise TypeError(
+            f"{name}(): argument 'fill_value' (position 2) must be Number, not "
+            f"{type(value).__name__}"
+        )
+    return number
+
+
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    names: Any = None,
+) -> Tensor:
+    """A tensor of one number; the dtype is the number's unless given."""
+    resolve(device, "full")
+    dtype = as_dtype(dtype, "full")
+    size_argument("full", size)
+    number = fill_number(fill_value, "full")
+    if dtype is None and isinstance(fill_value, Tensor):
+        dtype = fill_value.dtype
+    shape = extents("full", size)
+    kind = dtype or number_dtype(number)
+    node = full_node(shape, converted(number, kind), kind)
+    return deliver(node, out) if out is not None else finish(node, requires_grad)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """`full` in the shape and dtype of another tensor."""
+    resolve(device, "full_like")
+    dtype = as_dtype(dtype, "full_like")
+    number = fill_number(fill_value, "full_like")
+    kind = dtype or input.dtype
+    return finish(full_node(shape_of(input), converted(number, kind), kind), requires_grad)
+
+
+def new_full(
+    self: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`full` in the dtype of this tensor."""
+    size_argument("new_full", size)
+    return full(
+        extents("new_full", size),
+        fill_value,
+        dtype=as_dtype(dtype, "new_full") or self.dtype,
+        device=device,
+        requires_grad=requires_grad,
+    )
+
+
+def new_tensor(
+    self: Tensor,
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A copy of `data` in the dtype of this tensor."""
+    array, found = array_from(data, as_dtype(dtype, "new_tensor") or self.dtype)
+    return finish(data_node(array, found), requires_grad)
+
+
+def empty_strided(size: Any, stride: Any, **options: Any) -> Tensor:
+    """A tensor of the given shape; strides other than row-major are not kept."""
+    return empty(size, **options)
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own."""
+    return input.clone()
+
+
+def detach(input: Tensor) -> Tensor:
+    """An alias without history."""
+    return input.detach()
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+for _function in (new_zeros, new_ones, new_empty, new_full, new_tensor):
+    setattr(Tensor, _function.__name__, _function)
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (
+        tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
+    )
+}  # fmt: skip

@@ -1,0 +1,96 @@
+"""Functions of masks: masked_select, masked_scatter, nonzero.
+
+    masked_select([[1, 2], [3, 4]], [[True, False], [True, True]]) = [1, 3, 4]
+
+How many elements come out depends on the values, so the mask is read at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.node import Node
+from lazyt.ir.ops_index import index as index_op
+from lazyt.ir.ops_index import index_put as index_put_op
+from lazyt.ir.ops_shape import copy, expand, reshape
+from lazyt.ir.types import broadcast_shapes
+
+from ..dispatch import data_node, deliver, scalar_name, tagged, wrap
+from ..registry import public
+from ..state import array_of, node_of
+from ..tensor import Tensor
+from .gathering import both_forms, cropped, tensor
+
+
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements where `mask` holds, as a vector; reads the mask."""
+    node, chosen = node_of(input), node_of(tensor(mask, "masked_select", "mask", 2))
+    if chosen.type.dtype is not dtypes.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes(chosen.type.shape, node.type.shape)
+    where = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
+    total = 1
+    for n in shape:
+        total *= n
+    flat = reshape(expand(node, shape), (total,))
+    places = data_node(where, dtypes.int64)
+    return deliver(tagged(index_op(flat, places, arg=((0,),)), "MaskedSelect", node), out)
+
+
+def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
+    """`self` with the elements of `source`, in order, where `mask` holds; reads the mask."""
+    node, value = node_of(self), node_of(tensor(source, "masked_scatter", "source", 3))
+    chosen = node_of(tensor(mask, "masked_scatter", "mask", 2))
+    if chosen.type.dtype is not dtypes.bool_:
+        raise RuntimeError(
+            "masked_scatter_ only supports boolean masks, but got mask with dtype "
+            f"{scalar_name(chosen.type.dtype)}"
+        )
+    if value.type.dtype is not node.type.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got"
+            f"{scalar_name(node.type.dtype)} and {scalar_name(value.type.dtype)}"
+        )
+    shape = broadcast_shapes(node.type.shape, chosen.type.shape)
+    found = np.nonzero(np.broadcast_to(array_of(mask), shape))
+    count = len(found[0]) if shape else int(found[0].size)
+    if value.type.numel < count:
+        raise RuntimeError("Number of elements of source < number of ones in mask")
+    if not count:
+        return copy(expand(node, shape))
+    given = cropped(reshape(value, (value.type.numel,)), (count,))
+    if not shape:
+        return tagged(copy(reshape(given, ())), "MaskedScatter", node, value)
+    places = [data_node(f, dtypes.int64) for f in found]
+    axes = tuple(range(len(shape)))
+    result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))
+    return tagged(result, "MaskedScatter", node, value)
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
+    """The indices of elements that are not zero, one a row, or one tensor a dimension.
+
+    Reads the input.
+    """
+    array = array_of(tensor(input, "nonzero"))
+    if as_tuple:
+        found = np.nonzero(array if array.ndim else array.reshape(1))
+        return tuple(wrap(data_node(np.ascontiguousarray(f), dtypes.int64)) for f in found)
+    if not array.ndim:
+        rows = np.empty((1 if array else 0, 0), np.int64)
+    else:
+        rows = np.ascontiguousarray(np.argwhere(array), np.int64)
+    return deliver(data_node(rows, dtypes.int64), out)
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """`nonzero`, one index a row."""
+    return nonzero(input)
+
+
+both_forms("masked_scatter", compute_masked_scatter)
+for _function in (masked_select, nonzero, argwhere):
+    public(_function)

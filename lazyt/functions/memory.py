@@ -1,0 +1,121 @@
+"""What lies under a tensor: the storage it shares with its views, and `resize_`.
+
+    x[1:].untyped_storage().data_ptr() == x.data_ptr()
+
+A storage is shown, not given away: the objects here read the tensor's memory when they are asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir.dtypes import DType
+from lazyt.ir.ops_shape import as_strided_
+from lazyt.ir.types import contiguous_strides
+
+from ..device import Device
+from ..dispatch import from_array
+from ..state import geometry, memory_of, node_of, shape_of
+from ..tensor import Tensor, attach
+from .creation import extents
+
+
+class UntypedStorage:
+    """The bytes that a tensor and its views share."""
+
+    def __init__(self, tensor: Tensor):
+        self._storage = tensor._storage
+
+    @property
+    def device(self) -> Device:
+        return Device(self._storage.node.type.device)
+
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        array = memory_of(self._storage)
+        return array.ctypes.data if array.size else 0
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        type = self._storage.node.type
+        return type.numel * type.dtype.itemsize
+
+    def size(self) -> int:
+        """The number of elements, which are bytes."""
+        return self.nbytes()
+
+    __len__ = size
+
+
+class TypedStorage(UntypedStorage):
+    """The elements that a tensor and its views share, as one row."""
+
+    @property
+    def dtype(self) -> DType:
+        return self._storage.node.type.dtype
+
+    def size(self) -> int:
+        """The number of elements."""
+        return self._storage.node.type.numel
+
+    __len__ = size
+
+    def tolist(self) -> list:
+        """The elements as Python numbers."""
+        return memory_of(self._storage).ravel().tolist()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.tolist()[index]
+
+    def untyped(self) -> UntypedStorage:
+        """The same memory as bytes."""
+        made = UntypedStorage.__new__(UntypedStorage)
+        made._storage = self._storage
+        return made
+
+
+def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+    """This handle with another shape, row-major from where it begins in its memory.
+
+    Memory that is too small is replaced by a larger one, of zeros behind what was there; other
+    handles keep the old. RuntimeError where a gradient is required.
+    """
+    shape = extents("resize_", *size)
+    if shape == shape_of(self):
+        return self
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    numel = int(np.prod(shape, dtype=np.int64))
+    node_of(self)
+    exported = self._storage.export
+    if exported is not None and exported.strides is not None:
+        self._storage = self.clone()._storage
+        self._meta = None
+    offset = geometry(self)[0]
+    type = self._storage.node.type
+    if offset + numel > type.numel:
+        grown = np.zeros(offset + numel, type.dtype.numpy)
+        grown[: type.numel] = memory_of(self._storage).ravel()
+        self._storage = from_array(grown, type.dtype)._storage
+    strides = contiguous_strides(shape)
+    meta = self._own_meta()
+    meta.base, meta.origin = None, ()
+    meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
+    meta.offset, meta.shape, meta.strides = offset, shape, strides
+    self._node = self._seen = None
+    return self
+
+
+def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
+    """`resize_` to the shape of another tensor."""
+    return resize_(self, shape_of(the_template))
+
+
+attach(
+    resize_=resize_,
+    resize_as_=resize_as_,
+    untyped_storage=lambda self: UntypedStorage(self),
+    storage=lambda self: TypedStorage(self),
+)

@@ -1,0 +1,203 @@
+"""Tensors of numbers in a row: arange, linspace, logspace, and the identity matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+from lazyt.ir.ops_elementwise import arange_, cast
+
+from ..device import resolve
+from ..dispatch import SETTINGS, as_dtype, data_node, deliver, number_of
+from ..registry import FUNCTIONS
+from ..tensor import Tensor
+from .creation import finish
+from .numeric import cast_data
+
+_COMBINATION = "received an invalid combination of arguments - got"
+_FORMS = " * (Number start, Number end, Number step or int steps, *, Tensor out, torch.dtype dtype)"
+
+
+def _numbers(name: str, *arguments: Any) -> list:
+    """Python numbers for the arguments; TypeError in PyTorch's words for what is none."""
+    found = [number_of(x.item() if isinstance(x, Tensor) else x) for x in arguments]
+    if any(n is None for n in found):
+        kinds = ", ".join(type(x).__name__ for x in arguments)
+        if name == "arange" and len(arguments) == 1:
+            raise TypeError(f"arange(): argument 'end' (position 1) must be Number, not {kinds}")
+        raise TypeError(f"{name}() {_COMBINATION} ({kinds}), but expected one of:\n{_FORMS}")
+    return found
+
+
+def _count(name: str, argument: str, position: int, value: Any) -> int:
+    """An integer argument; TypeError in PyTorch's words for anything else."""
+    if isinstance(value, (bool, float, str)) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be int, not "
+            f"{type(value).__name__}"
+        )
+    return value.__index__()
+
+
+def _steps(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
+    """The arguments of linspace and logspace."""
+    if isinstance(steps, Tensor) and not steps.dim():
+        steps = steps.item()
+    if isinstance(steps, (bool, float)) or not hasattr(steps, "__index__"):
+        kinds = ", ".join(type(x).__name__ for x in (start, end, steps) if x is not _MISSING)
+        raise TypeError(f"{name}() {_COMBINATION} ({kinds}), but expected one of:\n{_FORMS}")
+    for which, t in (("start", start), ("end", end)):
+        if isinstance(t, Tensor) and t.dim():
+            raise RuntimeError(
+                f"{name} only supports 0-dimensional start and end tensors, but got {which} with "
+                f"{t.dim()} dimension(s)."
+            )
+    first, last, count = _numbers(name, start, end, steps)
+    if count < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return first, last, count
+
+
+_MISSING: Any = object()
+
+
+def arange(
+    start: Any = _MISSING,
+    end: Any = _MISSING,
+    step: Any = _MISSING,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from start (0 if only one is given) up to and without end."""
+    resolve(device)
+    dtype = as_dtype(dtype, "arange")
+    given = [x for x in (start, end, step) if x is not _MISSING]
+    if not given:
+        raise TypeError(f"arange() {_COMBINATION} (), but expected one of:\n{_FORMS}")
+    numbers = _numbers("arange", *given)
+    if end is _MISSING or start is _MISSING:
+        numbers.insert(0, 0)
+    start, end, step = (*numbers, 1)[:3]
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if math.isinf(start) or math.isinf(end) or math.isnan(start) or math.isnan(end):
+        raise RuntimeError(f"unsupported range: {float(start):g} -> {float(end):g}")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is None:
+        whole = all(isinstance(n, int) for n in (start, end, step))
+        dtype = dtypes.int64 if whole else SETTINGS.default_dtype
+    if dtype is dtypes.bool_:
+        raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
+    if dtype.category != dtypes.FLOATING:
+        if not all(-(2**63) <= n < 2**64 for n in (start, end, step)):
+            raise OverflowError("int too big to convert")
+        if not all(-(2**63) <= n < 2**63 for n in (start, end, step)):
+            raise RuntimeError("value cannot be converted to type int64_t without overflow")
+        start, step = int(start), int(step)
+        count = max(0, -(-(int(end) - start) // step))
+    else:
+        count = max(0, math.ceil((end - start) / step))
+    node = arange_(start, step, arg=((count,), dtype))
+    if out is not None:
+        return deliver(cast(node, out.dtype), out)
+    return finish(node, requires_grad)
+
+
+def _exact(values: Any, dtype: DType) -> Any:
+    """The values as a half type holds them; those of other types as they are."""
+    return cast_data(values, dtype) if dtype.is_half else values
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: Any = _MISSING,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` evenly spaced numbers from start to end, both included."""
+    resolve(device)
+    start, end, steps = _steps("linspace", start, end, steps)
+    dtype = as_dtype(dtype, "linspace") or (
+        out.dtype if out is not None else SETTINGS.default_dtype
+    )
+    # From both ends towards the middle, as PyTorch does, so that the last element is `end` itself.
+    work = dtype.compute.numpy if dtype.is_floating_point else np.dtype(np.float64)
+    scalar = work.type
+    if steps == 1:
+        values = np.array([start], work)
+    else:
+        # Of a half type the step and its multiples are rounded too.
+        step = _exact(scalar((scalar(end) - scalar(start)) / scalar(max(steps - 1, 1))), dtype)
+        i = np.arange(steps)
+        half = steps // 2
+        low = scalar(start) + _exact(work.type(step) * i[:half].astype(work), dtype)
+        high = scalar(end) - _exact(work.type(step) * (steps - 1 - i[half:]).astype(work), dtype)
+        values = np.concatenate([low, high])
+    node = data_node(cast_data(values, dtype), dtype)
+    if out is not None:
+        return deliver(node, out)
+    return finish(node, requires_grad)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: Any = _MISSING,
+    base: float = 10.0,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """base ** x for evenly spaced x from start to end."""
+    resolve(device)
+    start, end, steps = _steps("logspace", start, end, steps)
+    dtype = as_dtype(dtype, "logspace") or (
+        out.dtype if out is not None else SETTINGS.default_dtype
+    )
+    values = np.float64(base) ** np.linspace(start, end, steps)
+    if out is not None:
+        return deliver(data_node(cast_data(values, dtype), dtype), out)
+    return finish(data_node(cast_data(values, dtype), dtype), requires_grad)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
+    resolve(device)
+    n = _count("eye", "n", 1, n)
+    m = n if m is None else _count("eye", "m", 2, m)
+    for name, extent in (("n", n), ("m", m)):
+        if extent < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {extent}")
+    dtype = as_dtype(dtype, "eye") or (out.dtype if out is not None else SETTINGS.default_dtype)
+    node = data_node(np.eye(n, m, dtype=dtype.numpy), dtype)
+    if out is not None:
+        return deliver(node, out)
+    return finish(node, requires_grad)
+
+
+FUNCTIONS |= {"arange": arange, "linspace": linspace, "logspace": logspace, "eye": eye}
