@@ -29,61 +29,18 @@ from lazyt.ir.autodiff import needed_values
 from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
 from lazyt.ir.ops_shape import replaced
 
+from .cache import CACHE, Program
 from .stats import COUNTERS
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 LOCK = threading.RLock()
-PLAN_BYTES = int(os.environ.get("LAZYT_PLAN_BYTES", str(512 << 20)))
-PROGRAMS = 4096
 VIEWS = 8
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
 # Called with every program before it runs: key, wanted nodes, kept positions, inputs by id,
 # numbers.
 OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
-
-
-class Program:
-    """What is known of one key: when it was last seen, its numbers, its plan once it has one."""
-
-    __slots__ = ("numbers", "varying", "plan", "last", "size", "keep")
-
-    def __init__(self, numbers: tuple, keep: tuple[int, ...], size: int):
-        self.numbers = numbers
-        self.varying: set[int] = set()
-        self.plan: Plan | None = None
-        self.keep = keep
-        self.size = size
-        self.last = 0
-
-
-class Cache:
-    """Programs by key, bounded in bytes and in number; the longest unused go first."""
-
-    def __init__(self) -> None:
-        self.programs: dict[tuple, Program] = {}
-        self.clock = 0
-        self.nbytes = 0
-        self.compiled = 0
-
-    def trim(self) -> None:
-        programs = self.programs
-        if len(programs) <= PROGRAMS and self.nbytes <= PLAN_BYTES:
-            return
-        oldest = sorted(programs.items(), key=lambda item: item[1].last)
-        for key, program in oldest[:-1]:
-            if len(programs) <= PROGRAMS * 3 // 4 and self.nbytes <= PLAN_BYTES * 3 // 4:
-                break
-            del programs[key]
-            self.nbytes -= program.size
-
-    def clear(self) -> None:
-        self.programs.clear()
-        self.nbytes = 0
-
-
-CACHE = Cache()
 
 
 def _counts_are_exact() -> bool:
@@ -287,6 +244,48 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
         also = {i for i, n in enumerate(wanted) if id(n) in read}
         if also:
             keep = sorted(also.union(keep))
+    bound = _scan(wanted)
+    if bound.__class__ is Node:
+        return bound
+    key, values, leaves, index = bound
+    counters = COUNTERS
+    counters.drains += 1
+    counters.nodes += len(wanted)
+    cache = CACHE
+    cache.clock += 1
+    kept = tuple(keep)
+    program = cache.programs.get(key)
+    ok = False
+    try:
+        for observe in OBSERVERS:
+            observe(key, wanted, kept, index, values)
+        if program is None:
+            program = Program(values, kept, 8 * len(key) + 200)
+            program.last = cache.clock
+            cache.programs[key] = program
+            cache.nbytes += program.size
+            counters.evaluated += 1
+            _evaluate(wanted, kept)
+            cache.trim()
+        else:
+            program.last = cache.clock
+            plan = program.plan
+            if plan is None or not _serves(plan, kept, values):
+                plan = _compile(program, wanted, kept, index, values)
+            else:
+                counters.hits += 1
+            _execute(plan, wanted, leaves, values)
+        ok = True
+    finally:
+        _settle(wanted, ok)
+    return None
+
+
+def _scan(wanted: list[Node]) -> Any:
+    """The key of a wanted trace, its numbers, its input arrays and their positions by identity.
+
+    Where an operand is pending elsewhere, that node instead.
+    """
     key: list[Any] = []
     add = key.append
     numbers: list[Any] = []
@@ -326,40 +325,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
                 numbers.append(s)
         n.pos = position
         position += 1
-    n = s = value = None  # type: ignore[assignment]  # no variable of ours may count as a holder
-    counters = COUNTERS
-    counters.drains += 1
-    counters.nodes += len(wanted)
-    cache = CACHE
-    cache.clock += 1
-    fixed_key = tuple(key)
-    kept = tuple(keep)
-    values = tuple(numbers)
-    program = cache.programs.get(fixed_key)
-    ok = False
-    try:
-        for observe in OBSERVERS:
-            observe(fixed_key, wanted, kept, index, values)
-        if program is None:
-            program = Program(values, kept, 8 * len(key) + 200)
-            program.last = cache.clock
-            cache.programs[fixed_key] = program
-            cache.nbytes += program.size
-            counters.evaluated += 1
-            _evaluate(wanted, kept)
-            cache.trim()
-        else:
-            program.last = cache.clock
-            plan = program.plan
-            if plan is None or not _serves(plan, kept, values):
-                plan = _compile(program, wanted, kept, index, values)
-            else:
-                counters.hits += 1
-            _execute(plan, wanted, leaves, values)
-        ok = True
-    finally:
-        _settle(wanted, ok)
-    return None
+    return tuple(key), tuple(numbers), leaves, index
 
 
 def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:

@@ -21,7 +21,7 @@ import lazyt as torch
 from lazyt.ir import node as nodes
 from lazyt.ir.node import FLUSH_NODES, LOCAL, TRACERS, Node
 from lazyt.runtime import drain as runtime
-from lazyt.runtime.drain import CACHE
+from lazyt.runtime.cache import CACHE
 from lazyt.runtime.stats import COUNTERS
 
 

@@ -19,8 +19,9 @@ import pytest
 
 import lazyt as torch
 from lazyt.ir.node import FLUSH_NODES, Node
+from lazyt.runtime import cache
 from lazyt.runtime import drain as runtime
-from lazyt.runtime.drain import CACHE
+from lazyt.runtime.cache import CACHE
 from lazyt.runtime.stats import COUNTERS
 
 F = torch.nn.functional
@@ -436,7 +437,7 @@ def test_statistics_collected_in_a_list_hold_only_their_values() -> None:
 
 def test_plan_cache_is_bounded_in_bytes(monkeypatch) -> None:
     bound = 200_000
-    monkeypatch.setattr(runtime, "PLAN_BYTES", bound)
+    monkeypatch.setattr(cache, "PLAN_BYTES", bound)
     for n in range(1, 60):
         for _ in range(2):
             x = torch.ones(100 + n, 10)
@@ -448,7 +449,7 @@ def test_plan_cache_is_bounded_in_bytes(monkeypatch) -> None:
 
 
 def test_programs_that_come_once_are_bounded_in_number(monkeypatch) -> None:
-    monkeypatch.setattr(runtime, "PROGRAMS", 40)
+    monkeypatch.setattr(cache, "PROGRAMS", 40)
     for n in range(1, 100):
         assert torch.ones(n).sum().item() == n
         assert len(CACHE.programs) <= 41
