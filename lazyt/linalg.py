@@ -15,9 +15,9 @@ from .functions.arithmetic import compute_mul
 from .functions.matrix_products import compute_matmul, matmul, operands
 from .functions.norms import linalg_norm as norm
 from .functions.norms import matrix_norm, vector_norm
+from .functions.parts import diagonal as _diagonal
 from .functions.products import linalg_cross as cross
 from .functions.ranges import eye
-from .functions.views import diagonal as _diagonal
 from .registry import FUNCTIONS, public
 from .state import node_of, shape_of
 from .tensor import Tensor

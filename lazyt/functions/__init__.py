@@ -17,6 +17,7 @@ from lazyt.functions import (  # noqa: F401
     memory,  # untyped_storage, storage, resize_
     order_statistics,  # median, quantile, mode, histc
     padding,  # nn.functional.pad
+    parts,  # narrow, select, split, chunk, diagonal, unfold, as_strided
     pointwise,  # exp, sin, sqrt, ...
     product_sums,  # addmm, addmv, baddbmm, addbmm
     ranges,  # arange, linspace, logspace, eye
@@ -25,5 +26,5 @@ from lazyt.functions import (  # noqa: F401
     replacing,  # select_scatter, slice_scatter, diagonal_scatter
     scans,  # cumsum, cumprod, cummax, logcumsumexp
     sorting,  # sort, topk, unique, searchsorted
-    views,  # view, transpose, unsqueeze, split, ...
+    views,  # view, transpose, unsqueeze, expand, ...
 )

@@ -1,7 +1,7 @@
 """Elementwise functions of two operands, and Python's operators on tensors.
 
 `compute_*` work on nodes and numbers: promotion, PyTorch's checks, the primitive. The table at the
-end ties them to the operators; `tensor.fast_binary` takes the plain cases of those.
+end ties them to the operators; `fast.fast_binary` takes the plain cases of those.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from ..dispatch import (
 )
 from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of
-from ..tensor import Tensor, attach, fast_binary, from_numpy
+from ..tensor import Tensor, attach, from_numpy
+from .fast import fast_binary
 from .pointwise import invert, to_float
 
 

@@ -21,7 +21,8 @@ from ..registry import FUNCTIONS
 from ..state import node_of, shape_of
 from ..tensor import Tensor, wrap_dim
 from .matrix_products import check_batches, compute_matmul, operands
-from .views import diagonal, permute, reshape, squeeze, unsqueeze
+from .parts import diagonal
+from .views import permute, reshape, squeeze, unsqueeze
 
 # --- tensordot ------------------------------------------------------------------------------------
 

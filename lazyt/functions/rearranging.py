@@ -22,7 +22,8 @@ from ..registry import public
 from ..state import array_of, node_of, shape_of
 from ..tensor import Tensor, attach, wrap_dim
 from .joining import cat
-from .views import as_strided, diagonal, ints, slice_view
+from .parts import as_strided, diagonal, slice_view
+from .views import ints
 
 # --- repetition -----------------------------------------------------------------------------------
 

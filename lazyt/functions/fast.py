@@ -1,0 +1,105 @@
+"""The fast path of binary arithmetic: tensors of one type, or a float tensor and a number, inline.
+
+What tracing an operation takes stands here once more, without a call in between: the node, the
+origin, the trace, storage and handle. Whatever is not this plain case goes the ordinary way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
+
+from ..state import (
+    Storage,
+    sync,
+    values_of,
+)
+from ..tensor import SUBCLASSES, Tensor
+
+_new = object.__new__
+_getframe = sys._getframe
+
+
+def _without_history(function: Callable) -> Callable:
+    """The function, whose result has no gradient: it asks its operands for their values only."""
+
+    def run(self: Any, other: Any) -> Any:
+        mode, LOCAL.grad = LOCAL.grad, False
+        try:
+            return function(self, other)
+        finally:
+            LOCAL.grad = mode
+
+    return run
+
+
+def fast_binary(
+    op: Any, slow: Callable, *, floats_only: bool, boolean: bool, rounds: bool
+) -> Callable:
+    """A method for `op` that traces two tensors of one type, or a float tensor and a number,
+    inline.
+
+    Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
+    """
+
+    derive = values_of if boolean else sync
+    if boolean:
+        slow = _without_history(slow)
+
+    def method(self: Any, other: Any) -> Any:
+        kind = other.__class__
+        a = self._node if self._seen is self._storage.node else derive(self)
+        type = a.type
+        if kind is Tensor or kind in SUBCLASSES:
+            b = other._node if other._seen is other._storage.node else derive(other)
+            if b.type is not type or floats_only and type.dtype.category != 2:
+                return slow(self, other)
+            grad = a.grad or b.grad
+        elif (kind is float or kind is int) and type.dtype.category == 2:
+            if rounds and type.dtype.itemsize == 2:
+                return slow(self, other)
+            b = other if kind is float else float(other)
+            grad = a.grad
+        else:
+            return slow(self, other)
+        local = LOCAL
+        n = _new(Node)
+        n.op = op
+        n.src = (a, b)
+        n.arg = ()
+        n.type = type.boolean if boolean else type
+        n.value = None
+        n.after = None
+        n.tag = None
+        n.uses = 0
+        n.pos = -1
+        n.grad = 1 if grad and local.grad and not boolean else 0
+        frame = _getframe(1)
+        code = frame.f_code
+        if _INTERNAL.get(code.co_filename, True):
+            n.code, n.line = caller(2)
+        else:
+            n.code = code
+            n.line = frame.f_lasti
+        trace = local.trace
+        trace.append(n)
+        if len(trace) > local.limit:
+            FLUSH[0](n)
+        storage = _new(Storage)
+        storage.node = n
+        storage.version = 0
+        storage.export = None
+        storage.address = None
+        t = _new(Tensor)
+        t._storage = storage
+        t._node = n
+        t._seen = n
+        t._meta = None
+        if local.inference:
+            t._own_meta().inference = True
+        return t
+
+    return method
