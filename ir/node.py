@@ -170,7 +170,8 @@ def emit(op, src: tuple, arg: tuple, type: TensorType) -> Node:
             if local.grad and op.differentiable:
                 n.grad = 1
             break
-    n.code, n.line = caller(2)
+    origin = local.origin
+    n.code, n.line = caller(2) if origin is None else origin
     trace = local.trace
     trace.append(n)
     if len(trace) > local.limit:
