@@ -11,13 +11,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, int64, uint8
+from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, uint8
 from .node import LOCAL, Node
 from .numerics import elementwise as forms
-from .numerics.cast import arange, cast_array
+from .numerics.cast import cast_array
 from .numerics.select import select
 from .numerics.special import erf, erfinv
 from .opdef import Op, provide
+from .ops_constant import full as full
+from .ops_constant import full_like as full_like
+from .ops_constant import zeros_like as zeros_like
 from .types import TensorType, broadcast_shapes
 
 provide(
@@ -34,7 +37,6 @@ provide(
     sign=forms.sign,
     shift_left=forms.shift_left,
     shift_right=forms.shift_right,
-    arange=arange,
 )
 
 
@@ -476,33 +478,6 @@ cast_: Op = Op(
         (((2, 3),), (to,)) for to in (float64, float32, float16, bfloat16, int32, uint8, bool_)
     ],
 )
-full_: Op = Op(
-    "full",
-    "np.full({shape}, {0}, dtype={dtype})",
-    kind="constant",
-    fields=("extents", "of"),
-    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
-    samples=lambda: [
-        ((2.5,), ((2, 3), float32)),
-        ((-0.0,), ((), bfloat16)),
-        ((True,), ((0, 2), bool_)),
-        ((7,), ((3,), int64)),
-    ],
-)
-arange_: Op = Op(
-    "arange",
-    "arange({0}, {1}, {shape}, {dtype})",
-    kind="constant",
-    fields=("extents", "of"),
-    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
-    runtime=True,
-    samples=lambda: [
-        ((1, 2), ((5,), int64)),
-        ((0.5, -0.25), ((4,), float32)),
-        ((0, 1), ((0,), int32)),
-        ((0.1, 0.3), ((3,), float16)),
-    ],
-)
 
 
 def cast(x: Node, dtype: DType) -> Node:
@@ -513,24 +488,3 @@ def cast(x: Node, dtype: DType) -> Node:
     if not dtype.is_floating_point:
         made.grad = 0
     return made
-
-
-def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
-    """A constant tensor of one number."""
-    if dtype.is_floating_point:
-        number = float(number)
-    elif dtype is bool_:
-        number = bool(number)
-    else:
-        number = int(number)
-    return full_(number, arg=(shape, dtype))
-
-
-def zeros_like(x: Node) -> Node:
-    """Zeros in the shape and dtype of `x`."""
-    return full(x.type.shape, 0, x.type.dtype)
-
-
-def full_like(x: Node, number: Any) -> Node:
-    """A constant tensor of one number in the shape and dtype of `x`."""
-    return full(x.type.shape, number, x.type.dtype)

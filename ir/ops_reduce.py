@@ -29,12 +29,11 @@ from .ops_elementwise import (
     where,
     zeros_like,
 )
-from .ops_shape import expand, inverse, permute, reshape
+from .ops_shape import expand, reshape
 from .types import TensorType
 
 provide(
     sum_=forms.sum,
-    prod=forms.prod,
     var=forms.var,
     std=forms.std,
     norm_p=forms.norm_p,
@@ -104,34 +103,11 @@ sum_: Op = reduction(
 )
 
 
-def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
-    from .ops_scan import exclusive_prod  # which needs the reductions
-
-    # Never divides: the product of the others is the product of both exclusive scans.
-    axes = y.arg[0]
-    shape = x.type.shape
-    for axis in axes[::-1]:
-        if shape[axis] == 0:
-            return zeros_like(x)
-    order = tuple(i for i in range(len(shape)) if i not in axes) + axes
-    moved = permute(x, order)
-    lead = tuple(shape[i] for i in order[: len(shape) - len(axes)])
-    flat = reshape(moved, lead + (_count(shape, axes),))
-    others = mul(exclusive_prod(flat, False), exclusive_prod(flat, True))
-    others = permute(reshape(others, moved.type.shape), inverse(order))
-    return mul(widened(g, y, x), others)
-
-
-def _count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+def count_of(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     count = 1
     for axis in axes:
         count *= shape[axis]
     return count
-
-
-prod: Op = reduction(
-    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,)
-)
 
 
 def _extreme_vjp(g: Node, y: Node, x: Node) -> Node:
@@ -160,7 +136,7 @@ argmin: Op = reduction(
 
 def _var_vjp(g: Node, y: Node, x: Node) -> Node:
     axes, keep, correction = y.arg
-    count = _count(x.type.shape, axes)
+    count = count_of(x.type.shape, axes)
     mean = expand(div(sum_(x, arg=(axes, True)), float(count)), x.type.shape)
     spread = widened(g, y, x)
     if count <= correction:

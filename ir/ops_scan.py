@@ -1,8 +1,8 @@
-"""Scans and softmax: results in the shape of the operand, computed along one axis.
+"""Scans, softmax and the product: what is computed along an axis by running through it.
 
     cumsum([1, 2, 3]) = [1, 3, 6]           reverse_cumsum([1, 2, 3]) = [6, 5, 3]
 
-The derivative of a scan is a scan from the other end.
+The derivative of a scan is a scan from the other end; that of a product is made of two scans.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from .numerics import softmax as soft
 from .opdef import Op, provide
 from .ops_elementwise import abs_, add, eq, exp, full, gt, log, lt, mul, sub, where, zeros_like
 from .ops_order import sorted_pair, sorted_vjp
-from .ops_reduce import sum_
-from .ops_shape import cat_, flip_, narrow, permute
+from .ops_reduce import count_of, reduction, sum_, widened
+from .ops_shape import cat_, flip_, inverse, narrow, permute, reshape
 from .types import TensorType
 
 provide(
+    prod=forms.prod,
     cumsum=forms.cumsum,
     cumprod=forms.cumprod,
     cummax=forms.cummax,
@@ -94,6 +95,27 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
     one = full(x.type.shape[:-1] + (1,), 1, x.type.dtype)
     scanned = cumprod(cat_(one, narrow(x, last, 0, x.type.shape[-1] - 1), arg=(last,)), arg=(last,))
     return flip_(scanned, arg=((last,),)) if backwards else scanned
+
+
+def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
+    # Never divides: the product of the others is the product of both exclusive scans.
+    axes = y.arg[0]
+    shape = x.type.shape
+    for axis in axes[::-1]:
+        if shape[axis] == 0:
+            return zeros_like(x)
+    order = tuple(i for i in range(len(shape)) if i not in axes) + axes
+    moved = permute(x, order)
+    lead = tuple(shape[i] for i in order[: len(shape) - len(axes)])
+    flat = reshape(moved, lead + (count_of(shape, axes),))
+    others = mul(exclusive_prod(flat, False), exclusive_prod(flat, True))
+    others = permute(reshape(others, moved.type.shape), inverse(order))
+    return mul(widened(g, y, x), others)
+
+
+prod: Op = reduction(
+    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,)
+)
 
 
 def _logcumsumexp_vjp(g: Node, y: Node, x: Node) -> Node:

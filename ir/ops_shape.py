@@ -17,6 +17,7 @@ import numpy as np
 from .dtypes import promote
 from .node import Node
 from .opdef import Op, provide
+from .ops_constant import full, zeros_like
 from .types import TensorType
 
 
@@ -237,7 +238,7 @@ pad_: Op = Op(
 
 
 def _update_base(g: Node, y: Node, base: Node, value: Node, offset: Any) -> Node:
-    return strided_update_(g, full_number(0.0, value.type), offset, arg=y.arg)
+    return strided_update_(g, zeros_like(value), offset, arg=y.arg)
 
 
 def _update_value(g: Node, y: Node, base: Node, value: Node, offset: Any) -> Node:
@@ -279,13 +280,6 @@ strided_add_: Op = Op(
 # --- building them --------------------------------------------------------------------------------
 
 
-def full_number(number: float, type: TensorType) -> Node:
-    """A constant tensor of one number, of the given type."""
-    from .ops_elementwise import full
-
-    return full(type.shape, number, type.dtype)
-
-
 def reshape(x: Node, shape: tuple[int, ...]) -> Node:
     """`x` in another shape of as many elements; `x` itself where it has it already."""
     return x if shape == x.type.shape else reshape_(x, arg=(shape,))
@@ -322,7 +316,7 @@ def narrow(x: Node, axis: int, start: int, length: int) -> Node:
 
 def scatter_partial(into: Node | None, part: Partial, type: TensorType) -> Node:
     """Adds a partial cotangent into the full one (zeros where there is none yet)."""
-    base = full_number(0.0, type) if into is None else into
+    base = full(type.shape, 0, type.dtype) if into is None else into
     if into is None and not overlaps(part.sizes, part.strides):
         return strided_update_(base, part.g, part.offset, arg=(part.sizes, part.strides))
     return strided_add_(base, part.g, part.offset, arg=(part.sizes, part.strides))

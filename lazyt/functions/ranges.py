@@ -9,7 +9,8 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
-from lazyt.ir.ops_elementwise import arange_, cast
+from lazyt.ir.ops_constant import arange_
+from lazyt.ir.ops_elementwise import cast
 
 from ..device import resolve
 from ..dispatch import SETTINGS, as_dtype, data_node, deliver, number_of

@@ -14,6 +14,7 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_scan import prod as product
 
 from ..dispatch import as_dtype, deliver, scalar_name, tagged, wrap
 from ..registry import FUNCTIONS
@@ -157,10 +158,10 @@ def prod(
     node = input_node(input, "prod")
     x = accumulated(node, dtype, out)
     if dim is None:
-        result = red.prod(x, arg=(tuple(range(len(x.type.shape))), keepdim))
+        result = product(x, arg=(tuple(range(len(x.type.shape))), keepdim))
         return deliver(tagged(result, "Prod", node), out)
     axis = overloaded_dim(dim, len(x.type.shape), "prod")
-    result = red.prod(x, arg=((axis,) if x.type.shape else (), keepdim))
+    result = product(x, arg=((axis,) if x.type.shape else (), keepdim))
     return deliver(numbered(result, "ProdBackward1", node), out)
 
 

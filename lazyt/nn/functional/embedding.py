@@ -7,10 +7,10 @@ from lazyt.functions.views import _legacy_name
 from lazyt.ir.dtypes import int32, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.nn import check_rows
+from lazyt.ir.ops_constant import arange_
 from lazyt.ir.ops_elementwise import (
     abs_,
     add,
-    arange_,
     cast,
     div,
     eq,

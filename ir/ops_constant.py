@@ -1,0 +1,66 @@
+"""Constants: tensors of one number, and ranges.
+
+`full` takes its number as an operand, so that a number that changes from run to run is a run-time
+scalar like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .dtypes import DType, bfloat16, bool_, float16, float32, int32, int64
+from .node import Node
+from .numerics.cast import arange
+from .opdef import Op, provide
+from .types import TensorType
+
+provide(arange=arange)
+
+full_: Op = Op(
+    "full",
+    "np.full({shape}, {0}, dtype={dtype})",
+    kind="constant",
+    fields=("extents", "of"),
+    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    samples=lambda: [
+        ((2.5,), ((2, 3), float32)),
+        ((-0.0,), ((), bfloat16)),
+        ((True,), ((0, 2), bool_)),
+        ((7,), ((3,), int64)),
+    ],
+)
+arange_: Op = Op(
+    "arange",
+    "arange({0}, {1}, {shape}, {dtype})",
+    kind="constant",
+    fields=("extents", "of"),
+    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    runtime=True,
+    samples=lambda: [
+        ((1, 2), ((5,), int64)),
+        ((0.5, -0.25), ((4,), float32)),
+        ((0, 1), ((0,), int32)),
+        ((0.1, 0.3), ((3,), float16)),
+    ],
+)
+
+
+def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
+    """A constant tensor of one number."""
+    if dtype.is_floating_point:
+        number = float(number)
+    elif dtype is bool_:
+        number = bool(number)
+    else:
+        number = int(number)
+    return full_(number, arg=(shape, dtype))
+
+
+def zeros_like(x: Node) -> Node:
+    """Zeros in the shape and dtype of `x`."""
+    return full(x.type.shape, 0, x.type.dtype)
+
+
+def full_like(x: Node, number: Any) -> Node:
+    """A constant tensor of one number in the shape and dtype of `x`."""
+    return full(x.type.shape, number, x.type.dtype)
