@@ -166,6 +166,8 @@ def sync(t: Tensor) -> Node:
             return node  # read for its values only: the history is derived when it is asked for
         meta.begun = True
         meta.version = counter_of(t).version
+    elif meta is not None and meta.recipe and node.grad:
+        meta.version = counter_of(t).version
     if exported:
         # The memory is read again next time; what stays is where the value comes from.
         t._node, t._seen = (source_of(node) if node.grad else None), None
@@ -210,6 +212,8 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
         return fresh or _value(t)
     elif in_place(meta, storage):
         node = _regenerated(t, meta) if meta.version != counter_of(t).version else None
+    elif meta.base is None and own_history(t) and meta.version == counter_of(t).version:
+        node = None  # permuted in place or laid out so, and not written to since
     elif not is_alias(family(t)) and (meta.base is None or meta.base._storage is storage):
         node = replay(storage.node, full_recipe(t))  # also where the base shows another view by now
     else:

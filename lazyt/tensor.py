@@ -18,14 +18,15 @@ from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, expand, permute_
+from lazyt.ir.ops_shape import copy, expand
 from lazyt.ir.public_type import PublicType
 from lazyt.ir.types import TensorType
 from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, tagged, update, wrap
+from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, update, wrap
+from .layout import laid_out, memory_order
 from .size import Size
 from .state import (
     Meta,
@@ -540,29 +541,9 @@ class Tensor(metaclass=PublicType):
         ):
             order = memory_order(meta.shape, meta.strides)
             if order is not None:
-                return self._permuted_clone(order)
+                node = node_of(self)
+                return laid_out(node, order, source=node)
         return wrap(copy(node_of(self)))
-
-    def _permuted_clone(self, order: tuple[int, ...]) -> Tensor:
-        """A copy that lies in memory with its dimensions in the given order, outermost first."""
-        node = node_of(self)
-        back = tuple(order.index(i) for i in range(len(order)))
-        stored = wrap(copy(permute_(node, arg=(order,))))
-        meta = stored._own_meta()
-        strides = stored._storage.node.type.strides
-        meta.recipe = ((permute_, (back,), ()),)
-        meta.shape, meta.strides = (
-            node.type.shape,
-            tuple(
-                kept if extent == 1 else strides[i]
-                for i, extent, kept in zip(back, node.type.shape, geometry(self)[2])
-            ),
-        )
-        made = permute_(stored._storage.node, arg=(back,))
-        if node.grad:
-            tagged(made, "Clone", node, saves=False)
-        stored._node, stored._seen = made, stored._storage.node
-        return stored
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         found = memo.get(id(self))
@@ -690,20 +671,6 @@ def attach(**methods: Any) -> None:
     """Gives `Tensor` methods and properties that a module of functions defines."""
     for name, method in methods.items():
         setattr(Tensor, name, method)
-
-
-def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The dimensions from the outermost in memory to the innermost; None where that is their own
-    order, or where the tensor repeats elements."""
-    order = sorted(range(len(shape)), key=lambda i: (shape[i] == 1, -strides[i], i))
-    least = 1
-    for i in reversed(order):
-        if shape[i] != 1:
-            if strides[i] < least:
-                return None
-            least = strides[i] * shape[i]
-    moved = [i for i in order if shape[i] != 1]
-    return None if moved == sorted(moved) else tuple(order)
 
 
 def wrap_dim(dim: int, rank: int) -> int:

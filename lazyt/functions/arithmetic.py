@@ -26,7 +26,6 @@ from ..dispatch import (
     as_tensor_operand,
     check_writable,
     converted,
-    deliver,
     fit_dtype,
     number_of,
     operand,
@@ -39,6 +38,7 @@ from ..dispatch import (
     update,
     wrap,
 )
+from ..layout import given, like_operands
 from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
@@ -273,7 +273,7 @@ def _check_out(out: Tensor | None, *inputs: Any) -> None:
 def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
-        return deliver(compute(*both(input, other, name)), out, name)
+        return given(compute(*both(input, other, name)), out, name, input, other)
 
     def inplace(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
@@ -403,7 +403,7 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
 
     def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
-        return deliver(combine(*both(input, other, name), alpha), out, name)
+        return given(combine(*both(input, other, name), alpha), out, name, input, other)
 
     def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
@@ -423,7 +423,8 @@ def div(
     input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
 ) -> Tensor:
     """True division, or with `rounding_mode` "floor" or "trunc"."""
-    return deliver(_rounding(rounding_mode)(*both(input, other, "div")), out)
+    node = _rounding(rounding_mode)(*both(input, other, "div"))
+    return given(node, out, "div", input, other)
 
 
 def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
@@ -475,7 +476,7 @@ def _operator(compute: Compute, reverse: bool = False) -> Callable:
         else:
             b = node_of(other)
         a = node_of(self)
-        return wrap(compute(b, a) if reverse else compute(a, b))
+        return like_operands(compute(b, a) if reverse else compute(a, b), self, other)
 
     return method
 

@@ -13,6 +13,7 @@ from lazyt.ir.ops_shape import copy
 
 from ..device import Device, resolve
 from ..dispatch import as_dtype, data_node, wrap
+from ..layout import like_operands
 from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
@@ -65,7 +66,7 @@ def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
     if dtype is self.dtype and not copy_:
         return self
     node = node_of(self) if dtype.is_floating_point else values_of(self)
-    return wrap(copy(node) if dtype is node.type.dtype else cast(node, dtype))
+    return like_operands(copy(node) if dtype is node.type.dtype else cast(node, dtype), self)
 
 
 def _conversion(dtype: DType):

@@ -51,6 +51,9 @@ def fast_binary(
 
     def method(self: Any, other: Any) -> Any:
         kind = other.__class__
+        meta = self._meta
+        if meta is not None and meta.strides is not None and len(meta.strides) > 1:
+            return slow(self, other)  # a view of several dimensions may lie permuted
         a = self._node if self._seen is self._storage.node else derive(self)
         type = a.type
         if kind is Tensor or kind in SUBCLASSES:

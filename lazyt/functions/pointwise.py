@@ -27,6 +27,7 @@ from ..dispatch import (
     update,
     wrap,
 )
+from ..layout import given
 from ..registry import public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor
@@ -61,7 +62,7 @@ def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: st
             )
         if isinstance(out, Tensor) and isinstance(input, Tensor):
             check_overlap(out, input)
-        return deliver(compute_unary(op, rule, input, name), out, name)
+        return given(compute_unary(op, rule, input, name), out, name, input)
 
     def inplace(self: Tensor) -> Tensor:
         check_writable(self)
