@@ -119,6 +119,7 @@ def accuracy(net: nn.Module, loader: DataLoader) -> float:
     net.eval()
     with torch.no_grad():
         for images, labels in loader:
+            images, labels = images.to(options.device), labels.to(options.device)
             correct += (net(images).argmax(1) == labels).sum().item()
             total += len(labels)
     net.train()
@@ -133,7 +134,7 @@ def draw(losses: list[float], net: nn.Module, images: np.ndarray, labels: np.nda
     import matplotlib.pyplot as plt
 
     with torch.no_grad():
-        said = net(torch.from_numpy(images[:16])).argmax(1).tolist()
+        said = net(torch.from_numpy(images[:16]).to(options.device)).argmax(1).tolist()
     figure = plt.figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
     axes = left.subplots()
@@ -156,6 +157,8 @@ def draw(losses: list[float], net: nn.Module, images: np.ndarray, labels: np.nda
 def main() -> None:
     from tqdm import tqdm
 
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda: no CUDA device is available here")
     torch.manual_seed(options.seed)
     train_x, train_y, test_x, test_y = load()
     net = Net()
@@ -178,6 +181,7 @@ def main() -> None:
         running_loss = 0.0
         bar = tqdm(train, desc=f"epoch {epoch + 1}/{options.epochs}", leave=False)
         for i, (inputs, labels) in enumerate(bar):
+            inputs, labels = inputs.to(options.device), labels.to(options.device)
             optimizer.zero_grad()
             loss = criterion(net(inputs), labels)
             loss.backward()
