@@ -199,13 +199,7 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
             if root.index in donatable and i > last_raise:
                 return s
             continue
-        if root.op.name == "full" and root.type.__class__ is tuple:
-            continue
-        if root in slot_of and v in escaping:
-            continue
-        if root in inner:
-            continue
-        if root.op.kind == "constant" and root.op.name == "arange":
+        if root in inner or (root in slot_of and v in escaping):
             continue
         return s
     return None

@@ -14,7 +14,6 @@ lines or addresses; `dressed` adds them as comments.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -243,16 +242,3 @@ class _Writer:
         if len(shape) == len(group.shape) and shape[0] == group.shape[0]:
             return f"{self.name(s)}[r]"
         return self.name(s)
-
-
-def where_from(origin) -> str:
-    """`file:line` of a value's origin, for comments and messages."""
-    if origin is None or origin[0] is None:
-        return ""
-    code, offset = origin
-    line = code.co_firstlineno
-    for start, stop, number in code.co_lines():
-        if start <= offset < stop and number is not None:
-            line = number
-            break
-    return f"{os.path.basename(code.co_filename)}:{line}"

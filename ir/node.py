@@ -18,6 +18,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from .types import TensorType
@@ -196,15 +198,18 @@ def leaf(op, value, type: TensorType) -> Node:
     return n
 
 
+@lru_cache(maxsize=4096)
+def line_number(code: CodeType, offset: int) -> int:
+    """The line of the instruction at `offset`, or the first line where the table has none."""
+    for start, stop, line in code.co_lines():
+        if start <= offset < stop and line is not None:
+            return line
+    return code.co_firstlineno
+
+
 def location(node: Node) -> tuple[str, int, str]:
     """File, line number and function of the user's line that made `node`."""
     code = node.code
     if code is None:
         return ("<unknown>", 0, "")
-    number = code.co_firstlineno
-    offset = node.line
-    for start, stop, line in code.co_lines():
-        if start <= offset < stop and line is not None:
-            number = line
-            break
-    return (code.co_filename, number, code.co_name)
+    return (code.co_filename, line_number(code, node.line), code.co_name)

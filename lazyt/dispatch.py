@@ -251,20 +251,6 @@ def as_tensor_operand(number: Any, dtype: DType) -> Node:
     return full((), number, dtype)
 
 
-def check_device(*tensors: Tensor) -> None:
-    """Every tensor on one device, else PyTorch's RuntimeError."""
-    first = None
-    for t in tensors:
-        device = node_of(t).type.device
-        if first is None:
-            first = device
-        elif device != first:
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices, "
-                f"{first} and {device}!"
-            )
-
-
 def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> Node:
     """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows.
 

@@ -18,10 +18,6 @@ Variable = Tensor
 
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
-UNUSED = (
-    "One of the differentiated Tensors appears to not have been used in the graph. Set "
-    "allow_unused=True if this is the desired behavior."
-)
 
 
 # --- roots and seeds ------------------------------------------------------------------------------

@@ -13,13 +13,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
-
-@lru_cache(maxsize=4096)
-def _line(code: Any, offset: int) -> int:
-    for start, stop, number in code.co_lines():
-        if start <= offset < stop and number is not None:
-            return number
-    return code.co_firstlineno
+from lazyt.ir.node import line_number
 
 
 def line_of(origin: Any, short: bool = False) -> str:
@@ -28,7 +22,7 @@ def line_of(origin: Any, short: bool = False) -> str:
         return ""
     code, offset = origin
     file = os.path.basename(code.co_filename) if short else code.co_filename
-    return f"{file}:{_line(code, offset)}"
+    return f"{file}:{line_number(code, offset)}"
 
 
 @lru_cache(maxsize=4096)
