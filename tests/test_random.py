@@ -211,3 +211,13 @@ def test_a_failed_draw_leaves_the_stream_alone() -> None:
         with pytest.raises(RuntimeError):
             draw()
     assert LAZYT.get_rng_state().tolist() == before
+
+
+@pytest.mark.parametrize("draw", ["normal_", "uniform_", "exponential_", "random_", "bernoulli_"])
+def test_a_draw_asks_for_writability_before_it_looks_at_its_target(draw: str) -> None:
+    """Looking would give the view the history whose absence PyTorch reports."""
+    scale = LAZYT.tensor(1.0, requires_grad=True)
+    view = LAZYT.ones(2, 3).t()
+    view.permute(0, 1).add_(scale)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        getattr(view, draw)()

@@ -270,8 +270,11 @@ def uniform_(
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Normal numbers."""
     mean, std, e = float(_number(mean)), float(_number(std)), engine_of(generator)
-    whole = self.is_contiguous()
-    return fill(self, "NormalBackward0", lambda s: e.normal(s, self.dtype, mean, std, whole))
+    return fill(
+        self,
+        "NormalBackward0",
+        lambda s: e.normal(s, self.dtype, mean, std, self.is_contiguous()),
+    )
 
 
 def random_(self: Tensor, *bounds: Any, generator: Any = None, **more: Any) -> Tensor:
