@@ -12,7 +12,9 @@ Everything the frontend defines goes through the few functions here:
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -202,6 +204,20 @@ def operand(x: Any, name: str, position: int = 1) -> Any:
 
 
 _ARGUMENT = ("input", "other", "third")
+
+
+def without_history(function: Callable) -> Callable:
+    """The function, whose result has no gradient: it asks its operands for their values only."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        mode, LOCAL.grad = LOCAL.grad, False
+        try:
+            return function(*args, **options)
+        finally:
+            LOCAL.grad = mode
+
+    return run
 
 
 class Promoted(Tag):

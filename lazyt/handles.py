@@ -154,6 +154,8 @@ def sync(t: Tensor) -> Node:
         if meta is None:
             t._node = t._seen = current
             return current
+    if meta is not None and meta.base is not None and not meta.begun:
+        meta.begun = own_history(t) is not None
     local = LOCAL
     mode = local.grad
     local.grad = True
@@ -359,7 +361,7 @@ def view_text(t: Tensor, meta: Meta, what: str) -> str:
     output = f"Output {number} of {name} is a view and {what} modified inplace. "
     if name.__class__ is OfFunction:
         return output + FUNCTION_VIEW_WRITE
-    begun = own_history(t) is not None or what == "is being" and meta.base.requires_grad  # type: ignore[union-attr]
+    begun = has_history(t) or what == "is being" and meta.base.requires_grad  # type: ignore[union-attr]
     if meta.untracked or not begun:
         output = f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. "
     return output + MULTI_VIEW_WRITE

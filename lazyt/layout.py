@@ -7,6 +7,7 @@ back, exactly as after an in-place transpose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lazyt.ir.autodiff import Tag
@@ -14,24 +15,75 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, permute_
 
 from .dispatch import deliver, is_tensor, wrap
-from .state import shape_of
+from .state import geometry
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The dimensions from the outermost in memory to the innermost; None where that is their own
-    order, or where the tensor repeats elements."""
-    order = sorted(range(len(shape)), key=lambda i: (shape[i] == 1, -strides[i], i))
-    least = 1
-    for i in reversed(order):
-        if shape[i] != 1:
-            if strides[i] < least:
-                return None
-            least = strides[i] * shape[i]
+Place = tuple[tuple[int, ...], tuple[int, ...]]  # the shape and strides of an operand
+
+
+def iteration_order(shape: tuple[int, ...], places: Sequence[Place]) -> tuple[int, ...] | None:
+    """The dimensions of a result from the outermost in memory to the innermost; None where that is
+    their own order.
+
+    shape: the result's; places: of its operands, which broadcast to it. An insertion sort from the
+    last dimension on, by the strides of the first operand that tells two dimensions apart (a stride
+    of 0 does not), as in PyTorch's TensorIteratorBase::reorder_dimensions.
+    """
+    rank = len(shape)
+    if all(own == shape and is_row_major(own, strides) for own, strides in places):
+        return None
+    spread = [
+        (0,) * (rank - len(own))
+        + tuple(
+            0 if n == 1 and whole != 1 else k
+            for n, k, whole in zip(own, strides, shape[rank - len(own) :])
+        )
+        for own, strides in places
+    ]
+    inner = list(range(rank))[::-1]  # from the innermost to the outermost
+    for i in range(1, rank):
+        at = i
+        for k in range(i - 1, -1, -1):
+            turn = _turn(inner[k], inner[at], shape, spread)
+            if turn > 0:
+                inner[k], inner[at] = inner[at], inner[k]
+                at = k
+            elif turn < 0:
+                break
+    order = tuple(inner[::-1])
     moved = [i for i in order if shape[i] != 1]
-    return None if moved == sorted(moved) else tuple(order)
+    return None if moved == sorted(moved) else order
+
+
+def _turn(a: int, b: int, shape: tuple[int, ...], spread: Sequence[tuple[int, ...]]) -> int:
+    """1 where dimension `a` belongs outside of `b`, -1 where it is inside, 0 where nothing says."""
+    for strides in spread:
+        if strides[a] and strides[b]:
+            if strides[a] != strides[b]:
+                return 1 if strides[a] > strides[b] else -1
+            if shape[a] > shape[b]:
+                return 1
+    return 0
+
+
+def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether a tensor lies row-major without gaps, whatever the strides of extents of 1."""
+    expected = 1
+    for n, k in zip(reversed(shape), reversed(strides)):
+        if n != 1:
+            if k != expected:
+                return 0 in shape
+            expected *= n
+    return True
+
+
+def memory_order(t: Tensor) -> tuple[int, ...] | None:
+    """`iteration_order` of one tensor: that of its clone, and of filling it in place."""
+    _, shape, strides = geometry(t)
+    return iteration_order(shape, [(shape, strides)])
 
 
 def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> Tensor:
@@ -63,15 +115,13 @@ def given(node: Node, out: Tensor | None, name: str, *operands: Any) -> Tensor:
 
 
 def like_operands(node: Node, *operands: Any) -> Tensor:
-    """A tensor whose value is `node`, laid out as its first operand of the same shape is."""
+    """A tensor whose value is `node`, laid out as an elementwise function of `operands` lays it."""
     shape = node.type.shape
     if len(shape) > 1:
-        for t in operands:
-            if is_tensor(t) and shape_of(t) == shape:
-                meta = t._meta
-                if meta is not None and meta.strides is not None:
-                    order = memory_order(shape, meta.strides)
-                    if order is not None:
-                        return laid_out(node, order)
-                break
+        tensors = [t for t in operands if is_tensor(t)]
+        for t in tensors:
+            meta = t._meta
+            if meta is not None and meta.strides is not None and len(meta.strides) > 1:
+                order = iteration_order(shape, [geometry(t)[1:] for t in tensors])
+                return wrap(node) if order is None else laid_out(node, order)
     return wrap(node)

@@ -26,7 +26,7 @@ from lazyt.runtime.generator import Generator as Engine
 from .device import Device, resolve
 from .dispatch import data_node, wrap
 from .registry import FUNCTIONS
-from .state import array_of, geometry
+from .state import array_of
 from .tensor import Tensor
 
 __all__ = [
@@ -161,33 +161,6 @@ def fork_rng(
 
 
 # --- where draws go -------------------------------------------------------------------------------
-
-
-def memory_order(t: Tensor) -> tuple[int, ...] | None:
-    """The dimensions from the largest stride to the smallest; None where they are in order.
-
-    A dimension of stride 0 (`expand`) compares with none and stays where it is: an insertion sort
-    from the last dimension on, as in PyTorch's TensorIterator::reorder_dimensions.
-    """
-    _, shape, strides = geometry(t)
-    long = [i for i in range(len(shape)) if shape[i] != 1]
-    if all(strides[i] >= strides[j] for i, j in zip(long, long[1:])):
-        return None
-    inner = long[::-1]  # from the innermost to the outermost
-    for i in range(1, len(inner)):
-        at = i
-        for k in range(i - 1, -1, -1):
-            a, b = inner[k], inner[at]
-            if not strides[a] or not strides[b]:
-                continue
-            if strides[a] < strides[b]:
-                break
-            if strides[a] > strides[b] or shape[a] > shape[b]:
-                inner[k], inner[at] = b, a
-                at = k
-    if inner == long[::-1]:
-        return None
-    return (*inner[::-1], *[i for i in range(len(shape)) if shape[i] == 1])
 
 
 def drawn(draw: Callable[[tuple], np.ndarray], shape: tuple, order: tuple | None) -> np.ndarray:

@@ -26,7 +26,7 @@ from lazyt.runtime.drain import value_of
 from . import printing
 from .device import Device
 from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, update, wrap
-from .layout import laid_out, memory_order
+from .layout import is_row_major, laid_out, memory_order
 from .size import Size
 from .state import (
     Meta,
@@ -176,12 +176,7 @@ class Tensor(metaclass=PublicType):
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie row-major without gaps."""
-        type = node_of(self).type
-        if type.numel == 0:
-            return True
-        return all(
-            n == 1 or have == want for n, have, want in zip(type.shape, self.stride(), type.strides)
-        )
+        return is_row_major(shape_of(self), self.stride())
 
     def data_ptr(self) -> int:
         """The address of the first element; equal for two tensors that start together."""
@@ -246,8 +241,8 @@ class Tensor(metaclass=PublicType):
             )
         meta = self._meta
         leaf = meta is not None and meta.leaf
-        begun = meta is None or meta.base is None or has_history(self)
-        if not leaf and begun and not self.is_leaf:
+        view = meta is not None and meta.base is not None
+        if not leaf and (has_history(self) if view else not self.is_leaf):
             if requires_grad:
                 return self
             raise RuntimeError(
@@ -539,7 +534,7 @@ class Tensor(metaclass=PublicType):
             and meta.strides is not None
             and memory_format != "torch.contiguous_format"
         ):
-            order = memory_order(meta.shape, meta.strides)
+            order = memory_order(self)
             if order is not None:
                 node = node_of(self)
                 return laid_out(node, order, source=node)

@@ -36,7 +36,7 @@ from ..dispatch import (
     type_name,
     unsupported,
     update,
-    wrap,
+    without_history,
 )
 from ..layout import given, like_operands
 from ..registry import FUNCTIONS, public
@@ -280,6 +280,8 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every pair of elements, after broadcasting and promotion."
+    if name in WITHOUT_HISTORY:
+        function = without_history(function)
     inplace.__name__ = inplace.__qualname__ = name + "_"
     inplace.__doc__ = f"`{name}`, in place."
     public(function, name, *aliases, inplace=inplace)
@@ -353,6 +355,7 @@ ALIASES = {
     "ge": ("greater_equal",),
     "atan2": ("arctan2",),
 }
+WITHOUT_HISTORY = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"}
 TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
@@ -498,9 +501,9 @@ def _equality(compute: Compute, otherwise: bool) -> Callable:
             if dtypes.from_numpy(other.dtype) is None:
                 return otherwise
             other = from_numpy(other)
-        return wrap(compute(node_of(self), operand(other, "eq")))
+        return like_operands(compute(node_of(self), operand(other, "eq")), self, other)
 
-    return method
+    return without_history(method)
 
 
 OPERATORS: dict[str, tuple[Compute, Op | None, bool]] = {

@@ -81,8 +81,13 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
     if window.advanced:
         _put(self, window, value)
         return
-    target = self if window.is_all(self) else _place(self, window)
     meta = self._meta
+    if not window.is_all(self):
+        target = _place(self, window)
+    else:
+        target = self
+        if meta is not None and meta.base is not None and key is not Ellipsis:
+            node_of(self)  # PyTorch takes a view of it, which looks for its history
     check_writable(target, allow_overlap=meta is None or meta.strides is None)
     shape, dtype = window.shape, self.dtype
     if not isinstance(value, Tensor):

@@ -18,7 +18,6 @@ from ..dispatch import (
     can_cast,
     check_writable,
     converted,
-    deliver,
     number_of,
     operand,
     overwritten,
@@ -29,8 +28,10 @@ from ..dispatch import (
     tagged,
     unsupported,
     update,
+    without_history,
     wrap,
 )
+from ..layout import given, like_operands
 from ..registry import public
 from ..state import check_overlap, node_of, shape_of
 from ..tensor import Tensor, attach
@@ -55,7 +56,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     (x, y), dtype = promoted(a, b)
     if x.__class__ is not Node and y.__class__ is not Node:
         y = as_tensor_operand(y, dtype)
-    return deliver(ops.where(cond, x, y), out)
+    return given(ops.where(cond, x, y), out, "where", condition, input, other)
 
 
 public(where, "where")
@@ -91,7 +92,7 @@ def compute_clamp(input: Node, min: Any, max: Any, name: str = "ClampBackward1")
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
     """Elements limited to [min, max]; nan stays nan."""
-    return deliver(compute_clamp(node_of(input), min, max), out)
+    return given(compute_clamp(node_of(input), min, max), out, "clamp", input, min, max)
 
 
 def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -112,12 +113,14 @@ public(clamp, "clamp", "clip", inplace=clamp_)
 
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """`clamp` from below."""
-    return wrap(compute_clamp(node_of(input), min, None, "ClampMinBackward0"))
+    node = compute_clamp(node_of(input), min, None, "ClampMinBackward0")
+    return like_operands(node, input, min)
 
 
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """`clamp` from above."""
-    return wrap(compute_clamp(node_of(input), None, max, "ClampMaxBackward0"))
+    node = compute_clamp(node_of(input), None, max, "ClampMaxBackward0")
+    return like_operands(node, input, max)
 
 
 public(clamp_min, "clamp_min", inplace=lambda self, min: clamp_(self, min=min))
@@ -161,7 +164,8 @@ def addcmul(
 ) -> Tensor:
     """input + value * tensor1 * tensor2."""
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
-    return deliver(tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c), out)
+    node = tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c)
+    return given(node, out, "addcmul", input, tensor1, tensor2)
 
 
 def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
@@ -181,7 +185,8 @@ def addcdiv(
 ) -> Tensor:
     """input + value * tensor1 / tensor2."""
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
-    return deliver(tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c), out)
+    node = tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c)
+    return given(node, out, "addcdiv", input, tensor1, tensor2)
 
 
 def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
@@ -225,7 +230,8 @@ def compute_lerp(a: Node, b: Node, weight: Any) -> Node:
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
     """input + weight * (end - input)."""
     a, b = node_of(input), node_of(end)
-    return deliver(tagged(compute_lerp(a, b, weight), "Lerp", a, b), out)
+    node = tagged(compute_lerp(a, b, weight), "Lerp", a, b)
+    return given(node, out, "lerp", input, end, weight)
 
 
 def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
@@ -259,7 +265,9 @@ def nan_to_num(
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
         tagged(node, "NanToNum", node_of(input))
-    return deliver(node if node is not node_of(input) else ops.cast_(node, arg=(dtype,)), out)
+    if node is node_of(input):
+        node = ops.cast_(node, arg=(dtype,))
+    return given(node, out, "nan_to_num", input)
 
 
 def nan_to_num_(
@@ -358,6 +366,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
 public(masked_fill, "masked_fill", inplace=masked_fill_)
 
 
+@without_history
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
@@ -369,12 +378,12 @@ def isclose(
     if equal_nan and a.type.dtype.category == FLOATING:
         close = ops.logical_or(close, ops.logical_and(ops.isnan(a), ops.isnan(b)))
     if rtol == 0 and atol == 0:
-        return wrap(close)
+        return like_operands(close, input, other)
     x, y = (cast(v, dtypes.float64) if v.type.dtype.category != FLOATING else v for v in (a, b))
     allowed = ops.add(ops.abs_(ops.mul(y, float(rtol))), float(atol))
     gap = ops.abs_(ops.sub(x, y))
     near = ops.logical_and(ops.isfinite(gap), ops.le(gap, allowed))
-    return wrap(ops.logical_or(close, near))
+    return like_operands(ops.logical_or(close, near), input, other)
 
 
 public(isclose, "isclose")
@@ -404,6 +413,7 @@ public(is_nonzero, "is_nonzero")
 public(is_same_size, "is_same_size")
 
 
+@without_history
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and equal elements."""
     a, b = node_of(input), node_of(other)
@@ -428,7 +438,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     top = ops.maximum(x, y)
     gap = ops.neg(ops.abs_(ops.sub(x, y)))
     result = ops.where(ops.isinf(top), top, ops.add(top, ops.log1p(ops.exp(gap))))
-    return wrap(tagged(cast(result, dtype), "Logaddexp", a, b))
+    return like_operands(tagged(cast(result, dtype), "Logaddexp", a, b), input, other)
 
 
 public(logaddexp, "logaddexp")

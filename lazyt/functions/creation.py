@@ -22,8 +22,8 @@ from ..dispatch import (
     number_dtype,
     number_of,
     type_name,
-    wrap,
 )
+from ..layout import like_operands
 from ..registry import FUNCTIONS
 from ..state import shape_of
 from ..tensor import Tensor, from_numpy
@@ -32,9 +32,12 @@ from .outside import array_from
 # --- from data ------------------------------------------------------------------------------------
 
 
-def finish(node: Node, requires_grad: bool) -> Tensor:
-    """A new leaf over `node`; RuntimeError where a gradient is asked of what is not float."""
-    t = wrap(node)
+def finish(node: Node, requires_grad: bool, *like: Tensor) -> Tensor:
+    """A new leaf over `node`, laid out as `like` is.
+
+    Errors: RuntimeError where a gradient is asked of what is not float.
+    """
+    t = like_operands(node, *like)
     if requires_grad:
         if not node.type.dtype.is_floating_point:
             raise RuntimeError(
@@ -233,7 +236,9 @@ def _like(name: str, number: Any) -> Callable[..., Tensor]:
                 f"{name}_like(): argument 'input' (position 1) must be Tensor, not "
                 f"{type_name(input)}"
             )
-        return finish(full_node(shape_of(input), number, dtype or input.dtype), requires_grad)
+        order = () if memory_format == "torch.contiguous_format" else (input,)
+        node = full_node(shape_of(input), number, dtype or input.dtype)
+        return finish(node, requires_grad, *order)
 
     return _named(function, name + "_like", f"`{name}` in the shape and dtype of another tensor.")
 
@@ -322,7 +327,9 @@ def full_like(
     dtype = as_dtype(dtype, "full_like")
     number = fill_number(fill_value, "full_like")
     kind = dtype or input.dtype
-    return finish(full_node(shape_of(input), converted(number, kind), kind), requires_grad)
+    order = () if memory_format == "torch.contiguous_format" else (input,)
+    node = full_node(shape_of(input), converted(number, kind), kind)
+    return finish(node, requires_grad, *order)
 
 
 def new_full(

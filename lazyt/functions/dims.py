@@ -19,7 +19,8 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, reshape
 
 from .. import return_types
-from ..dispatch import deliver, tagged, type_name, wrap
+from ..dispatch import deliver, tagged, type_name
+from ..layout import like_operands
 from ..registry import FUNCTIONS
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -176,10 +177,13 @@ def selected(op: Any, node: Node, axis: int, keepdim: bool, grad_name: str, *mor
     return numbered(values, grad_name, node, saves=False), copy(red.get(pair, 1))
 
 
-def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any) -> Any:
-    """The named result of two nodes, written into the tensors of `out` where they are given."""
+def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any, *like: Any) -> Any:
+    """The named result of two nodes, written into the tensors of `out` where they are given.
+
+    like: the operands that new results are laid out like; none where they are row-major.
+    """
     if out is None:
-        return getattr(return_types, name)((wrap(nodes[0]), wrap(nodes[1])))
+        return getattr(return_types, name)(tuple(like_operands(node, *like) for node in nodes))
     for node, target in zip(nodes, out):
         if node.type.dtype is not target.dtype:
             raise RuntimeError(

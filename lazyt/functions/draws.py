@@ -20,7 +20,8 @@ from lazyt.runtime.generator import Generator as Engine
 
 from ..device import resolve
 from ..dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
-from ..random import Generator, drawn, engine_of, memory_order
+from ..layout import memory_order
+from ..random import Generator, drawn, engine_of
 from ..registry import FUNCTIONS, public
 from ..state import array_of, check_writable, node_of, shape_of
 from ..tensor import Tensor, attach
@@ -55,6 +56,7 @@ def _made(
     """A new tensor of draws, with the options that all constructors take."""
     generator = options.pop("generator", None)
     out = options.pop("out", None)
+    like = [options.pop("like")] if "like" in options else []
     dtype = options.pop("dtype", None)
     requires_grad = options.pop("requires_grad", False)
     resolve(options.pop("device", None))
@@ -75,7 +77,7 @@ def _made(
     if dtype is None:
         dtype = out.dtype if out is not None else default or SETTINGS.default_dtype
     node = data_node(draw(engine, shape, dtype), dtype)
-    return finish(node, requires_grad) if out is None else deliver(node, out)
+    return finish(node, requires_grad, *like) if out is None else deliver(node, out)
 
 
 def rand(*size: Any, **options: Any) -> Tensor:
@@ -152,8 +154,9 @@ def _like(
         raise TypeError(
             f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
         )
-    options.pop("memory_format", None)
-    order, shape = memory_order(input), shape_of(input)
+    if options.pop("memory_format", None) != "torch.contiguous_format":
+        options["like"] = input
+    order, shape = memory_order(input) if "like" in options else None, shape_of(input)
     in_order = lambda e, _, dtype: drawn(lambda s: draw(e, s, dtype), shape, order)
     return _made(in_order, name, (shape,), options, input.dtype)
 

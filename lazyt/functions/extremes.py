@@ -10,7 +10,7 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, reshape
 
-from ..dispatch import deliver, scalar_name, tagged
+from ..dispatch import deliver, scalar_name, tagged, without_history
 from ..registry import FUNCTIONS
 from ..tensor import Tensor
 from .dims import (
@@ -116,7 +116,7 @@ def _index_of_extreme(name: str, op: Any) -> Callable:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Where the first {name[3:]}imum is: along `dim`, or counted row-major."
-    return function
+    return without_history(function)
 
 
 def aminmax(
@@ -166,7 +166,7 @@ def _truth(name: str, op: Any) -> Callable:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Whether {name} of the elements are not zero: bool (uint8 for uint8)."
-    return function
+    return without_history(function)
 
 
 publish(aminmax)

@@ -12,28 +12,12 @@ from typing import Any
 
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
 
-from ..state import (
-    Storage,
-    sync,
-    values_of,
-)
+from ..dispatch import without_history
+from ..state import Storage, sync, values_of
 from ..tensor import SUBCLASSES, Tensor
 
 _new = object.__new__
 _getframe = sys._getframe
-
-
-def _without_history(function: Callable) -> Callable:
-    """The function, whose result has no gradient: it asks its operands for their values only."""
-
-    def run(self: Any, other: Any) -> Any:
-        mode, LOCAL.grad = LOCAL.grad, False
-        try:
-            return function(self, other)
-        finally:
-            LOCAL.grad = mode
-
-    return run
 
 
 def fast_binary(
@@ -47,7 +31,7 @@ def fast_binary(
 
     derive = values_of if boolean else sync
     if boolean:
-        slow = _without_history(slow)
+        slow = without_history(slow)
 
     def method(self: Any, other: Any) -> Any:
         kind = other.__class__

@@ -12,12 +12,13 @@ from typing import Any
 from lazyt.ir.node import FLUSH, LOCAL, Node, caller
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import alias, part_, slice_
-from lazyt.ir.types import TensorType
+from lazyt.ir.types import TensorType, contiguous_strides
 
 from ..dispatch import tagged, wrap
+from ..layout import Place, iteration_order, laid_out
 from ..state import geometry, node_of, root_of, sync, view_meta
 from ..tensor import Tensor, attach
-from .keys import INDEX_OF_SCALAR, index_nodes, read_key, read_slice
+from .keys import INDEX_OF_SCALAR, Window, index_nodes, read_key, read_slice
 
 _new = object.__new__
 
@@ -60,7 +61,30 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     op, arg, numbers = step
     if op is not alias:
         source = op(source, *numbers, arg=arg)
-    return wrap(index_op(source, *indices, arg=(axes,)))
+    picked = index_op(source, *indices, arg=(axes,))
+    order = _picked_order(window, axes, indices, picked.type.shape)
+    return wrap(picked) if order is None else laid_out(picked, order)
+
+
+def _picked_order(
+    window: Window, axes: tuple[int, ...], indices: tuple[Node, ...], shape: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """How the elements that indices pick from a window lie in memory (`iteration_order`).
+
+    The window takes part with a stride of 0 along the indices' dimensions, and they with a stride
+    of 0 along the window's: as in PyTorch's make_info and restride_src.
+    """
+    kept = [k for i, k in enumerate(window.strides) if i not in axes]
+    if all(a >= b for a, b in zip(kept, kept[1:])):
+        return None
+    front = axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
+    lead = len(shape) - len(kept)
+    places: list[Place] = [(shape, (*kept[:front], *(0,) * lead, *kept[front:]))]
+    for n in indices:
+        padding = lead - len(n.type.shape)
+        own = (1,) * (front + padding) + n.type.shape + (1,) * (len(kept) - front)
+        places.append((own, contiguous_strides(own)))
+    return iteration_order(shape, places)
 
 
 # What an integer as a key reads of a tensor of a type: the extent it counts in, the argument of the

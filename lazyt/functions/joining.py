@@ -83,9 +83,7 @@ def cat(
     for i, n in enumerate(nodes):
         if not n.type.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    kept = [(i, n) for i, n in enumerate(nodes) if n.type.shape != (0,)]
-    if not kept:
-        kept = [(0, nodes[0])]
+    kept = [(i, n) for i, n in enumerate(nodes) if n.type.shape != (0,)] or list(enumerate(nodes))
     first = kept[0][1].type.shape
     where = wrap_dim(dim, len(first))
     for i, n in kept[1:]:
@@ -101,7 +99,14 @@ def cat(
                     f"{want} but got size {have} for tensor number {i} in the list."
                 )
     check_joined_dtype(nodes[0].type.dtype, out)
-    return deliver(cat_(*[n for _, n in kept], arg=(where,)), out)
+    operands = [n for _, n in kept]
+    if len(kept) == len(nodes) or not any(n.grad and n.type.shape == (0,) for n in nodes):
+        return deliver(cat_(*operands, arg=(where,)), out)
+    # Empty ones that require a gradient add no element, but a history.
+    nothing = first[:where] + (0,) + first[where + 1 :]
+    operands = [reshape(n, nothing) if n.type.shape == (0,) else n for n in nodes]
+    joined = cat_(*operands, arg=(where,))
+    return deliver(tagged(joined, "Cat", *nodes, saves=False), out)
 
 
 def check_joined_dtype(dtype: DType, out: Tensor | None) -> None:

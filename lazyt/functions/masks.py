@@ -19,6 +19,7 @@ from lazyt.ir.ops_shape import copy, expand, reshape
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import data_node, deliver, scalar_name, tagged, wrap
+from ..layout import laid_out
 from ..registry import public
 from ..state import array_of, node_of
 from ..tensor import Tensor
@@ -83,7 +84,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
         rows = np.empty((1 if array else 0, 0), np.int64)
     else:
         rows = np.ascontiguousarray(np.argwhere(array), np.int64)
-    return deliver(data_node(rows, dtypes.int64), out)
+    found = data_node(rows, dtypes.int64)
+    # PyTorch fills a row a dimension and returns the transpose.
+    return laid_out(found, (1, 0)) if out is None and rows.shape[1] > 1 else deliver(found, out)
 
 
 def argwhere(input: Tensor) -> Tensor:

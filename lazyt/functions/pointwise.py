@@ -19,15 +19,14 @@ from lazyt.ir.ops_elementwise import cast
 from ..dispatch import (
     SETTINGS,
     check_writable,
-    deliver,
     scalar_name,
     tagged,
     type_name,
     unsupported,
     update,
-    wrap,
+    without_history,
 )
-from ..layout import given
+from ..layout import given, like_operands
 from ..registry import public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor
@@ -182,11 +181,11 @@ def _float_test(op: Op, otherwise: bool) -> Callable:
 
 def predicate(name: str, op: Callable) -> None:
     def function(input: Tensor) -> Tensor:
-        return wrap(compute_unary(op, KEEP, input, name))
+        return like_operands(compute_unary(op, KEEP, input, name), input)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every element, as a bool tensor."
-    public(function, name)
+    public(without_history(function), name)
 
 
 predicate("isnan", _float_test(ops.isnan, False))
@@ -219,7 +218,7 @@ def invert(self: Tensor) -> Tensor:
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )
-    return wrap(ops.bitwise_not(node_of(self)))
+    return like_operands(ops.bitwise_not(node_of(self)), self)
 
 
 def _square(node: Node) -> Node:
@@ -265,7 +264,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
         raise RuntimeError(
             f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
         )
-    return deliver(_round(node, decimals), out)
+    return given(_round(node, decimals), out, "round", input)
 
 
 def round_(self: Tensor, *, decimals: int = 0) -> Tensor:

@@ -18,6 +18,7 @@ from lazyt.ir.ops_shape import copy, flip_, permute, reshape, strided_update_
 from lazyt.ir.types import contiguous_strides
 
 from ..dispatch import check_writable, data_node, deliver, tagged, update, wrap
+from ..layout import like_operands
 from ..registry import public
 from ..state import array_of, node_of, shape_of
 from ..tensor import Tensor, attach, wrap_dim
@@ -143,7 +144,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     """The order of the elements of the given dimensions reversed (a copy)."""
     rank = input.dim()
     axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims"))
-    return wrap(_flipped(node_of(input), axes))
+    return like_operands(_flipped(node_of(input), axes), input)
 
 
 def fliplr(input: Tensor) -> Tensor:

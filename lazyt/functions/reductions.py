@@ -16,7 +16,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_scan import prod as product
 
-from ..dispatch import as_dtype, deliver, scalar_name, tagged, wrap
+from ..dispatch import as_dtype, deliver, scalar_name, tagged, without_history, wrap
 from ..registry import FUNCTIONS
 from ..tensor import Tensor
 from .dims import (
@@ -165,6 +165,7 @@ def prod(
     return deliver(numbered(result, "ProdBackward1", node), out)
 
 
+@without_history
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero."""
     node = input_node(input, "count_nonzero")

@@ -59,7 +59,7 @@ def sort(
     axis = one_dim(dim, len(node.type.shape), "sort")
     pair = order.sort(at_least_vector(node), arg=(axis, bool(descending)))
     grad_name = "SortBackward0" if stable is None else "SortBackward1"
-    return deliver_pair("sort", _sorted_pair(node, pair, grad_name), out)
+    return deliver_pair("sort", _sorted_pair(node, pair, grad_name), out, input)
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:

@@ -17,6 +17,7 @@ from lazyt.ir.dtypes import DType, bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
+from lazyt.layout import like_operands
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor, attach, wrap_dim
 
@@ -33,7 +34,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     if inplace:
         check_writable(input)
         return update(input, ops.relu(node))
-    return wrap(ops.relu(node))
+    return like_operands(ops.relu(node), input)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         axes = (1, w.type.numel) + (1,) * (len(shape) - 2)
     slope = reshape(w, axes)
     y = in_compute_dtype(lambda a, b: ops.where(ops.gt(a, 0.0), a, ops.mul(a, b)), x, slope)
-    return wrap(tagged(y, "PreluKernel", x, w))
+    return like_operands(tagged(y, "PreluKernel", x, w), input)
 
 
 # --- exponential units ----------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def logsigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + exp(-input)))."""
     node = tensor_node(input, "log_sigmoid")
     check_floating(node, "log_sigmoid_cpu")
-    return wrap(tagged(log_sigmoid(node), "LogSigmoid", node))
+    return like_operands(tagged(log_sigmoid(node), "LogSigmoid", node), input)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -206,7 +207,8 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
         raise RuntimeError("approximate argument must be either none or tanh.")
     check_floating(node, "GeluKernelImpl")
     formula = _gelu if approximate == "none" else _gelu_tanh
-    return wrap(tagged(in_compute_dtype(formula, node), "Gelu", node, saves="inputs"))
+    result = tagged(in_compute_dtype(formula, node), "Gelu", node, saves="inputs")
+    return like_operands(result, input)
 
 
 def _gelu(x: Node) -> Node:

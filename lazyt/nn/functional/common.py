@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update, wrap
+from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update
 from lazyt.functions.dims import numbered, owned
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
+from lazyt.layout import like_operands
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
@@ -60,7 +61,7 @@ def elementwise(
     result = tagged(in_compute_dtype(formula, node), grad_name, node)
     if steps and result.grad:
         result.tag.steps = True
-    return update(input, result) if inplace else wrap(result)
+    return update(input, result) if inplace else like_operands(result, input)
 
 
 def extents(value: Any, rank: int) -> tuple[int, ...]:

@@ -11,12 +11,13 @@ import warnings
 
 import numpy as np
 
-from lazyt.dispatch import SETTINGS, check_writable, data_node, fit_dtype, tagged, update, wrap
+from lazyt.dispatch import SETTINGS, check_writable, data_node, fit_dtype, tagged, update
 from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
-from lazyt.random import default_generator, drawn, memory_order
+from lazyt.layout import like_operands, memory_order
+from lazyt.random import default_generator, drawn
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
@@ -63,7 +64,7 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
     if inplace:
         check_writable(input)
     y = tagged(mul(x, mask), "Mul", x)
-    return update(input, y) if inplace else wrap(y)
+    return update(input, y) if inplace else like_operands(y, input)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -157,7 +158,7 @@ def alpha_dropout(
     kept = _kept(x, p, x.type.shape, memory_order(input), 1.0)
     shift = add(mul(add(kept, -1.0), alpha * a), alpha * a * p)
     y = tagged(add(mul(x, mul(kept, a)), shift), "Add", x)
-    return update(input, y) if inplace else wrap(y)
+    return update(input, y) if inplace else like_operands(y, input)
 
 
 def _torch_dropout(input: Tensor, p: float, train: bool) -> Tensor:
