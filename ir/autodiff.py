@@ -59,6 +59,8 @@ class Tag:
 
     # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
     follows = False
+    # Whether no gradient is computed for the node, though it requires one.
+    ends = False
 
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
         """What the node (or a view of it) reads as at this moment.
@@ -430,6 +432,8 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
     table = vjp.__class__ is tuple
     for i, s in enumerate(src):
         if s.__class__ is not Node or not s.grad or (needed is not None and s not in needed):
+            continue
+        if s.tag is not None and s.tag.ends:
             continue
         rule = (vjp[i] if i < len(vjp) else None) if table else vjp
         if rule is None:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LIVE, LOCAL, Node, leaf
 from lazyt.ir.opdef import Op
-from lazyt.ir.ops_shape import replaced, strided
+from lazyt.ir.ops_shape import as_strided_, replaced, strided
+from lazyt.ir.types import TensorType
 from lazyt.runtime import drain as runtime
 
-from .storage import Placed, Storage, full_recipe, shape_of
+from .storage import Meta, Placed, Storage, shape_of, span
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -50,20 +52,17 @@ class Lease:
 class Export:
     """Who outside sees a storage's memory: leases given out, or the owner it came from.
 
-    array: the memory itself, as the storage's value. strides: its strides in elements where it is
-    not row-major. replaces: the storage's node before the export, until the first write after it.
+    array: the memory itself, as the storage's value. replaces: the storage's node before the
+    export, until the first write after it.
     """
 
-    __slots__ = ("array", "leases", "foreign", "strides", "replaces")
+    __slots__ = ("array", "leases", "foreign", "replaces")
 
     def __init__(self, array: np.ndarray, foreign: Lease | None = None):
         self.array = array
         self.leases: list[weakref.ref] = []
         self.foreign = foreign
         self.replaces: Node | None = None
-        self.strides: tuple[int, ...] | None = None
-        if array.size and not array.flags.c_contiguous:
-            self.strides = tuple(s // array.itemsize for s in array.strides)
 
     def alive(self) -> bool:
         self.leases = [ref for ref in self.leases if ref() is not None]
@@ -106,25 +105,41 @@ def is_exported(storage: Storage) -> bool:
     exported = storage.export
     if exported is None:
         return False
-    if exported.strides is None and not exported.alive():
-        storage.export = None
-        if exported.replaces is not None and exported.replaces.value is exported.array:
-            storage.node = exported.replaces  # nothing was written: handles need not derive anew
-            if storage.node.after.__class__ is Exported:
-                storage.node.after = None
-        return False
-    return (
-        True  # memory that is not row-major stays foreign: reads and writes go through its strides
-    )
+    if exported.alive():
+        return True
+    storage.export = None
+    if exported.replaces is not None and exported.replaces.value is exported.array:
+        storage.node = exported.replaces  # nothing was written: handles need not derive anew
+        if storage.node.after.__class__ is Exported:
+            storage.node.after = None
+    return False
 
 
-def adopt(array: np.ndarray, type) -> Storage:
-    """A storage over somebody's array, without a copy."""
+def adopt(array: np.ndarray, dtype: DType) -> tuple[Storage, Meta | None]:
+    """A storage over somebody's array, without a copy, and the place of the array in it.
+
+    Memory that is not row-major becomes a vector of all that lies between its first and its last
+    element, shown through the array's strides. Errors: ValueError where these are not whole
+    elements.
+    """
     lease = Lease(array)
     value = np.asarray(lease)
-    storage = Storage(leaf(data, value, type))
+    place = None
+    if not array.flags.c_contiguous:
+        if any(s % array.itemsize for s in array.strides):
+            raise ValueError(
+                "given numpy array strides not a multiple of the element byte size. Copy the numpy "
+                "array to reallocate the memory."
+            )
+        strides = tuple(s // array.itemsize for s in array.strides)
+        place = Meta()
+        place.shape, place.strides = array.shape, strides
+        place.recipe = ((as_strided_, (array.shape, strides), (0,)),)
+        _, last = span(0, array.shape, strides)  # type: ignore[misc]
+        value = np.lib.stride_tricks.as_strided(value, (last + 1,), (array.itemsize,))
+    storage = Storage(leaf(data, value, TensorType.of(value.shape, dtype)))
     storage.export = Export(value, lease)
-    return storage
+    return storage, place
 
 
 def export(t: Tensor) -> np.ndarray:
@@ -175,26 +190,7 @@ def window_of(t: Tensor, whole: np.ndarray) -> np.ndarray:
     meta = t._meta
     if meta is None or meta.strides is None:
         return whole
-    if _shared(t._storage).strides is not None:
-        return _replayed(t, whole)
-    flat = whole if whole.flags.c_contiguous else np.ascontiguousarray(whole)
-    return strided(flat, meta.offset, shape_of(t), meta.strides)
-
-
-def _replayed(t: Tensor, whole: np.ndarray) -> np.ndarray:
-    """The view's window on memory that is not row-major: the recipe applied to the array."""
-    meta = t._meta
-    if meta is None:
-        return whole
-    start = whole
-    for op, arg, numbers in full_recipe(t):
-        type = op.infer((_typed(start, t), *numbers), arg)
-        start = op.function(type, arg, start, *numbers)
-    return start
-
-
-def _typed(array: np.ndarray, t: Tensor) -> Node:
-    return leaf(data, array, t._storage.node.type.with_shape(array.shape))
+    return strided(whole, meta.offset, shape_of(t), meta.strides)
 
 
 def snapshot(t: Tensor) -> Node:
@@ -209,6 +205,17 @@ def snapshot(t: Tensor) -> Node:
     LOCAL.urgent = True
     LOCAL.limit = 0
     return leaf(data, seen, type)
+
+
+def land_at(t: Tensor, value: Node) -> Node:
+    """Writes `value` into t's window on exported memory, at once; the storage's new node.
+
+    For a write without history: what lies beside the window is not touched.
+    """
+    array = _shared(t._storage).array
+    runtime.drain()  # what is pending has to read the memory before it changes
+    np.copyto(window(t), runtime.value_of(value))
+    return leaf(data, array, t._storage.node.type)
 
 
 def land(storage: Storage, new: Node) -> None:

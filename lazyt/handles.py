@@ -95,6 +95,7 @@ class DeadEnd(Reading):
     """
 
     __slots__ = ()
+    ends = True
 
     def __init__(self, t: Tensor):
         super().__init__(t)

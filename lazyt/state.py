@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from lazyt.ir.autodiff import Tag, source_of
 from lazyt.ir.node import LOCAL, Node, leaf
-from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_elementwise import cast, cast_
 from lazyt.ir.ops_shape import copy, narrow, replaced, stop, strided_update_
 
 from .exports import adopt as adopt
 from .exports import data as data
 from .exports import export as export
-from .exports import is_exported, land, with_history
+from .exports import is_exported, land, land_at, with_history
 from .exports import memory_of as memory_of
-from .handles import Reading, Written, family, has_history, is_alias, replay, view_text
+from .handles import Reading, Written, family, has_history, replay, view_text
 from .handles import array_of as array_of
+from .handles import is_alias as is_alias
 from .handles import node_of as node_of
 from .handles import own_history as own_history
 from .handles import sync as sync
@@ -117,7 +118,11 @@ def write(t: Tensor, value: Node) -> None:
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     root = family(t)
-    if is_alias(root):
+    landed = _lands(t, root, value)
+    if landed:
+        storage.node = stored = land_at(t, value)
+        _forget(t, False)
+    elif is_alias(root):
         stored = _write_alias(t, value)
     else:
         stored = _updated(t, old, value)
@@ -136,9 +141,17 @@ def write(t: Tensor, value: Node) -> None:
         operation.after = operation.after or Placed(counter_of(t))
     if storage.export is not None:
         storage.export.replaces = None
-        if is_exported(storage):
+        if is_exported(storage) and not landed:
             land(storage, stored)
             t._seen = None
+
+
+def _lands(t: Tensor, root: Tensor, value: Node) -> bool:
+    """Whether a write goes into memory that others see and leaves no history behind."""
+    storage = t._storage
+    if storage.export is None or not is_exported(storage) or storage.node.grad:
+        return False
+    return not (LOCAL.grad and value.grad) and not (is_alias(root) and own_history(root))
 
 
 def _updated(t: Tensor, onto: Node, value: Node) -> Node:
@@ -246,16 +259,26 @@ def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:
     written = Written(counter, counter.version, frozenset(map(id, made)))
     # A `.data` write is not counted by the others: they read the new value.
     old.after = written if counter is storage else stored
-    if storage.export is not None or counter is not storage:
-        for n in made:
-            read: Any = n.src[0] if n.src else None
-            while read.__class__ is Node and read.op.view and read.src:
-                if read.tag.__class__ is Reading:
-                    break
-                read = read.src[read.op is replaced]
-            if read.__class__ is Node and read.tag.__class__ is Reading:
-                read.after = read.after or written  # the operation itself keeps what it overwrote
+    for n in made:
+        read = _read_of(n, counter)
+        if read is not None and not isinstance(read.after, Written):
+            read.after = written  # the operation itself keeps what it overwrote
     counter.version += 1
+
+
+def _read_of(operation: Node, counter: Storage | Versions) -> Node | None:
+    """The node by which an operation read, as its first operand, memory that an alias shows or that
+    others see, whose writes `counter` counts; None where it read a storage's own node."""
+    read: Any = operation.src[0] if operation.src else None
+    while read.__class__ is Node:
+        if isinstance(read.tag, Reading):
+            return read if read.tag.counter is counter else None
+        if read.op is stop and read.after.__class__ is Placed:
+            return read if read.after.storage() is counter else None
+        if not read.src or not (read.op.view or read.op is cast_):
+            return None
+        read = read.src[read.op is replaced]
+    return None
 
 
 def _nodes_of(operation: Node, old: Node) -> list[Node]:

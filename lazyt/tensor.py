@@ -159,16 +159,7 @@ class Tensor(metaclass=PublicType):
 
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements."""
-        exported = self._storage.export
-        meta = self._meta
-        if exported is not None and exported.strides is not None:
-            if meta is None or meta.strides is None:
-                strides = exported.strides
-            else:
-                array = array_of(self)
-                strides = tuple(s // array.itemsize for s in array.strides)
-        else:
-            strides = geometry(self)[2]
+        strides = geometry(self)[2]
         return strides if dim is None else strides[wrap_dim(dim, len(strides))]
 
     def storage_offset(self) -> int:
@@ -709,9 +700,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
             "between byte orders is currently not supported."
         )
     t = _new(Tensor)
-    t._storage = adopt(array, TensorType.of(array.shape, dtype))
+    t._storage, t._meta = adopt(array, dtype)
     t._node = t._seen = None
-    t._meta = None
     return t
 
 

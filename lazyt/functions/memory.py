@@ -89,10 +89,6 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         raise RuntimeError("cannot resize variables that require grad")
     numel = int(np.prod(shape, dtype=np.int64))
     node_of(self)
-    exported = self._storage.export
-    if exported is not None and exported.strides is not None:
-        self._storage = self.clone()._storage
-        self._meta = None
     offset = geometry(self)[0]
     type = self._storage.node.type
     if offset + numel > type.numel:

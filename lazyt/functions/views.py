@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir import dtypes
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.ops_shape import (
     alias,
     copy,
@@ -24,7 +25,17 @@ from lazyt.ir.types import contiguous_strides
 
 from ..dispatch import renamed, tagged, wrap
 from ..registry import FUNCTIONS
-from ..state import check_writable, geometry, node_of, root_of, shape_of, touch, view_meta
+from ..state import (
+    check_writable,
+    geometry,
+    is_alias,
+    node_of,
+    own_history,
+    root_of,
+    shape_of,
+    touch,
+    view_meta,
+)
 from ..tensor import Tensor, attach, wrap_dim
 
 _new = object.__new__
@@ -68,11 +79,18 @@ def restep(
 ) -> Tensor:
     """Makes `t` itself show another view of its storage (transpose_, unsqueeze_, …)."""
     check_writable(t, allow_overlap=True)
+    history = None
+    if is_alias(t):
+        node_of(t)
+        history = own_history(t)  # not the storage's: nothing else knows of it
     touch(t)
     own = t._own_meta()
     own.recipe = (*own.recipe, step)
     own.offset, own.shape, own.strides = offset, shape, strides
     t._node = t._seen = None
+    if history is not None:
+        op, arg, numbers = step
+        t._node = op(source_of(history), *numbers, arg=arg)
     return t
 
 
@@ -168,11 +186,6 @@ VIEW_NEEDS_COPY = (
 
 def _shown(t: Tensor, target: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
     offset, shape, strides = geometry(t)
-    exported = t._storage.export
-    foreign = exported is not None and exported.strides is not None
-    # Memory from outside that is not row-major decides; places count as if it were.
-    if foreign and viewed_strides(shape, t.stride(), target) is None:
-        return None
     found = viewed_strides(shape, strides, target)
     return None if found is None else (offset, found)
 
