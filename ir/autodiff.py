@@ -43,8 +43,8 @@ class Tag:
     name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the
         nodes it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
-        "inputs" where it saves its inputs beyond what the primitives do: no write may replace them;
         "once" where it runs once only though it saves nothing.
+    keeps: what PyTorch's backward saves beyond what the primitives do: no write may replace it.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
     retain: called last with the cotangent (`Tensor.retain_grad`).
@@ -54,7 +54,8 @@ class Tag:
     """
 
     __slots__ = (
-        "name", "inputs", "saves", "leaf", "hooks", "retain", "call", "grad_fn", "freed", "steps"
+        "name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed",
+        "steps",
     )  # fmt: skip
 
     # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
@@ -73,6 +74,7 @@ class Tag:
         self.name = name
         self.inputs = inputs
         self.saves = saves
+        self.keeps: tuple = ()
         self.leaf: Any = None
         self.hooks: dict | None = None
         self.retain: Callable | None = None
@@ -463,8 +465,8 @@ def _check_saved(n: Node) -> None:
         value = n if k == OUTPUT else n.src[k]
         if value.__class__ is Node:
             current(value, n)
-    if n.tag is not None and n.tag.saves == "inputs":
-        for value in n.tag.inputs:
+    if n.tag is not None:
+        for value in n.tag.keeps:
             current(value, n)
 
 
@@ -510,14 +512,14 @@ def free(n: Node, freed: Freed) -> None:
         return
     tag = n.tag
     if tag is not None:
-        tag.inputs = ()
+        kept, tag.inputs, tag.keeps = bool(tag.keeps), (), ()
         if tag.call is not None:
             tag.freed = True
             tag.call.release()
             return
         if not tag.saves:
             return
-    if n.op.also_saves(n) or (tag is not None and tag.saves in ("inputs", "once")) or _saves(n):
+    if tag is not None and (tag.saves == "once" or kept) or n.op.also_saves(n) or _saves(n):
         n.grad = freed
 
 

@@ -115,6 +115,9 @@ def _extreme_vjp(g: Node, y: Node, x: Node) -> Node:
     hit = eq(x, widened(y, y, x))
     share = cast(hit, g.type.dtype)
     count = sum_(share, arg=(y.arg[0], True))
+    if len(y.arg[0]) == len(x.type.shape):
+        # Of everything: elements that are no extreme get 0, whatever the share is.
+        return where(hit, expand(div(restore(g, y, x), count), x.type.shape), 0.0)
     return mul(share, expand(div(restore(g, y, x), count), x.type.shape))
 
 

@@ -13,10 +13,10 @@ from .node import Node
 from .numerics import reduce as forms
 from .numerics import softmax as soft
 from .opdef import Op, provide
-from .ops_elementwise import abs_, add, eq, exp, full, gt, log, lt, mul, sub, where, zeros_like
+from .ops_elementwise import abs_, add, div, eq, exp, full, gt, log, lt, mul, sub, where, zeros_like
 from .ops_order import sorted_pair, sorted_vjp
-from .ops_reduce import count_of, reduction, sum_, widened
-from .ops_shape import cat_, flip_, inverse, narrow, permute, reshape
+from .ops_reduce import any_, count_of, reduction, sum_, widened
+from .ops_shape import cat_, expand, flip_, inverse, narrow, permute, reshape
 from .types import TensorType
 
 provide(
@@ -98,7 +98,8 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
 
 
 def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
-    # Never divides: the product of the others is the product of both exclusive scans.
+    # As PyTorch: y / x where no factor anywhere is 0; else the product of the others, which is the
+    # product of both exclusive scans.
     axes = y.arg[0]
     shape = x.type.shape
     for axis in axes[::-1]:
@@ -110,7 +111,10 @@ def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
     flat = reshape(moved, lead + (count_of(shape, axes),))
     others = mul(exclusive_prod(flat, False), exclusive_prod(flat, True))
     others = permute(reshape(others, moved.type.shape), inverse(order))
-    return mul(widened(g, y, x), others)
+    zero = eq(x, 0.0)
+    quotient = div(widened(y, y, x), where(zero, 1.0, x))
+    any_zero = any_(zero, arg=(tuple(range(len(shape))), True))
+    return mul(widened(g, y, x), where(expand(any_zero, shape), others, quotient))
 
 
 prod: Op = reduction(

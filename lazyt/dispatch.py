@@ -235,6 +235,13 @@ class Promoted(Tag):
         return node if operand is self.operand else cast(operand, node.type.dtype)
 
 
+class Copied(Tag):
+    """On an operand that PyTorch copies first: no later write reaches what a backward saved."""
+
+    __slots__ = ()
+    follows = True
+
+
 def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     """Operands cast to one dtype (given, or by promotion); numbers stay numbers of that dtype."""
     if dtype is None and len(operands) == 2:
@@ -254,7 +261,7 @@ def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     for x in operands:
         if x.__class__ is Node:
             made = cast(x, dtype)
-            if tracked and made is not x and not x.grad:
+            if tracked and made is not x:
                 made.tag = Promoted(x)
             out.append(made)
         else:
@@ -267,10 +274,13 @@ def as_tensor_operand(number: Any, dtype: DType) -> Node:
     return full((), number, dtype)
 
 
-def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> Node:
+def tagged(
+    node: Node, name: str, *inputs: Node, saves: bool = True, keeps: tuple[Node, ...] = ()
+) -> Node:
     """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows.
 
-    saves: False where PyTorch's backward of it saves nothing, "inputs" where it saves every input.
+    saves: False where PyTorch's backward of it saves nothing. keeps: what it saves beyond what the
+    primitives do.
     """
     if node.grad:
         if node.tag is None:
@@ -278,6 +288,7 @@ def tagged(node: Node, name: str, *inputs: Node, saves: bool | str = True) -> No
         node.tag.name = name + "Backward0"
         node.tag.inputs = tuple(i for i in inputs if i.grad)
         node.tag.saves = saves
+        node.tag.keeps = keeps
     return node
 
 

@@ -106,25 +106,36 @@ class DeadEnd(Reading):
 class Leaf(Tag):
     """On a leaf's node: which tensor collects the gradient, and at which version it was read."""
 
-    __slots__ = ("counter", "version")
+    __slots__ = ("storage", "place", "counter", "version")
     follows = True
 
     def __init__(self, tensor: Tensor):
         super().__init__("AccumulateGrad")
         self.leaf = weakref.ref(tensor)
+        self.storage = tensor._storage
+        self.place = full_recipe(tensor)
         self.counter = counter_of(tensor)
         self.version = self.counter.version
 
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
-        if self.counter.version != self.version:
-            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
         tensor = self.leaf()
-        if tensor is None:
-            return node
-        if view and counter_of(tensor) is not self.counter:
+        counter = self.counter if tensor is None else counter_of(tensor)
+        if counter.version != self.version:
+            raise RuntimeError(overwritten_text(node, Written(counter, self.version)))
+        if tensor is None:  # what it saved is as good as the tensor itself
+            return _valued(self.storage, self.place, counter)
+        if view and counter is not self.counter:
             return node  # the tensor shows other memory by now; a view of it does not
         now = node_of(tensor)
         return node if now.value is node.value and now.value is not None else now
+
+    def in_interior(self) -> bool:
+        """Whether the leaf has become the result of a tracked write."""
+        tensor = self.leaf()
+        if tensor is None:
+            return self.storage.node.grad != 0
+        leaf = tensor._meta is not None and tensor._meta.leaf
+        return not leaf and tensor.requires_grad and not tensor.is_leaf
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -217,8 +228,10 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
         node = _regenerated(t, meta) if meta.version != counter_of(t).version else None
     elif meta.base is None and own_history(t) and meta.version == counter_of(t).version:
         node = None  # permuted in place or laid out so, and not written to since
+    elif meta.base is not None and meta.version == counter_of(t).version:
+        node = None  # its base shows another view by now, but nobody wrote to it
     elif not is_alias(family(t)) and (meta.base is None or meta.base._storage is storage):
-        node = replay(storage.node, full_recipe(t))  # also where the base shows another view by now
+        node = replay(storage.node, full_recipe(t))
     else:
         node = None
     if node is None:
@@ -291,22 +304,27 @@ def _regenerated(t: Tensor, meta: Meta) -> Node:
 
 def _value(t: Tensor) -> Node:
     """What a handle shows, without history."""
-    local = LOCAL
-    node = t._storage.node
-    steps = full_recipe(t)
-    mode = local.grad
-    local.grad = False
+    node = _valued(t._storage, full_recipe(t), counter_of(t))
+    if t._meta is not None and t._meta.counter is not None:
+        mode, LOCAL.grad = LOCAL.grad, False
+        node = emit(alias, (node,), (), node.type)
+        LOCAL.grad = mode
+        node.tag = Reading(t)
+    return node
+
+
+def _valued(storage: Storage, steps: tuple, counter: Storage | Versions) -> Node:
+    """What the steps show of a storage, without history."""
+    mode, LOCAL.grad = LOCAL.grad, False
+    node = storage.node
     try:
         if steps:
             node = replay(node, steps)
         elif node.grad:
             node = stop(node)
-            node.after = Placed(counter_of(t))
-        if t._meta is not None and t._meta.counter is not None:
-            node = emit(alias, (node,), (), node.type)
-            node.tag = Reading(t)
+            node.after = Placed(counter)
     finally:
-        local.grad = mode
+        LOCAL.grad = mode
     return node
 
 

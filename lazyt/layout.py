@@ -7,17 +7,20 @@ back, exactly as after an in-place transpose.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lazyt.ir.autodiff import Tag
+from lazyt.ir.autodiff import Tag, overwritten_text
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, permute_
 
 from .dispatch import deliver, is_tensor, wrap
+from .handles import Written
 from .state import geometry
 
 if TYPE_CHECKING:
+    from .state import Storage
     from .tensor import Tensor
 
 
@@ -86,6 +89,33 @@ def memory_order(t: Tensor) -> tuple[int, ...] | None:
     return iteration_order(shape, [(shape, strides)])
 
 
+class LaidOut(Tag):
+    """On a result that was copied into another order: its memory is the copy.
+
+    A backward that saved the result reads what the copy holds then, and raises after a write.
+    """
+
+    __slots__ = ("storage", "version", "back")
+    follows = True
+
+    def __init__(self, storage: Storage, back: tuple[int, ...], of: Tag | None):
+        super().__init__()
+        if of is not None:
+            self.name, self.inputs, self.saves = of.name, of.inputs, of.saves
+            self.keeps, self.steps = of.keeps, of.steps
+        self.storage = weakref.ref(storage)
+        self.version = storage.version
+        self.back = back
+
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        storage = self.storage()
+        if storage is None:
+            return node
+        if storage.version != self.version:
+            raise RuntimeError(overwritten_text(node, Written(storage, self.version)))
+        return permute_(storage.node, arg=(self.back,))
+
+
 def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> Tensor:
     """A tensor whose value is `node`, in memory with its dimensions in the given order.
 
@@ -105,6 +135,8 @@ def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> 
         made.tag = Tag(
             name, tuple(s for s in inputs if s.__class__ is Node and s.grad), saves=False
         )
+        if source is None:
+            node.tag = LaidOut(stored._storage, back, tag)
     stored._node, stored._seen = made, stored._storage.node
     return stored
 

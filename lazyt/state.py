@@ -248,8 +248,16 @@ def touch(t: Tensor) -> None:
     if storage.export is None:
         storage.node = _keeping_history(old, copy(old))
     else:
+        storage.export.replaces = None
         storage.node = with_history(old, leaf(data, old.value, old.type))
     _count(t, old, storage.node, storage.node)
+
+
+def count_write(t: Tensor) -> None:
+    """Counts a write of what is there already."""
+    if t._storage.export is not None:
+        t._storage.export.replaces = None
+    counter_of(t).version += 1
 
 
 def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from lazyt.dispatch import renamed, scalar_name, wrap
+from lazyt.handles import Leaf
 from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, div, full, mul, sub
@@ -94,13 +95,12 @@ def backward(
     leaves, _ = differentiate(roots, seeds, retain=retain, create=create_graph)
     given = {id(s) for s in seeds}
     for node, g in leaves:
-        tensor = node.tag.leaf()
-        if tensor is None:
-            continue
-        if tensor._meta is not None and tensor._meta.leaf:
-            _accumulate(tensor, g, create_graph, given)
-        elif tensor.requires_grad and not tensor.is_leaf:
+        tag = node.tag
+        if isinstance(tag, Leaf) and tag.in_interior():
             raise RuntimeError("leaf variable has been moved into the graph interior")
+        tensor = tag.leaf()
+        if tensor is not None and tensor._meta is not None and tensor._meta.leaf:
+            _accumulate(tensor, g, create_graph, given)
 
 
 def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:

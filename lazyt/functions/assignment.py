@@ -37,6 +37,7 @@ from ..dispatch import (
 from ..state import (
     check_overlap,
     check_writable,
+    count_write,
     geometry,
     node_of,
     root_of,
@@ -47,7 +48,7 @@ from ..state import (
 )
 from ..tensor import Tensor, attach
 from .conversion import TYPE_NAMES
-from .keys import Window, check_mask, index_nodes, read_key
+from .keys import Window, check_mask, index_nodes, keep_masks, read_key
 from .views import expand as expand_view
 from .views import make_view
 from .views import reshape as reshape_view
@@ -94,8 +95,10 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
         node = full(shape, value, dtype)
         write(target, overwritten(target, node, "FillBackward3"))
         return
-    if _is_same_window(target, value):
-        return  # the second half of `x[1:3] += y`: what it would write is there already
+    if value._seen is None and _is_same_window(target, value):
+        # The second half of `x[1:3] += y`: what it would write is there already.
+        count_write(target)
+        return
     node = node_of(value)
     extents = node.type.shape
     if extents != shape:
@@ -261,6 +264,8 @@ def _put(self: Tensor, window: Window, value: Any) -> None:
         axes, indices = index_nodes(window.shape, window.advanced)
         check_sources(target, value, [item for _, item in window.advanced])
         node = put_at(node_of(target), axes, indices, value, False)
+        if node.grad:
+            keep_masks(node, window)
     write(target, node)
 
 

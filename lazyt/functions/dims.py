@@ -63,7 +63,7 @@ def input_node(input: Any, name: str) -> Node:
     return node_of(input)
 
 
-def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool | str = True) -> Node:
+def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool = True) -> Node:
     """`tagged`, with the whole name of the grad_fn ("SumBackward1")."""
     tagged(node, "", *inputs, saves=saves)
     if node.grad:

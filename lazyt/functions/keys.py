@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir import dtypes
+from lazyt.ir.autodiff import Tag
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_index import wrapped
@@ -293,6 +294,19 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
         if node.value is not None:
             wrapped(node.value, shape[axis], number)  # PyTorch counts the index tensors here
     return tuple(axes), tuple(nodes)
+
+
+def keep_masks(node: Node, window: Window) -> None:
+    """Lets a backward of `node` find out whether a mask of the key was overwritten."""
+    masks = tuple(
+        node_of(item)
+        for _, item in window.advanced
+        if isinstance(item, Tensor) and item.dtype in (dtypes.bool_, dtypes.uint8)
+    )
+    if masks:
+        if node.tag is None:
+            node.tag = Tag()
+        node.tag.keeps = masks
 
 
 def check_mask(mask: Node, shape: tuple[int, ...], axis: int) -> None:

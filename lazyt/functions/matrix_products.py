@@ -16,9 +16,10 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
+from lazyt.ir.ops_shape import alias
 from lazyt.ir.types import broadcast_shapes
 
-from ..dispatch import deliver, scalar_name, tagged, type_name, wrap
+from ..dispatch import Copied, deliver, scalar_name, tagged, type_name, wrap
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, attach
@@ -166,8 +167,10 @@ def compute_matmul(a: Node, b: Node) -> Node:
         batch = prod(broadcast_shapes(left[:-2], right[:-2]))
         check_batches(a, b, batch, (batch, right[-2]))
         if m == 2 and a.grad:
-            # PyTorch folds the stack into one product of transposes and copies the result back.
-            return tagged(lin.matmul(a, b), "Clone", a, b)
+            # PyTorch folds a copy of the stack into one product of transposes, and copies back.
+            stack = alias(b)
+            stack.tag = Copied() if batch > 1 else None
+            return tagged(lin.matmul(a, stack), "Clone", a, b)
     return tagged(lin.matmul(a, b), "UnsafeView", a, b)
 
 

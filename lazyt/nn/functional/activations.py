@@ -207,7 +207,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
         raise RuntimeError("approximate argument must be either none or tanh.")
     check_floating(node, "GeluKernelImpl")
     formula = _gelu if approximate == "none" else _gelu_tanh
-    result = tagged(in_compute_dtype(formula, node), "Gelu", node, saves="inputs")
+    result = tagged(in_compute_dtype(formula, node), "Gelu", node, keeps=(node,))
     return like_operands(result, input)
 
 

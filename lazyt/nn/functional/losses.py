@@ -139,7 +139,7 @@ def _nll(x: Node, t: Node, w: Node | None, ignore: int, reduction: str) -> Node:
         name = "NllLoss" if len(x.type.shape) <= 2 else "NllLoss2D"
         if reduction == "none" and len(x.type.shape) not in (1, 2, 4):
             name = "View"
-        tagged(picked, name, x, saves="inputs")
+        tagged(picked, name, x, keeps=(x,))
     return picked
 
 

@@ -58,7 +58,8 @@ def _named(y: Node, name: str, x: Node, *others: Node | None) -> Node:
         y = copy(y)
     # `get` stands for the node that it takes a result of.
     named = y.src[0] if y.op is get_ else y
-    tagged(named, name, x, *[n for n in others if n is not None], saves="inputs")
+    inputs = [x, *[n for n in others if n is not None]]
+    tagged(named, name, *inputs, keeps=tuple(n for n in inputs if n.grad))
     return y
 
 

@@ -62,7 +62,7 @@ def _finished(
         return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
 
     result = in_compute_dtype(whole, x, t)
-    return wrap(result if weight is not None else tagged(result, name, x, t, saves="inputs"))
+    return wrap(result if weight is not None else tagged(result, name, x, t, keeps=(x, t)))
 
 
 def _square(x: Node, t: Node) -> Node:
