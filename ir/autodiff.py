@@ -152,11 +152,32 @@ def _placeholder(like: Node) -> Node:
     return n
 
 
+def takes_gradient(operand: Any) -> bool:
+    """Whether a backward computes a gradient for an operand."""
+    if operand.__class__ is not Node or not operand.grad:
+        return False
+    return operand.tag is None or not operand.tag.ends
+
+
+def kept(node: Node, i: int) -> tuple[int, ...]:
+    """`saved`, for an operand that may lead nowhere: what PyTorch saves all the same.
+
+    That is all but operands that no other gradient is computed from (its code generator's
+    `guard_for`); a function of one differentiable operand saves everything.
+    """
+    found = saved(node, i)
+    if not found or takes_gradient(node.src[i]):
+        return found
+    others = [j for j in range(len(node.src)) if j != i and rule_of(node, j) is not None]
+    read = {k for j in others if node.src[j].__class__ is Node for k in saved(node, j)}
+    return tuple(k for k in found if k == OUTPUT or k in read or not others)
+
+
 def needed_values(node: Node) -> list[Node]:
     """The nodes whose values the backward of `node` will read."""
     out = []
     for i, s in enumerate(node.src):
-        if s.__class__ is Node and s.grad:
+        if takes_gradient(s):
             for k in saved(node, i):
                 out.append(node if k == OUTPUT else node.src[k])
     return out
@@ -217,6 +238,8 @@ def short_name(grad_name: str) -> str:
 
 
 def overwritten_text(node: Node, mark: Any) -> str:
+    if mark.text is not None:
+        return mark.text
     names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
     names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
     shape = ", ".join(map(str, node.type.shape))
@@ -433,9 +456,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
     vjp = op.vjp
     table = vjp.__class__ is tuple
     for i, s in enumerate(src):
-        if s.__class__ is not Node or not s.grad or (needed is not None and s not in needed):
-            continue
-        if s.tag is not None and s.tag.ends:
+        if not takes_gradient(s) or (needed is not None and s not in needed):
             continue
         rule = (vjp[i] if i < len(vjp) else None) if table else vjp
         if rule is None:
@@ -444,7 +465,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         for k in saved(n, i):
             value = n if k == OUTPUT else src[k]
             if value.after is not None or value.op.view or value.tag is not None:
-                now = current(value, n if k == 0 else None)
+                now = current(value, n if k <= 0 else None)
                 if now is not value:
                     if k == OUTPUT:
                         y = _with_value(n, now)
@@ -468,6 +489,10 @@ def _check_saved(n: Node) -> None:
     if n.tag is not None:
         for value in n.tag.keeps:
             current(value, n)
+    for i, s in enumerate(n.src):
+        if s.__class__ is Node and s.grad and not takes_gradient(s):
+            for k in kept(n, i):
+                current(n if k == OUTPUT else n.src[k], n if k <= 0 else None)
 
 
 def _with_value(n: Node, now: Node) -> Node:
@@ -524,11 +549,10 @@ def free(n: Node, freed: Freed) -> None:
 
 
 def _saves(n: Node) -> bool:
-    op = n.op
     for i, s in enumerate(n.src):
         if s.__class__ is Node:
-            if s.grad and saved(n, i):
+            if s.grad and kept(n, i):
                 return True
-        elif op.saves_numbers:
+        elif n.op.saves_numbers == "always" or n.op.saves_numbers and any(map(takes_gradient, n.src)):
             return True
     return False

@@ -33,6 +33,7 @@ class Overwritten:
     __slots__ = ("by",)
 
     by: frozenset[int]  # the operation that wrote, node by node: it keeps what it read
+    text: str | None = None  # what the error says instead of the versions
 
     def holds(self) -> bool:
         """Whether the value is still there after all."""

@@ -41,7 +41,8 @@ class Op:
     raising: "always" or "integers" where computing it may fail on some values.
     also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here
         do not read them: overwriting them is an error all the same.
-    saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div).
+    saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div): "always", or
+        True where that is for the gradient of the other operand only.
     samples: for elementwise primitives the domain of their operands ("positive", "integer", ...;
         None for all numbers), else a function that gives [(operands, arg)], where an operand is a
         shape, a number, or a list (or array) of the values it has.
@@ -58,7 +59,7 @@ class Op:
         fields: tuple[str, ...] = (),
         grad_name: str | None = None,
         runtime: bool = False,
-        saves_numbers: bool = False,
+        saves_numbers: bool | str = False,
         results: int = 1,
         raising: str = "",
         also_saves: Callable[[Node], tuple[int, ...]] = lambda node: (),

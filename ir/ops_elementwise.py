@@ -143,7 +143,7 @@ div: Op = elementwise(
         lambda g, y, a, b: div(g, b),
         lambda g, y, a, b: mul(neg(g), div(div(a, b), b)),
     ),
-    saves_numbers=True,
+    saves_numbers="always",
     samples="nonzero",
 )
 neg: Op = elementwise("neg", "np.negative({0}, out={out})", vjp=(lambda g, y, x: neg(g),))

@@ -115,14 +115,31 @@ def _extreme_vjp(g: Node, y: Node, x: Node) -> Node:
     hit = eq(x, widened(y, y, x))
     share = cast(hit, g.type.dtype)
     count = sum_(share, arg=(y.arg[0], True))
-    if len(y.arg[0]) == len(x.type.shape):
-        # Of everything: elements that are no extreme get 0, whatever the share is.
-        return where(hit, expand(div(restore(g, y, x), count), x.type.shape), 0.0)
     return mul(share, expand(div(restore(g, y, x), count), x.type.shape))
 
 
+def _whole_extreme_vjp(g: Node, y: Node, x: Node) -> Node:
+    # max() and min() do too, but give 0 to all other elements, whatever the share is.
+    hit = eq(x, widened(y, y, x))
+    count = sum_(cast(hit, g.type.dtype), arg=(y.arg[0], True))
+    return where(hit, expand(div(restore(g, y, x), count), x.type.shape), 0.0)
+
+
+_WHOLE_SAMPLES = lambda: [(((3, 4),), ((0, 1), False)), (((),), ((), False))]
 amax: Op = reduction("amax", "amax({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
 amin: Op = reduction("amin", "amin({0}, {axes}, {keep}, out={out})", vjp=(_extreme_vjp,))
+amax_whole: Op = reduction(
+    "amax_whole",
+    "amax({0}, {axes}, {keep}, out={out})",
+    vjp=(_whole_extreme_vjp,),
+    samples=_WHOLE_SAMPLES,
+)
+amin_whole: Op = reduction(
+    "amin_whole",
+    "amin({0}, {axes}, {keep}, out={out})",
+    vjp=(_whole_extreme_vjp,),
+    samples=_WHOLE_SAMPLES,
+)
 all_: Op = reduction(
     "all", "np.logical_and.reduce({0}, {axes}, keepdims={keep}, out={out})", infer=_infer_bool
 )

@@ -27,7 +27,7 @@ from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
 
-from .state import Meta, Storage, check_writable, data, node_of, shape_of, write
+from .state import Storage, check_writable, data, node_of, resize, shape_of, write
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -235,6 +235,22 @@ class Promoted(Tag):
         return node if operand is self.operand else cast(operand, node.type.dtype)
 
 
+class Inner(Tag):
+    """On an inner step of a composition of which PyTorch saves the operands only.
+
+    A backward that saved the step computes it anew from what the operands are then.
+    """
+
+    __slots__ = ()
+    follows = True
+
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        operands = [current(s, reader) if s.__class__ is Node else s for s in node.src]
+        if all(a is b for a, b in zip(operands, node.src)):
+            return node
+        return node.op(*operands, arg=node.arg)
+
+
 class Copied(Tag):
     """On an operand that PyTorch copies first: no later write reaches what a backward saved."""
 
@@ -323,16 +339,14 @@ def copied_over(t: Tensor, node: Node) -> Node:
     """
     meta = t._meta
     if meta is not None and meta.strides is not None:
-        return alias(node) if node.grad else node
+        made = alias(node) if node.grad else node
+        return renamed(tagged(made, "", node, saves=False), "CopyBackwards")
     old = node_of(t)
     if old.grad and LOCAL.grad:
         made = strided_update_(old, node, 0, arg=(old.type.shape, old.type.strides))
     else:
         made = copy(node)
-    tagged(made, "", old, node, saves=False)
-    if made.grad:
-        made.tag.name = "CopyBackwards"
-    return made
+    return renamed(tagged(made, "", old, node, saves=False), "CopyBackwards")
 
 
 def update(t: Tensor, node: Node) -> Tensor:
@@ -422,12 +436,7 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
             "resized unless they have zero elements.",
             stacklevel=4,
         )
-    fresh = wrap(full(shape, 0, out.dtype))
-    out._storage, out._node, out._seen = fresh._storage, fresh._node, fresh._seen
-    if out._meta is not None:
-        kept = Meta()
-        kept.leaf, kept.grad = out._meta.leaf, out._meta.grad
-        out._meta = kept
+    resize(out, shape)
 
 
 def data_node(array: np.ndarray, dtype: DType) -> Node:

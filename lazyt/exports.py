@@ -19,7 +19,7 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LIVE, LOCAL, Node, leaf
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import as_strided_, replaced, strided
-from lazyt.ir.types import TensorType
+from lazyt.ir.types import TensorType, contiguous_strides
 from lazyt.runtime import drain as runtime
 
 from .storage import Meta, Placed, Storage, shape_of, span
@@ -125,7 +125,8 @@ def adopt(array: np.ndarray, dtype: DType) -> tuple[Storage, Meta | None]:
     lease = Lease(array)
     value = np.asarray(lease)
     place = None
-    if not array.flags.c_contiguous:
+    row_major = tuple(k * array.itemsize for k in contiguous_strides(array.shape))
+    if array.size and array.strides != row_major:
         if any(s % array.itemsize for s in array.strides):
             raise ValueError(
                 "given numpy array strides not a multiple of the element byte size. Copy the numpy "

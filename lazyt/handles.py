@@ -14,10 +14,10 @@ import numpy as np
 
 from lazyt.ir.autodiff import Tag, overwritten_text, source_of
 from lazyt.ir.node import LIVE, LOCAL, Node, Overwritten, emit, leaf
-from lazyt.ir.ops_shape import alias, replaced, stop
+from lazyt.ir.ops_shape import alias, as_strided_, permute, replaced, stop
 from lazyt.runtime import drain as runtime
 
-from .exports import is_exported, snapshot, window
+from .exports import data, is_exported, snapshot, window
 from .storage import Meta, Placed, Storage, Versions, counter_of, full_recipe, root_of
 
 if TYPE_CHECKING:
@@ -63,6 +63,55 @@ class Written(Overwritten):
         return self.version, self.counter.version
 
 
+class Detached(Overwritten):
+    """On the node of a tensor that was detached in place: what others saved of it is lost."""
+
+    __slots__ = ()
+    text = (
+        "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This "
+        "is not supported, please use out-of-place `.detach()` instead"
+    )
+
+    def __init__(self, node: Node):
+        self.by = frozenset((id(node),))  # an operation keeps what it made itself
+
+
+class Shown(Placed):
+    """On a node whose value a storage shows: a backward that saved it reads what is there then."""
+
+    __slots__ = ("memory", "steps")
+
+    def __init__(self, storage: Storage, steps: tuple, counter: Storage | Versions):
+        super().__init__(counter)
+        self.memory = weakref.ref(storage)
+        self.steps = steps
+
+    def value(self, node: Node) -> Node:
+        storage = self.memory()
+        if storage is None:
+            return node
+        if storage.export is not None and is_exported(storage):
+            now = np.array(storage.export.array, order="C", copy=True)
+            return replay(leaf(data, now, storage.node.type), self.steps)
+        counter = self.storage()
+        return _valued(storage, self.steps, storage if counter is None else counter)
+
+
+class Memory:
+    """Where a leaf lies: shared with its tags, which outlive it."""
+
+    __slots__ = ("storage", "place", "counter", "given")
+
+    def __init__(self, t: Tensor):
+        self.move(t)
+        self.given = False  # by `.data`: what history the storage has is not the leaf's
+
+    def move(self, t: Tensor) -> None:
+        self.storage = t._storage
+        self.place = full_recipe(t)
+        self.counter = counter_of(t)
+
+
 class Reading(Tag):
     """On a node that reads memory which others change without marking the node.
 
@@ -106,26 +155,27 @@ class DeadEnd(Reading):
 class Leaf(Tag):
     """On a leaf's node: which tensor collects the gradient, and at which version it was read."""
 
-    __slots__ = ("storage", "place", "counter", "version")
+    __slots__ = ("memory", "counter", "version")
     follows = True
 
     def __init__(self, tensor: Tensor):
         super().__init__("AccumulateGrad")
         self.leaf = weakref.ref(tensor)
-        self.storage = tensor._storage
-        self.place = full_recipe(tensor)
-        self.counter = counter_of(tensor)
+        meta = tensor._own_meta()
+        if meta.memory is None:
+            meta.memory = Memory(tensor)
+        self.memory = meta.memory
+        self.counter = self.memory.counter
         self.version = self.counter.version
 
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
-        tensor = self.leaf()
-        counter = self.counter if tensor is None else counter_of(tensor)
+        tensor, counter = self.leaf(), self.memory.counter
         if counter.version != self.version:
             raise RuntimeError(overwritten_text(node, Written(counter, self.version)))
-        if tensor is None:  # what it saved is as good as the tensor itself
-            return _valued(self.storage, self.place, counter)
         if view and counter is not self.counter:
             return node  # the tensor shows other memory by now; a view of it does not
+        if tensor is None:  # what was saved is as good as the tensor itself
+            return _valued(self.memory.storage, self.memory.place, counter)
         now = node_of(tensor)
         return node if now.value is node.value and now.value is not None else now
 
@@ -133,7 +183,7 @@ class Leaf(Tag):
         """Whether the leaf has become the result of a tracked write."""
         tensor = self.leaf()
         if tensor is None:
-            return self.storage.node.grad != 0
+            return not self.memory.given and self.memory.storage.node.grad != 0
         leaf = tensor._meta is not None and tensor._meta.leaf
         return not leaf and tensor.requires_grad and not tensor.is_leaf
 
@@ -230,6 +280,8 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
         node = None  # permuted in place or laid out so, and not written to since
     elif meta.base is not None and meta.version == counter_of(t).version:
         node = None  # its base shows another view by now, but nobody wrote to it
+    elif meta.base is not None and is_alias(meta.base) and meta.base._storage is storage:
+        node = _from_moved(t, meta)
     elif not is_alias(family(t)) and (meta.base is None or meta.base._storage is storage):
         node = replay(storage.node, full_recipe(t))
     else:
@@ -280,14 +332,19 @@ def reads_by_mode(t: Tensor, meta: Meta) -> bool:
     """Whether how a view reads depends on the grad mode of the moment."""
     if not meta.untracked and (meta.multi is None or meta.version == counter_of(t).version):
         return False
-    return root_of(t).requires_grad
+    return _looks_for_history(t)
 
 
 def _barred(t: Tensor, meta: Meta) -> bool:
     """Whether a view has a history that a write made invalid and that is not derived anew."""
     if not meta.untracked and meta.multi is None:
         return False
-    return meta.version != counter_of(t).version and root_of(t).requires_grad
+    return meta.version != counter_of(t).version and _looks_for_history(t)
+
+
+def _looks_for_history(t: Tensor) -> bool:
+    """Whether PyTorch asks for a view's grad_fn: it had one, or its base requires a gradient."""
+    return has_history(t) or root_of(t).requires_grad
 
 
 def _regenerated(t: Tensor, meta: Meta) -> Node:
@@ -300,6 +357,19 @@ def _regenerated(t: Tensor, meta: Meta) -> Node:
         # PyTorch derives a view anew by as_strided, whatever made it.
         node.tag = Tag("AsStridedBackward0", (base,), saves=False)
     return node
+
+
+def _from_moved(t: Tensor, meta: Meta) -> Node | None:
+    """A view's node, derived from a base whose history is its own and which shows another view of
+    the storage by now; None where the base does not show all of it."""
+    base = node_of(meta.base)  # type: ignore[arg-type]
+    place = meta.base._meta  # type: ignore[union-attr]
+    if not base.grad or base.type.numel != t._storage.node.type.numel or place is None:
+        return None
+    if place.strides is not None:
+        order = sorted(range(len(place.strides)), key=lambda i: -place.strides[i])  # type: ignore[index]
+        base = permute(base, tuple(order))
+    return as_strided_(base, meta.offset, arg=(meta.shape, meta.strides))
 
 
 def _value(t: Tensor) -> Node:
@@ -322,7 +392,8 @@ def _valued(storage: Storage, steps: tuple, counter: Storage | Versions) -> Node
             node = replay(node, steps)
         elif node.grad:
             node = stop(node)
-            node.after = Placed(counter)
+        if node is not storage.node:
+            node.after = Shown(storage, steps, counter)
     finally:
         LOCAL.grad = mode
     return node

@@ -17,7 +17,7 @@ from lazyt.ir.ops_shape import copy, permute_
 
 from .dispatch import deliver, is_tensor, wrap
 from .handles import Written
-from .state import geometry
+from .state import geometry, is_row_major, named_as
 
 if TYPE_CHECKING:
     from .state import Storage
@@ -72,17 +72,6 @@ def _turn(a: int, b: int, shape: tuple[int, ...], spread: Sequence[tuple[int, ..
     return 0
 
 
-def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether a tensor lies row-major without gaps, whatever the strides of extents of 1."""
-    expected = 1
-    for n, k in zip(reversed(shape), reversed(strides)):
-        if n != 1:
-            if k != expected:
-                return 0 in shape
-            expected *= n
-    return True
-
-
 def memory_order(t: Tensor) -> tuple[int, ...] | None:
     """`iteration_order` of one tensor: that of its clone, and of filling it in place."""
     _, shape, strides = geometry(t)
@@ -128,15 +117,11 @@ def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> 
     meta.recipe = ((permute_, (back,), ()),)
     meta.shape, meta.strides = node.type.shape, tuple(strides[i] for i in back)
     made = permute_(stored._storage.node, arg=(back,))
-    if node.grad:
-        tag = node.tag if source is None else Tag("CloneBackward0", (source,))
-        inputs = tag.inputs if tag is not None and tag.inputs else node.src
-        name = tag.name if tag is not None and tag.name is not None else node.op.grad_name
-        made.tag = Tag(
-            name, tuple(s for s in inputs if s.__class__ is Node and s.grad), saves=False
-        )
-        if source is None:
-            node.tag = LaidOut(stored._storage, back, tag)
+    if node.grad and source is not None:
+        made.tag = Tag("CloneBackward0", (source,), saves=False)
+    elif node.grad:
+        made.tag = named_as(node)
+        node.tag = LaidOut(stored._storage, back, node.tag)
     stored._node, stored._seen = made, stored._storage.node
     return stored
 

@@ -11,19 +11,32 @@ where nobody reads the old value.
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lazyt.ir.autodiff import Tag, source_of
-from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.node import LOCAL, Node, emit, leaf
 from lazyt.ir.ops_elementwise import cast, cast_
-from lazyt.ir.ops_shape import copy, narrow, replaced, stop, strided_update_
+from lazyt.ir.ops_shape import (
+    as_strided_,
+    copy,
+    narrow,
+    permute,
+    replaced,
+    reshape,
+    stop,
+    strided_update_,
+)
+from lazyt.ir.types import TensorType, contiguous_strides
 
 from .exports import adopt as adopt
 from .exports import data as data
 from .exports import export as export
 from .exports import is_exported, land, land_at, with_history
 from .exports import memory_of as memory_of
-from .handles import Reading, Written, family, has_history, replay, view_text
+from .handles import Reading, Shown, Written, family, has_history, replay, view_text
 from .handles import array_of as array_of
 from .handles import is_alias as is_alias
 from .handles import node_of as node_of
@@ -31,12 +44,12 @@ from .handles import own_history as own_history
 from .handles import sync as sync
 from .handles import values_of as values_of
 from .storage import Meta as Meta
-from .storage import Placed
 from .storage import Storage as Storage
 from .storage import Versions as Versions
 from .storage import counter_of as counter_of
 from .storage import full_recipe as full_recipe
 from .storage import geometry as geometry
+from .storage import is_row_major as is_row_major
 from .storage import root_of as root_of
 from .storage import shape_of as shape_of
 from .storage import span as span
@@ -118,6 +131,9 @@ def write(t: Tensor, value: Node) -> None:
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     root = family(t)
+    retained = None
+    if tracked and root._meta is not None and root._meta.retains:
+        retained = source_of(node_of(root))
     landed = _lands(t, root, value)
     if landed:
         storage.node = stored = land_at(t, value)
@@ -125,25 +141,45 @@ def write(t: Tensor, value: Node) -> None:
     elif is_alias(root):
         stored = _write_alias(t, value)
     else:
-        stored = _updated(t, old, value)
+        order = None
+        if t is root and meta is not None and (value.grad or not old.grad):
+            order = _order_of_all(meta, old)
+        if order is None:
+            stored = _updated(t, _through(root, old), value)
+        else:
+            stored = copy(reshape(permute(value, order), old.type.shape))
         if not tracked:
             stored = _keeping_history(old, stored)
-        elif root._meta is not None and root._meta.retains and stored.grad:
-            _move_retained(old, stored)
         storage.node = stored
         if meta is None:
             t._node = t._seen = stored
         else:
             _forget(t, tracked and stored.grad != 0)
+        if order is not None and tracked and stored.grad:
+            t._node = replay(stored, full_recipe(t))
+            t._node.tag, t._seen = named_as(operation), stored
     _count(t, old, stored, operation)
     if tracked and operation.grad and meta is not None and meta.strides is not None:
         # What the operation saved of its result now lies in the storage.
-        operation.after = operation.after or Placed(counter_of(t))
+        operation.after = operation.after or Shown(storage, full_recipe(t), counter_of(t))
     if storage.export is not None:
         storage.export.replaces = None
         if is_exported(storage) and not landed:
             land(storage, stored)
             t._seen = None
+    if retained is not None and retained.tag is not None:
+        _move_retained(retained.tag, source_of(node_of(root)))
+
+
+def _through(root: Tensor, old: Node) -> Node:
+    """A storage's value, with a history that leads through its root's own node where that differs
+    (a result laid out otherwise) and has hooks."""
+    own, place = root._node, root._meta
+    if place is None or place.base is not None or place.strides is None:
+        return old
+    if own is None or own.tag is None or not own.tag.hooks or not LOCAL.grad:
+        return old
+    return strided_update_(stop(old), own, place.offset, arg=(place.shape, place.strides))
 
 
 def _lands(t: Tensor, root: Tensor, value: Node) -> bool:
@@ -158,12 +194,7 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
     """A value of the whole storage: `onto`, with `value` at t's place."""
     meta = t._meta
     if meta is None or meta.strides is None:
-        if not value.op.view and value.value is None:
-            return value
-        new = copy(value)
-        if value.grad and value.tag is not None:
-            new.tag = Tag(value.tag.name, value.tag.inputs, saves=False)
-        return new
+        return _owned(value)
     shape, strides = shape_of(t), meta.strides
     if 0 in strides:
         # Only fills get here: every repetition of an element receives the same number.
@@ -176,6 +207,35 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
     return new
 
 
+def _order_of_all(meta: Meta, stored: Node) -> tuple[int, ...] | None:
+    """The dimensions of a root in memory order where it shows every element of its storage once,
+    laid out or reshaped in place; else None."""
+    shape, strides = meta.shape, meta.strides
+    if meta.base is not None or strides is None or prod(shape) != stored.type.numel:
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda i: (shape[i] != 1, -strides[i])))
+    dense = is_row_major(tuple(shape[i] for i in order), tuple(strides[i] for i in order))
+    return order if dense else None
+
+
+def named_as(node: Node) -> Tag:
+    """A tag that stands for a node: its `grad_fn`'s name and operands."""
+    tag = node.tag
+    inputs = tag.inputs if tag is not None and tag.inputs else node.src
+    name = tag.name if tag is not None and tag.name is not None else node.op.grad_name
+    return Tag(name, tuple(s for s in inputs if s.__class__ is Node and s.grad), saves=False)
+
+
+def _owned(value: Node) -> Node:
+    """`value` as a node with memory of its own."""
+    if not value.op.view and value.value is None:
+        return value
+    new = copy(value)
+    if value.grad and value.tag is not None:
+        new.tag = Tag(value.tag.name, value.tag.inputs, saves=False)
+    return new
+
+
 def _forget(t: Tensor, begun: bool) -> None:
     """Lets a view or alias derive its node anew; begun: PyTorch derives its history at once."""
     meta = t._meta
@@ -184,13 +244,12 @@ def _forget(t: Tensor, begun: bool) -> None:
     t._node = t._seen = None
 
 
-def _move_retained(old: Node, new: Node) -> None:
+def _move_retained(before: Tag, now: Node) -> None:
     """`retain_grad` asks for the gradient of what the tensor is now."""
-    before = source_of(old).tag
-    if before is not None and before.retain is not None:
-        if new.tag is None:
-            new.tag = Tag()
-        new.tag.retain, before.retain = before.retain, None
+    if before.retain is not None and now.grad:
+        if now.tag is None:
+            now.tag = Tag()
+        now.tag.retain, before.retain = before.retain, None
 
 
 def _keeping_history(old: Node, new: Node) -> Node:
@@ -220,7 +279,7 @@ def _write_alias(t: Tensor, value: Node) -> Node:
         return storage.node
     if t is root:
         new = _updated(t, stop(old), value)
-        own = value
+        own = _owned(value)
         if not value.grad:
             # A fill: the history stays in the graph and receives zeros.
             type = value.type
@@ -241,6 +300,27 @@ def _write_alias(t: Tensor, value: Node) -> Node:
     return storage.node
 
 
+def resize(t: Tensor, shape: tuple[int, ...]) -> None:
+    """Lets `t` show its memory in another shape, row-major from where it begins.
+
+    Memory that is too small is replaced by a larger one, of zeros behind what was there; other
+    handles keep the old.
+    """
+    offset = geometry(t)[0]
+    type = t._storage.node.type
+    numel = prod(shape)
+    if offset + numel > type.numel:
+        grown = np.zeros(offset + numel, type.dtype.numpy)
+        grown[: type.numel] = memory_of(t._storage).ravel()
+        t._storage = Storage(leaf(data, grown, TensorType.of(grown.shape, type.dtype)))
+    strides = contiguous_strides(shape)
+    meta = t._own_meta()
+    meta.base, meta.origin = None, ()
+    meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
+    meta.offset, meta.shape, meta.strides = offset, shape, strides
+    t._node = t._seen = None
+
+
 def touch(t: Tensor) -> None:
     """Counts a write that leaves the values as they are: a handle begins to show another view."""
     storage = t._storage
@@ -253,11 +333,17 @@ def touch(t: Tensor) -> None:
     _count(t, old, storage.node, storage.node)
 
 
-def count_write(t: Tensor) -> None:
-    """Counts a write of what is there already."""
-    if t._storage.export is not None:
-        t._storage.export.replaces = None
-    counter_of(t).version += 1
+def rewrite(t: Tensor) -> None:
+    """Counts a write of what the last one has written already: the second half of `x[i] += y`."""
+    storage = t._storage
+    old = storage.node
+    if old.value is not None or storage.export is not None or is_alias(family(t)):
+        touch(t)
+        return
+    # The same operation once more: the first one, which nobody reads now, is not executed.
+    storage.node = emit(old.op, old.src, old.arg, old.type)
+    storage.node.grad, storage.node.tag = old.grad, old.tag
+    _count(t, old, storage.node, storage.node)
 
 
 def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:
@@ -281,7 +367,7 @@ def _read_of(operation: Node, counter: Storage | Versions) -> Node | None:
     while read.__class__ is Node:
         if isinstance(read.tag, Reading):
             return read if read.tag.counter is counter else None
-        if read.op is stop and read.after.__class__ is Placed:
+        if read.after.__class__ is Shown:
             return read if read.after.storage() is counter else None
         if not read.src or not (read.op.view or read.op is cast_):
             return None

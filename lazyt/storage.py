@@ -15,6 +15,7 @@ from lazyt.ir.node import LOCAL, Node, Overwritten
 
 if TYPE_CHECKING:
     from .exports import Export
+    from .handles import Memory
     from .tensor import Tensor
 
 Strides = tuple[int, ...]
@@ -81,6 +82,7 @@ class Meta:
     untracked: a view made under no_grad; multi: its number among the views of one call, and the
         call.
     inference: made in inference mode.
+    memory: where a leaf lies, for its tags.
     grad, hooks, after_accumulate, retains: the autograd attributes.
     """
 
@@ -98,6 +100,7 @@ class Meta:
         "stopped",
         "untracked",
         "multi",
+        "memory",
         "grad",
         "hooks",
         "after_accumulate",
@@ -119,6 +122,7 @@ class Meta:
         self.stopped = False
         self.untracked = False
         self.multi: tuple[int, str] | None = None
+        self.memory: Memory | None = None
         self.grad: Tensor | None = None
         self.hooks: dict | None = None
         self.after_accumulate: dict | None = None
@@ -195,6 +199,17 @@ def geometry(t: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
         type = t._storage.node.type
         return 0, type.shape, type.strides
     return meta.offset, meta.shape, meta.strides
+
+
+def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether a tensor lies row-major without gaps, whatever the strides of extents of 1."""
+    expected = 1
+    for n, k in zip(reversed(shape), reversed(strides)):
+        if n != 1:
+            if k != expected:
+                return 0 in shape
+            expected *= n
+    return True
 
 
 def span(offset: int, shape: tuple, strides: tuple) -> tuple[int, int] | None:

@@ -26,7 +26,8 @@ from lazyt.runtime.drain import value_of
 from . import printing
 from .device import Device
 from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, update, wrap
-from .layout import is_row_major, laid_out, memory_order
+from .handles import Detached
+from .layout import laid_out, memory_order
 from .size import Size
 from .state import (
     Meta,
@@ -40,6 +41,7 @@ from .state import (
     export,
     geometry,
     has_history,
+    is_row_major,
     memory_of,
     node_of,
     own_history,
@@ -336,6 +338,10 @@ class Tensor(metaclass=PublicType):
         meta.counter = Versions(self._version)
         self._meta = meta
         self._storage = value._storage
+        if old is not None and old.memory is not None:
+            meta.memory = old.memory
+            meta.memory.move(self)
+            meta.memory.given = True
         # What was computed keeps its history, whatever data it is given.
         self._node = history if history is not None and history.grad else None
         self._seen = None
@@ -360,6 +366,9 @@ class Tensor(metaclass=PublicType):
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
                 "function in torch/optim/optimizer.py as the solution."
             )
+        history = own_history(self) or node_of(self)
+        if not self.is_leaf and history.after is None:
+            history.after = Detached(history)
         own = self._own_meta()
         own.leaf = False
         own.stopped = True
@@ -561,7 +570,7 @@ class Tensor(metaclass=PublicType):
                     f"tensor of size '{list(shape_of(self))}'. Please ensure that the gradient and "
                     "the tensor are the same size"
                 )
-            copied.leaf = meta.leaf
+            copied.leaf = self.requires_grad
             if meta.grad is not None:
                 copied.grad = copying.deepcopy(meta.grad, memo)
         memo[id(self)] = other

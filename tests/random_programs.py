@@ -160,6 +160,10 @@ def close(a: Any, b: Any, tol: float) -> bool:
         return str(a) == str(b)
     if type(a).__name__ == "Tensor" and type(b).__name__ == "Tensor":
         return close(a.tolist(), b.tolist(), tol)
+    if isinstance(a, str) and isinstance(b, str):
+        # Which zero a sum or a maximum of zeros gives depends on PyTorch's vector instructions.
+        a, b = (re.sub(r"-(0\.0*)(?![0-9])", r"\1", "".join(text.split())) for text in (a, b))
+        return a == b
     return type(a) is type(b) and a == b
 
 

@@ -375,8 +375,11 @@ def _accumulate(
 def cumsum(
     x: np.ndarray, axis: int, dtype: np.dtype | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Running sums along ``axis`` in ``dtype`` (default that of ``x``)."""
-    return _accumulate(np.add, x, axis, dtype, out)
+    """Running sums along ``axis`` in ``dtype`` (default that of ``x``), from 0 on."""
+    result = _accumulate(np.add, x, axis, dtype, out)
+    if x.ndim and result.dtype.kind == "f":
+        np.add(result, 0.0, out=result)  # 0 + -0.0 is 0.0
+    return result
 
 
 def cumprod(

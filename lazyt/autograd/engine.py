@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lazyt.dispatch import renamed, scalar_name, wrap
+from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
 from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, div, full, mul, sub
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
-from lazyt.state import node_of, write
+from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 
 Variable = Tensor
@@ -121,6 +121,7 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
         elif create:
             meta.grad = wrap(add(node_of(meta.grad), g))
         else:
+            fit_shape(shape_of(meta.grad), g.type.shape)
             total = add(node_of(meta.grad), g)
             if meta.grad._meta is not None and node_of(meta.grad).grad:
                 meta.grad = wrap(total)

@@ -22,6 +22,7 @@ from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
+from lazyt.ir.ops_reduce import any_
 from lazyt.ir.ops_shape import alias, expand, inverse, permute, reshape
 from lazyt.ir.types import TensorType
 
@@ -37,9 +38,9 @@ from ..dispatch import (
 from ..state import (
     check_overlap,
     check_writable,
-    count_write,
     geometry,
     node_of,
+    rewrite,
     root_of,
     shape_of,
     span,
@@ -48,7 +49,7 @@ from ..state import (
 )
 from ..tensor import Tensor, attach
 from .conversion import TYPE_NAMES
-from .keys import Window, check_mask, index_nodes, keep_masks, read_key
+from .keys import Window, check_mask, index_nodes, read_key
 from .views import expand as expand_view
 from .views import make_view
 from .views import reshape as reshape_view
@@ -87,7 +88,7 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
         target = _place(self, window)
     else:
         target = self
-        if meta is not None and meta.base is not None and key is not Ellipsis:
+        if meta is not None and meta.base is not None and window.viewed:
             node_of(self)  # PyTorch takes a view of it, which looks for its history
     check_writable(target, allow_overlap=meta is None or meta.strides is None)
     shape, dtype = window.shape, self.dtype
@@ -95,9 +96,9 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
         node = full(shape, value, dtype)
         write(target, overwritten(target, node, "FillBackward3"))
         return
-    if value._seen is None and _is_same_window(target, value):
+    if value._node is None and _is_same_window(target, value):
         # The second half of `x[1:3] += y`: what it would write is there already.
-        count_write(target)
+        rewrite(target)
         return
     node = node_of(value)
     extents = node.type.shape
@@ -258,15 +259,31 @@ def _put(self: Tensor, window: Window, value: Any) -> None:
     if not window.is_all(self):
         step = (window.step(self),)
         target = make_view(self, step, window.offset, window.strides, window.name)
-    check_writable(target)
-    node = masked_put(target, window.advanced, value)
+    fill = not isinstance(value, Tensor) or not value.dim()
+    check_writable(target, allow_overlap=fill)
+    shared = any(n > 1 and k == 0 for n, k in zip(window.shape, window.strides))
+    node = None if shared else masked_put(target, window.advanced, value)
     if node is None:
         axes, indices = index_nodes(window.shape, window.advanced)
         check_sources(target, value, [item for _, item in window.advanced])
-        node = put_at(node_of(target), axes, indices, value, False)
-        if node.grad:
-            keep_masks(node, window)
+        if shared:
+            node = _fill_shared(target, axes, indices, value)
+        else:
+            node = put_at(node_of(target), axes, indices, value, False)
     write(target, node)
+
+
+def _fill_shared(target: Tensor, axes: tuple, indices: tuple, value: Any) -> Node:
+    """`put_at` of a number into an expanded tensor, whose elements share memory: what is written
+    through one of them is written for all."""
+    base = node_of(target)
+    shape, strides = base.type.shape, geometry(target)[2]
+    untouched = full(shape, False, dtypes.bool_)
+    hit = index_put_op(untouched, full((), True, dtypes.bool_), *indices, arg=(axes, False))
+    shared = tuple(i for i, (n, k) in enumerate(zip(shape, strides)) if n > 1 and k == 0)
+    hit = expand(any_(hit, arg=(shared, True)), shape)
+    filler = cast(node_of(value), base.type.dtype) if isinstance(value, Tensor) else value
+    return tagged(where_op(hit, filler, base), "IndexPut", base)
 
 
 def masked_put(target: Tensor, advanced: list[tuple[int, Any]], value: Any) -> Node | None:

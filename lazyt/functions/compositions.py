@@ -14,6 +14,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import (
+    Inner,
     as_tensor_operand,
     can_cast,
     check_writable,
@@ -84,6 +85,8 @@ def compute_clamp(input: Node, min: Any, max: Any, name: str = "ClampBackward1")
     for bound, op in ((low, ops.clamp_min), (high, ops.clamp_max)):
         if bound is not None:
             number = bound.__class__ is not Node
+            if node.grad and node is not input and node.tag is None:
+                node.tag = Inner()
             node = op(node, converted(bound, dtype) if number else cast(bound, dtype))
     tagged(node, "Clamp", input)
     tensors = isinstance(min, Tensor) or isinstance(max, Tensor)

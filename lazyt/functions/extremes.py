@@ -171,8 +171,8 @@ def _truth(name: str, op: Any) -> Callable:
 
 publish(aminmax)
 for _function in (
-    _extreme("max", red.amax, red.max_with_index, "maximum"),
-    _extreme("min", red.amin, red.min_with_index, "minimum"),
+    _extreme("max", red.amax_whole, red.max_with_index, "maximum"),
+    _extreme("min", red.amin_whole, red.min_with_index, "minimum"),
     _extreme_over("amax", red.amax),
     _extreme_over("amin", red.amin),
     _index_of_extreme("argmax", red.argmax),

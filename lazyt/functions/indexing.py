@@ -18,7 +18,7 @@ from ..dispatch import tagged, wrap
 from ..layout import Place, iteration_order, laid_out
 from ..state import geometry, node_of, root_of, sync, view_meta
 from ..tensor import Tensor, attach
-from .keys import INDEX_OF_SCALAR, Window, index_nodes, keep_masks, read_key, read_slice
+from .keys import INDEX_OF_SCALAR, Window, index_nodes, read_key, read_slice
 
 _new = object.__new__
 
@@ -62,8 +62,6 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     if op is not alias:
         source = op(source, *numbers, arg=arg)
     picked = index_op(source, *indices, arg=(axes,))
-    if picked.grad:
-        keep_masks(picked, window)
     order = _picked_order(window, axes, indices, picked.type.shape)
     return wrap(picked) if order is None else laid_out(picked, order)
 

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag
+from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_index import wrapped
 from lazyt.ir.ops_shape import alias, part_, reshape_, slice_
 from lazyt.ir.types import broadcast_shapes
+from lazyt.runtime import drain as runtime
 
 from ..dispatch import data_node, wrap
 from ..state import array_of, geometry, node_of, shape_of
@@ -60,11 +61,21 @@ class Window:
 
     starts, sizes, steps: the slice of the tensor's own dimensions, or starts None for all of it.
     shape, offset, strides: the shape it is shown in, and its place in the storage.
-    name: PyTorch's name of the last view taken. advanced: (dimension of the window, index tensor or
-    Python bool) of what has still to be applied.
+    name: PyTorch's name of the last view taken; viewed: whether it takes one.
+    advanced: (dimension of the window, index tensor or Python bool) of what is still to be applied.
     """
 
-    __slots__ = ("starts", "sizes", "steps", "shape", "offset", "strides", "name", "advanced")
+    __slots__ = (
+        "starts",
+        "sizes",
+        "steps",
+        "shape",
+        "offset",
+        "strides",
+        "name",
+        "viewed",
+        "advanced",
+    )
 
     starts: tuple[int, ...] | None
     sizes: tuple[int, ...]
@@ -73,6 +84,7 @@ class Window:
     offset: int
     strides: tuple[int, ...]
     name: str
+    viewed: bool
     advanced: list[tuple[int, Any]]
 
     def is_all(self, t: Tensor) -> bool:
@@ -102,7 +114,7 @@ def read_key(t: Tensor, key: Any) -> Window:
     shown: list[int] = []
     moved: list[int] = []
     advanced: list[tuple[int, Any]] = []
-    name, dim, cut = "Alias", 0, False
+    name, dim, cut, viewed = "Alias", 0, False, False
     for position, item in enumerate(items):
         kind = item.__class__
         if kind is int:
@@ -115,7 +127,7 @@ def read_key(t: Tensor, key: Any) -> Window:
             start = item + extent if item < 0 else item
             starts[dim], sizes[dim] = start, 1
             offset += start * strides[dim]
-            cut = cut or extent != 1
+            cut, viewed = cut or extent != 1, True
             name = "Select"
             dim += 1
         elif kind is slice:
@@ -124,8 +136,11 @@ def read_key(t: Tensor, key: Any) -> Window:
                 starts[dim], sizes[dim], steps[dim] = start, size, step
                 offset += start * strides[dim]
                 cut, name = True, "Slice"
-            elif len(items) == 1:
-                name = "Slice"
+            else:
+                if len(items) == 1:
+                    name = "Slice"
+                # PyTorch takes no view for a slice of all, as it is written.
+                viewed = viewed or bool(item.start) or (item.stop or 0) < 0
             shown.append(size)
             moved.append(strides[dim] * step)
             dim += 1
@@ -134,7 +149,7 @@ def read_key(t: Tensor, key: Any) -> Window:
             if kind is bool:
                 advanced.append((len(shown), item))
             shown.append(1)
-            name = "Unsqueeze"
+            name, viewed = "Unsqueeze", True
         elif item is Ellipsis:
             end = dim + max(rank - named, 0)
             named = rank  # a second Ellipsis stands for nothing
@@ -154,6 +169,7 @@ def read_key(t: Tensor, key: Any) -> Window:
     window.offset = offset
     window.strides = tuple(moved) + strides[dim:]
     window.name = name
+    window.viewed = viewed or cut
     window.advanced = advanced
     return window
 
@@ -252,6 +268,24 @@ def _index_tensor(data: Any) -> Tensor:
 # --- the index tensors ----------------------------------------------------------------------------
 
 
+class OfMask(Tag):
+    """On the positions of a mask's true elements: a backward that saved them has saved the mask."""
+
+    __slots__ = ("mask", "axis")
+    follows = True
+
+    def __init__(self, mask: Node, axis: int):
+        super().__init__()
+        self.mask = mask
+        self.axis = axis
+
+    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+        mask = current(self.mask, reader)
+        if mask is self.mask:
+            return node
+        return data_node(np.nonzero(runtime.value_of(mask))[self.axis], dtypes.int64)
+
+
 def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tuple[tuple, tuple]:
     """The indexed dimensions of a tensor of `shape`, and an int64 node for each.
 
@@ -271,6 +305,7 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
             for i, found in enumerate(np.nonzero(array_of(item))):
                 axes.append(axis + i)
                 nodes.append(data_node(found, dtypes.int64))
+                nodes[-1].tag = OfMask(node, i)
             continue
         if node.type.dtype is not dtypes.int64 and node.type.dtype is not dtypes.int32:
             raise IndexError(NOT_AN_INDEX)
@@ -289,24 +324,14 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
         raise IndexError("index is out of bounds for dimension with size 0")
     if 0 in lead or not all(n for d, n in enumerate(shape) if d not in axes):
         # Nothing is read: the indices may be anything.
+        masks = [n.tag for n in nodes]
         nodes = [data_node(np.zeros(lead, np.int64), dtypes.int64) for _ in nodes]
+        for node, mask in zip(nodes, masks):
+            node.tag = mask
     for number, (axis, node) in enumerate(zip(axes, nodes, strict=True)):
         if node.value is not None:
             wrapped(node.value, shape[axis], number)  # PyTorch counts the index tensors here
     return tuple(axes), tuple(nodes)
-
-
-def keep_masks(node: Node, window: Window) -> None:
-    """Lets a backward of `node` find out whether a mask of the key was overwritten."""
-    masks = tuple(
-        node_of(item)
-        for _, item in window.advanced
-        if isinstance(item, Tensor) and item.dtype in (dtypes.bool_, dtypes.uint8)
-    )
-    if masks:
-        if node.tag is None:
-            node.tag = Tag()
-        node.tag.keeps = masks
 
 
 def check_mask(mask: Node, shape: tuple[int, ...], axis: int) -> None:

@@ -24,6 +24,7 @@ from ..registry import public
 from ..state import array_of, node_of
 from ..tensor import Tensor
 from .gathering import both_forms, cropped, tensor
+from .keys import OfMask
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -38,7 +39,9 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
         total *= n
     flat = reshape(expand(node, shape), (total,))
     places = data_node(where, dtypes.int64)
-    return deliver(tagged(index_op(flat, places, arg=((0,),)), "MaskedSelect", node), out)
+    places.tag = OfMask(reshape(expand(chosen, shape), (total,)), 0)
+    picked = index_op(flat, places, arg=((0,),))
+    return deliver(tagged(picked, "MaskedSelect", node), out)
 
 
 def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:

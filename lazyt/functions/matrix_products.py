@@ -14,9 +14,10 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
+from lazyt.ir.autodiff import takes_gradient
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
-from lazyt.ir.ops_shape import alias
+from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import Copied, deliver, scalar_name, tagged, type_name, wrap
@@ -164,14 +165,22 @@ def compute_matmul(a: Node, b: Node) -> Node:
             check_mv((rows, left[-1]), b)
             check_mv_dtypes(b.type.dtype, a, b)
     else:
+        a, b = _expanded(a), _expanded(b)
         batch = prod(broadcast_shapes(left[:-2], right[:-2]))
         check_batches(a, b, batch, (batch, right[-2]))
-        if m == 2 and a.grad:
+        if m <= 2 and a.grad:
             # PyTorch folds a copy of the stack into one product of transposes, and copies back.
-            stack = alias(b)
-            stack.tag = Copied() if batch > 1 else None
-            return tagged(lin.matmul(a, stack), "Clone", a, b)
+            stack = copy(b) if batch > 1 else b
+            if batch > 1:
+                stack.tag = Copied()
+            return tagged(lin.matmul(a, stack), "Clone" if m == 2 else "UnsafeView", a, b)
     return tagged(lin.matmul(a, b), "UnsafeView", a, b)
+
+
+def _expanded(node: Node) -> Node:
+    """An operand as PyTorch hands it on: through `expand`, which takes a gradient of anything that
+    requires one, though it may lead nowhere."""
+    return node if not node.grad or takes_gradient(node) else alias(node)
 
 
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lazyt.ir.dtypes import DType
-from lazyt.ir.ops_shape import as_strided_
-from lazyt.ir.types import contiguous_strides
 
 from ..device import Device
-from ..dispatch import from_array
-from ..state import geometry, memory_of, node_of, shape_of
+from ..state import memory_of, resize, shape_of
 from ..tensor import Tensor, attach
 from .creation import extents
 
@@ -87,20 +82,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         return self
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    numel = int(np.prod(shape, dtype=np.int64))
-    node_of(self)
-    offset = geometry(self)[0]
-    type = self._storage.node.type
-    if offset + numel > type.numel:
-        grown = np.zeros(offset + numel, type.dtype.numpy)
-        grown[: type.numel] = memory_of(self._storage).ravel()
-        self._storage = from_array(grown, type.dtype)._storage
-    strides = contiguous_strides(shape)
-    meta = self._own_meta()
-    meta.base, meta.origin = None, ()
-    meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
-    meta.offset, meta.shape, meta.strides = offset, shape, strides
-    self._node = self._seen = None
+    resize(self, shape)
     return self
 
 

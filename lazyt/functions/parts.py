@@ -13,7 +13,7 @@ from lazyt.ir.ops_shape import (
 from lazyt.ir.types import contiguous_strides
 
 from ..registry import FUNCTIONS
-from ..state import geometry, shape_of
+from ..state import geometry, node_of, shape_of
 from ..tensor import Tensor, attach, wrap_dim
 from .views import make_view
 
@@ -94,6 +94,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = wrap_dim(dim, len(shape))
+    if not shape[axis]:
+        node_of(input)  # raises for a view without a valid history, as reading one does
     return tuple(select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis]))
 
 

@@ -145,35 +145,28 @@ def viewed_strides(
 ) -> tuple[int, ...] | None:
     """Strides that show a strided tensor in another shape without moving anything, or None.
 
-    Works through both shapes from the right, matching runs of dimensions that lie together.
+    Works through both shapes from the right, matching runs of dimensions that lie together, as
+    PyTorch's computeStride does.
     """
     if 0 in shape:
-        return contiguous_strides(target)
-    runs: list[tuple[int, int]] = []  # (extent, innermost stride) of mergeable dimensions
-    for extent, stride in zip(reversed(shape), reversed(strides)):
-        if extent == 1:
-            continue
-        if runs and stride == runs[-1][0] * runs[-1][1]:
-            runs[-1] = (runs[-1][0] * extent, runs[-1][1])
-        else:
-            runs.append((extent, stride))
+        return strides if shape == target else contiguous_strides(target)
+    if not shape:
+        return (1,) * len(target)
     out: list[int] = []
-    run, left, stride = 0, 1, strides[-1] if strides else 1
-    for extent in reversed(target):
-        if extent == 1:
-            out.append(stride)
+    left = list(target)
+    base, run, taken = strides[-1], 1, 1
+    for d in range(len(shape) - 1, -1, -1):
+        run *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == run * base):
             continue
-        if left == 1:
-            if run == len(runs):
-                return None
-            left, stride = runs[run]
-            run += 1
-        if left % extent:
+        while left and (taken < run or left[-1] == 1):
+            out.append(taken * base)
+            taken *= left.pop()
+        if taken != run:
             return None
-        out.append(stride)
-        left //= extent
-        stride *= extent
-    return tuple(reversed(out)) if left == 1 and run == len(runs) else None
+        if d:
+            base, run, taken = strides[d - 1], 1, 1
+    return None if left else tuple(reversed(out))
 
 
 # --- reshapes -------------------------------------------------------------------------------------

@@ -76,8 +76,8 @@ class Base:
     ) -> Var:
         """A new tensor computed from parents; remembers what its backward will need."""
         var = Var(text, empty(shape), dtype, Store(top, frac), Track())
-        # PyTorch keeps the operands' order of dimensions in memory, lazyt does not (docs/state.md).
-        var.loose = len(shape) > 1 and any(p.permuted for p in parents)
+        var.loose = len(shape) > 1 and any(p.loose for p in parents)
+        var.scrambled = len(shape) > 1 and any(p.permuted for p in parents)
         self.record(var, parents, saves, saves_result)
         return var
 

@@ -296,7 +296,7 @@ class Expressions(Views):
         if reshaped(v.array, (v.array.size,)) is None and self.chance(0.6):
             text, shape = f"{v.text}.reshape(-1)", (v.array.size,)
             return self.result(text, shape, v.dtype, v.store.top, v.store.frac, (v,))
-        if self.chance(0.3):
+        if self.chance(0.3) and not v.loose:
             text = f"{v.text}.contiguous()"
             if v.array.flags.c_contiguous:
                 return replace(v, text=text)

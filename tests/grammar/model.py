@@ -79,6 +79,8 @@ class Var:
     guarded: bool = False  # a view made under no_grad or one of several outputs: writes may raise
     is_view: bool = False
     loose: bool = False  # whether it can be viewed in another shape depends on the implementation
+    scrambled: bool = False  # whether it may lie in memory in another order than its array
+    memory: object = field(default_factory=object)  # what PyTorch knows to be one piece of memory
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +108,7 @@ class Var:
     def permuted(self) -> bool:
         """Whether what is computed from it may lie in memory in the order of its strides."""
         strides = [s for s, n in zip(self.array.strides, self.shape) if n > 1]
-        return self.loose or any(a <= b for a, b in zip(strides, strides[1:]))
+        return self.scrambled or any(a <= b for a, b in zip(strides, strides[1:]))
 
     @property
     def crosses(self) -> bool:
@@ -131,6 +133,8 @@ class Var:
             self.guarded or guarded,
             True,
             self.loose,
+            self.scrambled,
+            self.memory,
         )
 
 

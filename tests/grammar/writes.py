@@ -105,8 +105,9 @@ class Writes(Expressions):
         def ordered(w: Var) -> bool:
             # Elements that are read after they were written: PyTorch refuses it where it notices.
             same = np.shares_memory(v.array, w.array) and v.array.size
-            dense = all(a.flags.forc for a in (v.array, w.array))
-            return not same or dense or v.text == w.text
+            known = v.memory is w.memory and not v.scrambled
+            dense = known and all(a.flags.forc for a in (v.array, w.array))
+            return not same or (dense and v.array.size > 1) or v.text == w.text
 
         w = self.some(fits)
         if w is not None and self.chance(0.25):
@@ -169,7 +170,14 @@ class Writes(Expressions):
         c = self.number(v.dtype)
         once, often = self.positions(v.shape[0], distinct=True), self.positions(v.shape[0])
         row = v.view("", v.array[once])
-        w = self.some(lambda w: broadcast(row.shape, w.shape) == row.shape and w.dtype == v.dtype)
+        # Not a value in the memory that is written: PyTorch leaves the order undefined.
+        w = self.some(
+            lambda w: (
+                broadcast(row.shape, w.shape) == row.shape
+                and w.dtype == v.dtype
+                and w.store is not v.store
+            )
+        )
         positive = [i % v.shape[0] for i in often]
         options = [
             f"{v.text}[{once}] = {c}",
@@ -224,7 +232,7 @@ class Writes(Expressions):
     def swap(self) -> None:
         """Assignments that read what they are about to write."""
         v = self.target()
-        if not v.array.ndim or v.shape[0] < 2 or v.dtype == BOOL or v.loose:
+        if not v.array.ndim or v.shape[0] < 2 or v.dtype == BOOL or v.overlaps or v.loose:
             return
         t = v.text
         text = self.pick(
@@ -285,13 +293,14 @@ class Writes(Expressions):
         """`x.data = y`: the handle moves to other memory, its old views stay."""
         # Other data for a leaf. What a backward that saved anything else reads after this depends
         # on whether it saved the tensor or its memory.
-        v = self.some(lambda v: v.is_float and v.track.leaf and not v.is_view)
+        v = self.some(lambda v: v.needs and v.track.leaf and not v.is_view)
         w = self.some(lambda w: v is not None and w.dtype == v.dtype and w.shape == v.shape)
         if v is None or w is None or v is w or self.fixed or not self.alone(v):
             return  # old views keep their base and its version counter, but not its memory
-        self.emit(f"{v.text}.data = {w.text}{self.pick(['', '.clone()'])}")
+        how = self.pick(["", ".clone()"])
+        self.emit(f"{v.text}.data = {w.text}{how}")
         v.array, v.store = w.array, Store(w.store.top, w.store.frac)
-        v.loose = w.loose
+        v.loose, v.memory = w.loose, object() if how else w.memory
         w.store.absorb(MAX_TOP, INEXACT)
         v.store = w.store
 
