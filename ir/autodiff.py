@@ -168,8 +168,12 @@ def kept(node: Node, i: int) -> tuple[int, ...]:
     found = saved(node, i)
     if not found or takes_gradient(node.src[i]):
         return found
-    others = [j for j in range(len(node.src)) if j != i and rule_of(node, j) is not None]
-    read = {k for j in others if node.src[j].__class__ is Node for k in saved(node, j)}
+    others = [
+        j
+        for j, s in enumerate(node.src)
+        if j != i and (s.__class__ is Node or node.op.saves_numbers) and rule_of(node, j)
+    ]
+    read = {k for j in others for k in saved(node, j)}
     return tuple(k for k in found if k == OUTPUT or k in read or not others)
 
 
@@ -553,6 +557,8 @@ def _saves(n: Node) -> bool:
         if s.__class__ is Node:
             if s.grad and kept(n, i):
                 return True
-        elif n.op.saves_numbers == "always" or n.op.saves_numbers and any(map(takes_gradient, n.src)):
+        elif (
+            n.op.saves_numbers == "always" or n.op.saves_numbers and any(map(takes_gradient, n.src))
+        ):
             return True
     return False

@@ -102,6 +102,8 @@ def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
     # product of both exclusive scans.
     axes = y.arg[0]
     shape = x.type.shape
+    if not shape:
+        return g
     for axis in axes[::-1]:
         if shape[axis] == 0:
             return zeros_like(x)

@@ -226,6 +226,7 @@ def land(storage: Storage, new: Node) -> None:
     if value is not array:
         np.copyto(array, value)
         new.value = array
+    new.after = new.after or Exported(storage)
 
 
 def memory_of(storage: Storage) -> np.ndarray:

@@ -315,7 +315,7 @@ def resize(t: Tensor, shape: tuple[int, ...]) -> None:
         t._storage = Storage(leaf(data, grown, TensorType.of(grown.shape, type.dtype)))
     strides = contiguous_strides(shape)
     meta = t._own_meta()
-    meta.base, meta.origin = None, ()
+    meta.base, meta.origin, meta.multi, meta.untracked = None, (), None, False
     meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
     meta.offset, meta.shape, meta.strides = offset, shape, strides
     t._node = t._seen = None

@@ -23,7 +23,7 @@ from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_reduce import any_
-from lazyt.ir.ops_shape import alias, expand, inverse, permute, reshape
+from lazyt.ir.ops_shape import alias, expand, inverse, permute, replaced, reshape, stop
 from lazyt.ir.types import TensorType
 
 from ..dispatch import (
@@ -136,7 +136,8 @@ def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:
     """What a copy between overlapping windows of one memory leaves, element after element.
 
     An element that an earlier step has overwritten is read as that step left it:
-    `x[:] = x.t()[:, :1]` reads its first row and writes it everywhere.
+    `x[:] = x.t()[:, :1]` reads its first row and writes it everywhere. PyTorch's gradient knows
+    nothing of that: it is that of a copy.
     """
     offset, shape, strides = geometry(target)
     start, extents, steps = geometry(source)
@@ -162,9 +163,10 @@ def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:
         return node
     for i in changed.tolist():
         count[i] = count[before[i]]
-    moved = permute(node, order)
+    moved = permute(stop(node), order)
     flat = index_op(reshape(moved, (len(count),)), data_node(count, dtypes.int64), arg=((0,),))
-    return permute(reshape(flat, moved.type.shape), inverse(order))
+    made = permute(reshape(flat, moved.type.shape), inverse(order))
+    return replaced(node, made) if node.grad else made
 
 
 def _cells(offset: int, shape: tuple, strides: Any, order: tuple) -> np.ndarray:

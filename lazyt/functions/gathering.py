@@ -316,7 +316,8 @@ def compute_index_add(
     else:
         check_known(at, 0, node.type.numel, axis, IndexError, OUT_OF_SELF)
     scaled = value if alpha == 1 else mul_op(value, coerce(alpha, value.type.dtype))
-    return tagged(_put_rows(node, at, scaled, axis, True), "IndexAdd", node, value)
+    kept = (value,) if value.grad else ()
+    return tagged(_put_rows(node, at, scaled, axis, True), "IndexAdd", node, value, keeps=kept)
 
 
 def compute_index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Node:
@@ -324,7 +325,8 @@ def compute_index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) ->
     node, at, value, axis = _rows(self, dim, index, source, "index_copy")
     extent = node.type.shape[axis] if node.type.shape else 1
     check_known(at, 0, extent, axis, IndexError, "index_copy_(): " + BOUNDS)
-    return tagged(_put_rows(node, at, value, axis, False), "IndexCopy", node, value)
+    kept = (value,) if value.grad else ()
+    return tagged(_put_rows(node, at, value, axis, False), "IndexCopy", node, value, keeps=kept)
 
 
 def _put_rows(node: Node, at: Node, value: Node, axis: int, accumulate: bool) -> Node:

@@ -87,9 +87,11 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
         rows = np.empty((1 if array else 0, 0), np.int64)
     else:
         rows = np.ascontiguousarray(np.argwhere(array), np.int64)
-    found = data_node(rows, dtypes.int64)
+    places = data_node(rows, dtypes.int64)
     # PyTorch fills a row a dimension and returns the transpose.
-    return laid_out(found, (1, 0)) if out is None and rows.shape[1] > 1 else deliver(found, out)
+    if out is None and rows.shape[1] > 1:
+        return laid_out(places, (1, 0))
+    return deliver(places, out)
 
 
 def argwhere(input: Tensor) -> Tensor:

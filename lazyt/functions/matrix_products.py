@@ -14,7 +14,6 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
-from lazyt.ir.autodiff import takes_gradient
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import alias, copy
@@ -22,9 +21,10 @@ from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import Copied, deliver, scalar_name, tagged, type_name, wrap
 from ..registry import public
-from ..state import node_of
+from ..state import geometry, node_of
 from ..tensor import Tensor, attach
 from .dims import c_name, numbered
+from .views import viewed_strides
 
 # --- checks ---------------------------------------------------------------------------------------
 
@@ -168,19 +168,64 @@ def compute_matmul(a: Node, b: Node) -> Node:
         a, b = _expanded(a), _expanded(b)
         batch = prod(broadcast_shapes(left[:-2], right[:-2]))
         check_batches(a, b, batch, (batch, right[-2]))
-        if m <= 2 and a.grad:
-            # PyTorch folds a copy of the stack into one product of transposes, and copies back.
-            stack = copy(b) if batch > 1 else b
-            if batch > 1:
-                stack.tag = Copied()
-            return tagged(lin.matmul(a, stack), "Clone" if m == 2 else "UnsafeView", a, b)
+        if m == 2 and a.grad:
+            # PyTorch folds the stack into one product of transposes and copies the result back.
+            return tagged(lin.matmul(a, b), "Clone", a, b)
     return tagged(lin.matmul(a, b), "UnsafeView", a, b)
 
 
+def compute_product(input: Tensor, other: Tensor) -> Node:
+    """`compute_matmul` of two tensors, of which stacks are copied where PyTorch copies them, so
+    that no later write reaches what a backward saved."""
+    a, b = node_of(input), node_of(other)
+    left, right = a.type.shape, b.type.shape
+    m, n = len(left), len(right)
+    if m <= 2 and n <= 2 or not m or not n or not (a.grad or b.grad):
+        return compute_matmul(a, b)
+    if m == n == 3:  # a stack of one counts as the matrix
+        m, n = 3 - (left[0] == 1 != right[0]), 3 - (right[0] == 1 != left[0])
+    if n <= 2 < m:
+        if b.grad:  # folded, for otherwise there would be a stack of gradients for the other
+            a = _seen_as(a, input, left, (prod(left[:-1]), left[-1]))
+    elif m <= 2 < n:
+        if a.grad:
+            b = _seen_as(b, other, right, (prod(right[:-2]) * right[-1], right[-2]), turned=True)
+    elif left[:-2] != right[:-2]:
+        try:
+            batch = broadcast_shapes(left[:-2], right[:-2])
+        except RuntimeError:
+            return compute_matmul(a, b)  # raises
+        a = _seen_as(a, input, batch + left[-2:], (prod(batch), *left[-2:]))
+        b = _seen_as(b, other, batch + right[-2:], (prod(batch), *right[-2:]))
+    return compute_matmul(a, b)
+
+
+def _seen_as(
+    node: Node, t: Tensor, spread: tuple[int, ...], target: tuple[int, ...], turned: bool = False
+) -> Node:
+    """A stack of matrices, copied where it cannot be viewed in the shape of `target`.
+
+    spread: the shape it is broadcast to first. turned: its matrices are transposed first.
+    """
+    _, shape, strides = geometry(t)
+    own = (1,) * (len(spread) - len(shape)) + shape
+    steps = (0,) * (len(spread) - len(shape)) + strides
+    steps = tuple(0 if k == 1 != n else s for k, n, s in zip(own, spread, steps))
+    if turned:
+        spread = (*spread[:-2], spread[-1], spread[-2])
+        steps = (*steps[:-2], steps[-1], steps[-2])
+    if viewed_strides(spread, steps, target) is not None:
+        return node
+    made = copy(node)
+    made.tag = Copied()
+    return made
+
+
 def _expanded(node: Node) -> Node:
-    """An operand as PyTorch hands it on: through `expand`, which takes a gradient of anything that
-    requires one, though it may lead nowhere."""
-    return node if not node.grad or takes_gradient(node) else alias(node)
+    """An operand as PyTorch hands it on: through `expand`, which takes a gradient even where that
+    leads nowhere, and a view of a leaf, which shows its memory whatever `.data` it is given."""
+    ends = node.grad and node.tag is not None and node.tag.leaf is not None
+    return alias(node) if ends else node
 
 
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -189,20 +234,20 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
 
     Errors: RuntimeError for shapes that do not match, 0-d operands and mixed dtypes.
     """
-    a, b = operands("matmul", input=input, other=other)
-    return exact(compute_matmul(a, b), out)
+    operands("matmul", input=input, other=other)
+    return exact(compute_product(input, other), out)
 
 
 def _matmul_operator(self: Tensor, other: Any) -> Any:
     if not isinstance(other, Tensor):
         return NotImplemented
-    return wrap(compute_matmul(node_of(self), node_of(other)))
+    return wrap(compute_product(self, other))
 
 
 def _matmul_reflected(self: Tensor, other: Any) -> Any:
     if not isinstance(other, Tensor):
         return NotImplemented
-    return wrap(compute_matmul(node_of(other), node_of(self)))
+    return wrap(compute_product(other, self))
 
 
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -293,10 +293,12 @@ class Expressions(Views):
         return self.result(text, v.shape, to, v.store.top, frac, (v,))
 
     def _copy(self, v: Var) -> Var | None:
-        if reshaped(v.array, (v.array.size,)) is None and self.chance(0.6):
+        if v.scrambled:  # it may be a copy or a view, which PyTorch's layouts decide
+            text = f"{v.text}.clone()"
+        elif reshaped(v.array, (v.array.size,)) is None and self.chance(0.6):
             text, shape = f"{v.text}.reshape(-1)", (v.array.size,)
             return self.result(text, shape, v.dtype, v.store.top, v.store.frac, (v,))
-        if self.chance(0.3) and not v.loose:
+        elif self.chance(0.3) and not v.loose:
             text = f"{v.text}.contiguous()"
             if v.array.flags.c_contiguous:
                 return replace(v, text=text)

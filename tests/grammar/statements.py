@@ -91,8 +91,8 @@ class Program(Writes):
         first, second = self.name(), self.name()
         how, rows = self.pick(
             [
-                (".unbind(0)", (v.array[0], v.array[1])),
-                ("", (v.array[0], v.array[1])),
+                (".unbind(0)", (v.array[0, ...], v.array[1, ...])),
+                ("", (v.array[0, ...], v.array[1, ...])),
                 (".split(1)", (v.array[:1], v.array[1:])),
                 (".chunk(2)", (v.array[:1], v.array[1:])),
             ]

@@ -107,7 +107,8 @@ class Writes(Expressions):
             same = np.shares_memory(v.array, w.array) and v.array.size
             known = v.memory is w.memory and not v.scrambled
             dense = known and all(a.flags.forc for a in (v.array, w.array))
-            return not same or (dense and v.array.size > 1) or v.text == w.text
+            plain = v.array.size > 1 and 1 not in v.shape  # an extent of 1 may have any stride
+            return not same or (dense and plain) or v.text == w.text
 
         w = self.some(fits)
         if w is not None and self.chance(0.25):
@@ -274,7 +275,13 @@ class Writes(Expressions):
 
     def reshape_in_place(self) -> None:
         """Methods that change the tensor's own shape: t_, unsqueeze_, squeeze_, transpose_."""
-        v = self.some(lambda v: v.array.ndim > 0 and not (v.needs and (v.track.leaf or v.is_view)))
+        v = self.some(
+            lambda v: (
+                v.array.ndim > 0
+                and not (v.needs and (v.track.leaf or v.is_view))
+                and f"{v.text}.requires_grad_(False)" not in self.lines  # a leaf's shape stays
+            )
+        )
         if v is None or self.fixed:
             # Not views with a gradient: PyTorch takes one whose history is outdated for a leaf.
             return
