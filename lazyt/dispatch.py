@@ -230,6 +230,10 @@ class Promoted(Tag):
         super().__init__()
         self.operand = operand
 
+    @property
+    def ends(self) -> bool:  # type: ignore[override]
+        return self.operand.tag is not None and self.operand.tag.ends
+
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
         operand = current(self.operand, reader)
         return node if operand is self.operand else cast(operand, node.type.dtype)

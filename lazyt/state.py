@@ -159,6 +159,8 @@ def write(t: Tensor, value: Node) -> None:
             t._node = replay(stored, full_recipe(t))
             t._node.tag, t._seen = named_as(operation), stored
     _count(t, old, stored, operation)
+    if root._node is not None and root._node.after is None and is_alias(root):
+        root._node.after = Shown(storage, full_recipe(root), counter_of(t))
     if tracked and operation.grad and meta is not None and meta.strides is not None:
         # What the operation saved of its result now lies in the storage.
         operation.after = operation.after or Shown(storage, full_recipe(t), counter_of(t))

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import random
+import re
 import types
+from pathlib import Path
 
 import pytest
 from grammar import generate
@@ -16,6 +18,13 @@ from hypothesis import strategies as st
 from random_programs import Outcome, Runner, Statements, check, reads_matter, report, run, runner
 
 BATCH = 25
+ONCE_DIFFERENT = Path(__file__).parent / "data" / "once_different.txt"
+
+
+def programs(path: Path) -> list[Statements]:
+    """The programs of a file, each as its statements."""
+    blocks = path.read_text().split("\n\n")[1:]
+    return [re.split(r"\n(?! )", block.strip("\n")) for block in blocks]
 
 
 def broken(torch: types.ModuleType, method: str, wrong: object) -> Runner:
@@ -39,6 +48,12 @@ def test_as_torch_does(batch: int, oracle: types.ModuleType) -> None:
         program = generate(random.Random(seed))
         if check(program, expected, actual) is not None:
             pytest.fail(f"# seed {seed}\n{report(program, expected, actual)}")
+
+
+@pytest.mark.parametrize("program", programs(ONCE_DIFFERENT), ids=lambda p: p[-1][:40])
+def test_what_once_differed(program: Statements, oracle: types.ModuleType) -> None:
+    found = check(program, runner("torch"), runner(implementation()))
+    assert found is None, found
 
 
 @settings(max_examples=50)
