@@ -27,7 +27,7 @@ from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
 
-from .state import Storage, check_writable, data, node_of, resize, shape_of, write
+from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -327,7 +327,7 @@ def overwritten(t: Tensor, node: Node, name: str) -> Node:
     Where `t` has a history it stays in the graph, as in PyTorch, under `name`: it receives zeros.
     """
     meta = t._meta
-    if not LOCAL.grad or (meta is not None and (meta.leaf or meta.strides is not None)):
+    if not LOCAL.grad or (meta is not None and meta.leaf) or shows_part(t):
         return node
     old = node_of(t)
     if old.grad:
@@ -341,8 +341,7 @@ def copied_over(t: Tensor, node: Node) -> Node:
 
     Where `t` has a history it stays in the graph and receives zeros.
     """
-    meta = t._meta
-    if meta is not None and meta.strides is not None:
+    if shows_part(t):
         made = alias(node) if node.grad else node
         return renamed(tagged(made, "", node, saves=False), "CopyBackwards")
     old = node_of(t)

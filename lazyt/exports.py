@@ -76,9 +76,11 @@ class Exported(Placed):
 
     def value(self, node: Node) -> Node:
         storage = self.storage()
-        if not isinstance(storage, Storage) or storage.export is None:
+        if not isinstance(storage, Storage):
             return node
-        return leaf(data, np.array(node.value, order="C", copy=True), node.type)
+        if storage.export is None:
+            return node if storage.node.value is node.value else storage.node
+        return leaf(data, np.array(storage.export.array, order="C", copy=True), node.type)
 
 
 def _held_outside(lease: Lease) -> bool:
@@ -152,7 +154,7 @@ def export(t: Tensor) -> np.ndarray:
         runtime.drain()  # what is pending has to read the memory before anybody writes to it
         if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
             value = np.array(value, order="C", copy=True)
-        if node.after is None and value is node.value:
+        if node.after is None:
             node.after = Exported(storage)
         fresh = leaf(data, value, node.type)
         storage.node = with_history(node, fresh)

@@ -57,8 +57,7 @@ def iteration_order(shape: tuple[int, ...], places: Sequence[Place]) -> tuple[in
             elif turn < 0:
                 break
     order = tuple(inner[::-1])
-    moved = [i for i in order if shape[i] != 1]
-    return None if moved == sorted(moved) else order
+    return None if order == tuple(range(rank)) else order
 
 
 def _turn(a: int, b: int, shape: tuple[int, ...], spread: Sequence[tuple[int, ...]]) -> int:

@@ -209,6 +209,14 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
     return new
 
 
+def shows_part(t: Tensor) -> bool:
+    """Whether `t` is a window that does not come before all of its storage's history."""
+    meta = t._meta
+    if meta is None or meta.strides is None:
+        return False
+    return meta.stopped or _order_of_all(meta, t._storage.node) is None
+
+
 def _order_of_all(meta: Meta, stored: Node) -> tuple[int, ...] | None:
     """The dimensions of a root in memory order where it shows every element of its storage once,
     laid out or reshaped in place; else None."""

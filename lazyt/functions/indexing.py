@@ -16,7 +16,7 @@ from lazyt.ir.types import TensorType, contiguous_strides
 
 from ..dispatch import tagged, wrap
 from ..layout import Place, iteration_order, laid_out
-from ..state import geometry, node_of, root_of, sync, view_meta
+from ..state import geometry, is_row_major, node_of, root_of, sync, view_meta
 from ..tensor import Tensor, attach
 from .keys import INDEX_OF_SCALAR, Window, index_nodes, read_key, read_slice
 
@@ -74,9 +74,9 @@ def _picked_order(
     The window takes part with a stride of 0 along the indices' dimensions, and they with a stride
     of 0 along the window's: as in PyTorch's make_info and restride_src.
     """
-    kept = [k for i, k in enumerate(window.strides) if i not in axes]
-    if all(a >= b for a, b in zip(kept, kept[1:])):
+    if is_row_major(window.shape, window.strides):
         return None
+    kept = [k for i, k in enumerate(window.strides) if i not in axes]
     front = axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
     lead = len(shape) - len(kept)
     places: list[Place] = [(shape, (*kept[:front], *(0,) * lead, *kept[front:]))]
