@@ -84,6 +84,13 @@ class Tag:
         self.steps = False
 
 
+class Copied(Tag):
+    """On a value that PyTorch copied before it was saved: no later write reaches it."""
+
+    __slots__ = ()
+    follows = True
+
+
 # --- saved sets -----------------------------------------------------------------------------------
 
 
@@ -194,7 +201,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
     operation `reader` itself, which keeps what it overwrote (its first operand).
     """
     if node.tag is not None and node.tag.follows:
-        return node if _kept_by(node, reader) else node.tag.now(node, reader)
+        return _copied(node) if _kept_by(node, reader) else node.tag.now(node, reader)
     base, path = node, []
     while base.op is not None and base.op.view and base.src and base.after is None:
         if base.tag is not None and base.tag.follows:
@@ -202,7 +209,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
         path.append(base)
         base = base.src[-1] if base.op.name == "replaced" else base.src[0]
     if _kept_by(base, reader):
-        return node
+        return _copied(node)
     if base.tag is not None and base.tag.follows:
         now = base.tag.now(base, reader, bool(path))
         if now is base:
@@ -233,6 +240,16 @@ def _kept_by(node: Node, reader: Node | None) -> bool:
     """Whether the in-place operation `reader` itself overwrote the node: it keeps what it read."""
     mark = node.after
     return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
+
+
+def _copied(node: Node) -> Node:
+    """A value that the backward of the operation that overwrote it reads: for a derivative of that
+    backward it is not overwritten."""
+    if not LOCAL.grad:
+        return node
+    made = alias(node)
+    made.tag = Copied()
+    return made
 
 
 def short_name(grad_name: str) -> str:
@@ -460,7 +477,13 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
     vjp = op.vjp
     table = vjp.__class__ is tuple
     for i, s in enumerate(src):
-        if not takes_gradient(s) or (needed is not None and s not in needed):
+        if s.__class__ is not Node or not s.grad:
+            continue
+        if s.tag is not None and s.tag.ends:
+            for k in kept(n, i):
+                current(n if k == OUTPUT else src[k], n if k <= 0 else None)
+            continue
+        if needed is not None and s not in needed:
             continue
         rule = (vjp[i] if i < len(vjp) else None) if table else vjp
         if rule is None:
@@ -493,10 +516,6 @@ def _check_saved(n: Node) -> None:
     if n.tag is not None:
         for value in n.tag.keeps:
             current(value, n)
-    for i, s in enumerate(n.src):
-        if s.__class__ is Node and s.grad and not takes_gradient(s):
-            for k in kept(n, i):
-                current(n if k == OUTPUT else n.src[k], n if k <= 0 else None)
 
 
 def _with_value(n: Node, now: Node) -> Node:
@@ -539,26 +558,29 @@ def free(n: Node, freed: Freed) -> None:
     """Forgets what the backward of `n` saved; a second backward through it is an error."""
     if n.grad != LIVE:
         return
-    tag = n.tag
+    tag, once = n.tag, False
     if tag is not None:
-        kept, tag.inputs, tag.keeps = bool(tag.keeps), (), ()
+        once = tag.saves == "once" or bool(tag.keeps)
+        tag.inputs = tag.keeps = ()
         if tag.call is not None:
             tag.freed = True
             tag.call.release()
             return
         if not tag.saves:
             return
-    if tag is not None and (tag.saves == "once" or kept) or n.op.also_saves(n) or _saves(n):
+    if once or n.op.also_saves(n) or _saves(n):
         n.grad = freed
 
 
 def _saves(n: Node) -> bool:
+    """Whether PyTorch's backward of a node has saved anything."""
+    numbers = n.op.saves_numbers
+    if numbers and numbers != "always":
+        numbers = any(map(takes_gradient, n.src))
     for i, s in enumerate(n.src):
-        if s.__class__ is Node:
-            if s.grad and kept(n, i):
+        if s.__class__ is not Node:
+            if numbers:
                 return True
-        elif (
-            n.op.saves_numbers == "always" or n.op.saves_numbers and any(map(takes_gradient, n.src))
-        ):
+        elif s.grad and kept(n, i):
             return True
     return False

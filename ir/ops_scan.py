@@ -120,7 +120,7 @@ def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
 
 
 prod: Op = reduction(
-    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1,)
+    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1, 0)
 )
 
 

@@ -255,13 +255,6 @@ class Inner(Tag):
         return node.op(*operands, arg=node.arg)
 
 
-class Copied(Tag):
-    """On an operand that PyTorch copies first: no later write reaches what a backward saved."""
-
-    __slots__ = ()
-    follows = True
-
-
 def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     """Operands cast to one dtype (given, or by promotion); numbers stay numbers of that dtype."""
     if dtype is None and len(operands) == 2:

@@ -76,8 +76,8 @@ class Exported(Placed):
 
     def value(self, node: Node) -> Node:
         storage = self.storage()
-        if not isinstance(storage, Storage):
-            return node
+        if not isinstance(storage, Storage):  # gone, but others may see the array
+            return leaf(data, np.array(node.value, order="C", copy=True), node.type)
         if storage.export is None:
             return node if storage.node.value is node.value else storage.node
         return leaf(data, np.array(storage.export.array, order="C", copy=True), node.type)

@@ -104,10 +104,10 @@ class Memory:
 
     def __init__(self, t: Tensor):
         self.move(t)
-        self.given = False  # by `.data`: what history the storage has is not the leaf's
 
     def move(self, t: Tensor) -> None:
         self.storage = t._storage
+        self.given = is_alias(t)  # what history the storage has is not the leaf's
         self.place = full_recipe(t)
         self.counter = counter_of(t)
 

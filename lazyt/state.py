@@ -131,7 +131,9 @@ def write(t: Tensor, value: Node) -> None:
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     root = family(t)
-    retained = None
+    retained = history = None
+    if root._meta is not None and root._meta.base is None and root._meta.strides is not None:
+        history = None if tracked or is_alias(root) else own_history(root)
     if tracked and root._meta is not None and root._meta.retains:
         retained = source_of(node_of(root))
     landed = _lands(t, root, value)
@@ -169,6 +171,9 @@ def write(t: Tensor, value: Node) -> None:
         if is_exported(storage) and not landed:
             land(storage, stored)
             t._seen = None
+    if history is not None:  # laid out otherwise than the storage: what its history is stays
+        root._node, root._seen = history, None
+        root._own_meta().version = counter_of(t).version
     if retained is not None and retained.tag is not None:
         _move_retained(retained.tag, source_of(node_of(root)))
 
@@ -210,11 +215,13 @@ def _updated(t: Tensor, onto: Node, value: Node) -> Node:
 
 
 def shows_part(t: Tensor) -> bool:
-    """Whether `t` is a window that does not come before all of its storage's history."""
+    """Whether the history that a write through `t` changes is that of more than `t` shows."""
     meta = t._meta
     if meta is None or meta.strides is None:
         return False
-    return meta.stopped or _order_of_all(meta, t._storage.node) is None
+    if meta.base is None and meta.stopped:
+        return False
+    return _order_of_all(meta, t._storage.node) is None
 
 
 def _order_of_all(meta: Meta, stored: Node) -> tuple[int, ...] | None:

@@ -205,7 +205,9 @@ class Tensor(metaclass=PublicType):
     def requires_grad(self) -> bool:
         meta = self._meta
         if meta is not None and (
-            meta.leaf or meta.base is not None and root_of(self).requires_grad
+            meta.leaf
+            or meta.base is not None
+            and (root_of(self).requires_grad or has_history(self))
         ):
             return True
         return node_of(self).grad != 0
@@ -341,7 +343,6 @@ class Tensor(metaclass=PublicType):
         if old is not None and old.memory is not None:
             meta.memory = old.memory
             meta.memory.move(self)
-            meta.memory.given = True
         # What was computed keeps its history, whatever data it is given.
         self._node = history if history is not None and history.grad else None
         self._seen = None

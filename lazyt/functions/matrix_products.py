@@ -14,12 +14,13 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
+from lazyt.ir.autodiff import Copied
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes
 
-from ..dispatch import Copied, deliver, scalar_name, tagged, type_name, wrap
+from ..dispatch import deliver, scalar_name, tagged, type_name, wrap
 from ..registry import public
 from ..state import geometry, node_of
 from ..tensor import Tensor, attach
