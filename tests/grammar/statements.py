@@ -149,7 +149,9 @@ class Program(Writes):
                 return
             elif how < 0.9:
                 made = self.compute(v)  # a new one: PyTorch refuses a backward that saved it
-                if made is not None and not made.is_view:
+                # A product of stacks may be a view of a transposed product, where that is no copy.
+                product = made is not None and ("matmul" in made.text or "@" in made.text)
+                if made is not None and not made.is_view and not product:
                     self.bind(made)
                     self.emit(f"{made.text}.detach_()")
                     made.track = Track()
