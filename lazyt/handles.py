@@ -14,11 +14,20 @@ import numpy as np
 
 from lazyt.ir.autodiff import Tag, overwritten_text, source_of
 from lazyt.ir.node import LIVE, LOCAL, Node, Overwritten, emit, leaf
-from lazyt.ir.ops_shape import alias, as_strided_, permute, replaced, stop
+from lazyt.ir.ops_shape import alias, as_strided_, replaced, stop, strided_update_
 from lazyt.runtime import drain as runtime
 
 from .exports import data, is_exported, snapshot, window
-from .storage import Meta, Placed, Storage, Versions, counter_of, full_recipe, root_of
+from .storage import (
+    Meta,
+    Placed,
+    Storage,
+    Versions,
+    counter_of,
+    full_recipe,
+    geometry,
+    root_of,
+)
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -361,15 +370,15 @@ def _regenerated(t: Tensor, meta: Meta) -> Node:
 
 def _from_moved(t: Tensor, meta: Meta) -> Node | None:
     """A view's node, derived from a base whose history is its own and which shows another view of
-    the storage by now; None where the base does not show all of it."""
-    base = node_of(meta.base)  # type: ignore[arg-type]
-    place = meta.base._meta  # type: ignore[union-attr]
-    if not base.grad or base.type.numel != t._storage.node.type.numel or place is None:
+    the storage by now: carried into the whole and back."""
+    base, storage = meta.base, t._storage
+    node = node_of(base)  # type: ignore[arg-type]
+    if not node.grad:
         return None
-    if place.strides is not None:
-        order = sorted(range(len(place.strides)), key=lambda i: -place.strides[i])  # type: ignore[index]
-        base = permute(base, tuple(order))
-    return as_strided_(base, meta.offset, arg=(meta.shape, meta.strides))
+    offset, shape, strides = geometry(base)  # type: ignore[arg-type]
+    whole = strided_update_(stop(storage.node), node, offset, arg=(shape, strides))
+    offset, shape, strides = geometry(t)
+    return as_strided_(whole, offset, arg=(shape, strides))
 
 
 def _value(t: Tensor) -> Node:

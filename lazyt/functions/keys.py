@@ -283,7 +283,13 @@ class OfMask(Tag):
         mask = current(self.mask, reader)
         if mask is self.mask:
             return node
-        return data_node(np.nonzero(runtime.value_of(mask))[self.axis], dtypes.int64)
+        found = np.nonzero(runtime.value_of(mask))[self.axis]
+        if node.type.numel not in (1, len(found)):
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(node.type.shape)} cannot be "
+                f"broadcast to indexing result of shape {[len(found)]}"
+            )
+        return data_node(found, dtypes.int64)
 
 
 def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tuple[tuple, tuple]:
