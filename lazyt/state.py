@@ -131,51 +131,64 @@ def write(t: Tensor, value: Node) -> None:
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     root = family(t)
-    retained = history = None
-    if root._meta is not None and root._meta.base is None and root._meta.strides is not None:
-        history = None if tracked or is_alias(root) else own_history(root)
+    laid_out = root._meta is not None and root._meta.base is None and root._meta.strides is not None
+    history = own_history(root) if laid_out and not tracked and not is_alias(root) else None
+    retained = None
     if tracked and root._meta is not None and root._meta.retains:
-        retained = source_of(node_of(root))
+        retained = source_of(node_of(root)).tag
     landed = _lands(t, root, value)
     if landed:
-        storage.node = stored = land_at(t, value)
+        storage.node = land_at(t, value)
         _forget(t, False)
     elif is_alias(root):
-        stored = _write_alias(t, value)
+        _write_alias(t, value)
     else:
-        order = None
-        if t is root and meta is not None and (value.grad or not old.grad):
-            order = _order_of_all(meta, old)
-        if order is None:
-            stored = _updated(t, _through(root, old), value)
-        else:
-            stored = copy(reshape(permute(value, order), old.type.shape))
-        if not tracked:
-            stored = _keeping_history(old, stored)
-        storage.node = stored
-        if meta is None:
-            t._node = t._seen = stored
-        else:
-            _forget(t, tracked and stored.grad != 0)
-        if order is not None and tracked and stored.grad:
-            t._node = replay(stored, full_recipe(t))
-            t._node.tag, t._seen = named_as(operation), stored
-    _count(t, old, stored, operation)
-    if root._node is not None and root._node.after is None and is_alias(root):
-        root._node.after = Shown(storage, full_recipe(root), counter_of(t))
-    if tracked and operation.grad and meta is not None and meta.strides is not None:
-        # What the operation saved of its result now lies in the storage.
-        operation.after = operation.after or Shown(storage, full_recipe(t), counter_of(t))
+        _write_own(t, root, value, operation)
+    _count(t, old, storage.node, operation)
+    _mark_shown(t, root, operation)
     if storage.export is not None:
         storage.export.replaces = None
         if is_exported(storage) and not landed:
-            land(storage, stored)
+            land(storage, storage.node)
             t._seen = None
-    if history is not None:  # laid out otherwise than the storage: what its history is stays
+    if history is not None:  # not the storage's: it stays what it is
         root._node, root._seen = history, None
         root._own_meta().version = counter_of(t).version
-    if retained is not None and retained.tag is not None:
-        _move_retained(retained.tag, source_of(node_of(root)))
+    if retained is not None:
+        _move_retained(retained, source_of(node_of(root)))
+
+
+def _write_own(t: Tensor, root: Tensor, value: Node, operation: Node) -> None:
+    """A write through a storage's own family; `operation` made the value, in its own dtype."""
+    storage, meta, tracked = t._storage, t._meta, LOCAL.grad
+    old = storage.node
+    order = None
+    if t is root and meta is not None and (value.grad or not old.grad):
+        order = _order_of_all(meta, old)
+    if order is None:
+        stored = _updated(t, _through(root, old), value)
+    else:
+        stored = copy(reshape(permute(value, order), old.type.shape))
+    if not tracked:
+        stored = _keeping_history(old, stored)
+    storage.node = stored
+    if meta is None:
+        t._node = t._seen = stored
+        return
+    _forget(t, tracked and stored.grad != 0)
+    if order is not None and tracked and stored.grad:
+        t._node = replay(stored, full_recipe(t))
+        t._node.tag, t._seen = named_as(operation), stored
+
+
+def _mark_shown(t: Tensor, root: Tensor, operation: Node) -> None:
+    """Lets a backward read what now lies in the storage: an alias, and what an operation that wrote
+    into a part of it saved of its result."""
+    storage, meta = t._storage, t._meta
+    if root._node is not None and root._node.after is None and is_alias(root):
+        root._node.after = Shown(storage, full_recipe(root), counter_of(t))
+    if LOCAL.grad and operation.grad and meta is not None and meta.strides is not None:
+        operation.after = operation.after or Shown(storage, full_recipe(t), counter_of(t))
 
 
 def _through(root: Tensor, old: Node) -> Node:
@@ -280,11 +293,9 @@ def _keeping_history(old: Node, new: Node) -> Node:
     return new
 
 
-def _write_alias(t: Tensor, value: Node) -> Node:
-    """A write through an alias or a view of one: the storage keeps its history, the alias has one.
-
-    Returns the storage's new node.
-    """
+def _write_alias(t: Tensor, value: Node) -> None:
+    """A write through an alias or a view of one: the storage keeps its history, the alias has
+    one."""
     storage, root = t._storage, family(t)
     old, place = storage.node, root._own_meta()
     history = own_history(root)
@@ -293,7 +304,7 @@ def _write_alias(t: Tensor, value: Node) -> Node:
         _forget(t, False)
         if t is root and history is not None:
             t._node = history
-        return storage.node
+        return
     if t is root:
         new = _updated(t, stop(old), value)
         own = _owned(value)
@@ -314,7 +325,6 @@ def _write_alias(t: Tensor, value: Node) -> Node:
     _forget(t, own.grad != 0)
     root._node = own
     root._seen = storage.node if storage.export is None else None
-    return storage.node
 
 
 def resize(t: Tensor, shape: tuple[int, ...]) -> None:
