@@ -285,8 +285,8 @@ def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
         return fresh or _value(t)
     elif in_place(meta, storage):
         node = _regenerated(t, meta) if meta.version != counter_of(t).version else None
-    elif meta.base is None and own_history(t) and meta.version == counter_of(t).version:
-        node = None  # permuted in place or laid out so, and not written to since
+    elif meta.base is None and not meta.stopped and _own_stands(t):
+        node = None  # permuted in place or laid out so: no write has changed the history since
     elif meta.base is not None and meta.version == counter_of(t).version:
         node = None  # its base shows another view by now, but nobody wrote to it
     elif meta.base is not None and is_alias(meta.base) and meta.base._storage is storage:
@@ -366,6 +366,17 @@ def _regenerated(t: Tensor, meta: Meta) -> Node:
         # PyTorch derives a view anew by as_strided, whatever made it.
         node.tag = Tag("AsStridedBackward0", (base,), saves=False)
     return node
+
+
+def _own_stands(t: Tensor) -> bool:
+    """Whether a root's own history still begins with its storage's."""
+    node = own_history(t)
+    if node is None:
+        return False
+    node, end = source_of(node), source_of(t._storage.node)
+    while node is not end and node.op.view and node.src:
+        node = node.src[0]  # type: ignore[assignment]
+    return node is end
 
 
 def _from_moved(t: Tensor, meta: Meta) -> Node | None:

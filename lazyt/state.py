@@ -131,8 +131,6 @@ def write(t: Tensor, value: Node) -> None:
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
     root = family(t)
-    laid_out = root._meta is not None and root._meta.base is None and root._meta.strides is not None
-    history = own_history(root) if laid_out and not tracked and not is_alias(root) else None
     retained = None
     if tracked and root._meta is not None and root._meta.retains:
         retained = source_of(node_of(root)).tag
@@ -151,9 +149,6 @@ def write(t: Tensor, value: Node) -> None:
         if is_exported(storage) and not landed:
             land(storage, storage.node)
             t._seen = None
-    if history is not None:  # not the storage's: it stays what it is
-        root._node, root._seen = history, None
-        root._own_meta().version = counter_of(t).version
     if retained is not None:
         _move_retained(retained, source_of(node_of(root)))
 
@@ -269,9 +264,12 @@ def _owned(value: Node) -> Node:
 def _forget(t: Tensor, begun: bool) -> None:
     """Lets a view or alias derive its node anew; begun: PyTorch derives its history at once."""
     meta = t._meta
+    t._seen = None
     if meta is not None and meta.base is not None:
         meta.begun = begun or has_history(t)
-    t._node = t._seen = None
+    elif meta is not None and not begun and own_history(t) is not None:
+        return  # a root whose history is not the storage's keeps it
+    t._node = None
 
 
 def _move_retained(before: Tag, now: Node) -> None:
@@ -302,8 +300,6 @@ def _write_alias(t: Tensor, value: Node) -> None:
     if not LOCAL.grad or not (value.grad or history is not None):
         storage.node = _keeping_history(old, _updated(t, old, value))
         _forget(t, False)
-        if t is root and history is not None:
-            t._node = history
         return
     if t is root:
         new = _updated(t, stop(old), value)

@@ -263,7 +263,7 @@ def _put(self: Tensor, window: Window, value: Any) -> None:
         target = make_view(self, step, window.offset, window.strides, window.name)
     fill = not isinstance(value, Tensor) or not value.dim()
     check_writable(target, allow_overlap=fill)
-    shared = any(n > 1 and k == 0 for n, k in zip(window.shape, window.strides))
+    shared = fill and any(n > 1 and k == 0 for n, k in zip(window.shape, window.strides))
     node = None if shared else masked_put(target, window.advanced, value)
     if node is None:
         axes, indices = index_nodes(window.shape, window.advanced)
