@@ -7,7 +7,6 @@ back, exactly as after an in-place transpose.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, permute_
 
 from .dispatch import deliver, is_tensor, wrap
-from .handles import Written
+from .handles import Shown
 from .state import geometry, is_row_major, named_as
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class LaidOut(Tag):
     A backward that saved the result reads what the copy holds then, and raises after a write.
     """
 
-    __slots__ = ("storage", "version", "back")
+    __slots__ = ("shown",)
     follows = True
 
     def __init__(self, storage: Storage, back: tuple[int, ...], of: Tag | None):
@@ -91,17 +90,12 @@ class LaidOut(Tag):
         if of is not None:
             self.name, self.inputs, self.saves = of.name, of.inputs, of.saves
             self.keeps, self.steps = of.keeps, of.steps
-        self.storage = weakref.ref(storage)
-        self.version = storage.version
-        self.back = back
+        self.shown = Shown(storage, ((permute_, (back,), ()),), storage)
 
     def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
-        storage = self.storage()
-        if storage is None:
-            return node
-        if storage.version != self.version:
-            raise RuntimeError(overwritten_text(node, Written(storage, self.version)))
-        return permute_(storage.node, arg=(self.back,))
+        if not self.shown.holds():
+            raise RuntimeError(overwritten_text(node, self.shown))
+        return self.shown.value(node)
 
 
 def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> Tensor:

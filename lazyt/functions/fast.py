@@ -38,14 +38,18 @@ def fast_binary(
         meta = self._meta
         if meta is not None and meta.strides is not None and len(meta.strides) > 1:
             return slow(self, other)  # a view of several dimensions may lie permuted
-        a = self._node if self._seen is self._storage.node else derive(self)
-        type = a.type
         if kind is Tensor or kind in SUBCLASSES:
+            a = self._node if self._seen is self._storage.node else derive(self)
+            type = a.type
             b = other._node if other._seen is other._storage.node else derive(other)
             if b.type is not type or floats_only and type.dtype.category != 2:
                 return slow(self, other)
             grad = a.grad or b.grad
-        elif (kind is float or kind is int) and type.dtype.category == 2:
+        elif kind is float or kind is int:
+            a = self._node if self._seen is self._storage.node else derive(self)
+            type = a.type
+            if type.dtype.category != 2:
+                return slow(self, other)
             if rounds and type.dtype.itemsize == 2:
                 return slow(self, other)
             b = other if kind is float else float(other)
