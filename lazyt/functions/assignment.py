@@ -84,12 +84,7 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
         _put(self, window, value)
         return
     meta = self._meta
-    if not window.is_all(self):
-        target = _place(self, window)
-    else:
-        target = self
-        if meta is not None and meta.base is not None and window.viewed:
-            node_of(self)  # PyTorch takes a view of it, which looks for its history
+    target = _place(self, window) if window.viewed else self
     check_writable(target, allow_overlap=meta is None or meta.strides is None)
     shape, dtype = window.shape, self.dtype
     if not isinstance(value, Tensor):
