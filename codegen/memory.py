@@ -53,13 +53,17 @@ def group_roots(graph: Graph) -> dict[Value, Value]:
 
 
 def last_uses(
-    graph: Graph, roots: dict[Value, Value], ends: dict[Value, int]
+    graph: Graph,
+    roots: dict[Value, Value],
+    ends: dict[Value, int],
+    nested: frozenset[Value] = frozenset(),
 ) -> tuple[dict[Value, int], set[tuple[Value, int]]]:
     """The position in the body after which nothing reads a group of values that share memory.
 
     A blocked group reads its operands block by block until its end, and a view of one may show rows
     of any block: then nothing of the group may overwrite the root. Also returned: the pairs of such
-    a root and the end of the group.
+    a root and the end of the group. A loop nest (`nested`: its members) reads all its operands
+    until its end.
     """
     last: dict[Value, int] = {}
     shown: set[tuple[Value, int]] = set()
@@ -68,7 +72,9 @@ def last_uses(
         end = ends.get(v)
         for s in v.operands():
             root = roots.get(s, s)
-            if end is not None and root is not s:
+            if v in nested:
+                last[root] = max(ends[v], last.get(root, i))
+            elif end is not None and root is not s:
                 shown.add((root, end))
                 last[root] = max(end, last[root])
             else:
@@ -88,17 +94,21 @@ def plan_memory(
     donatable: frozenset[int] = frozenset(),
     inner: dict[Value, TensorType] | None = None,
     ends: dict[Value, int] | None = None,
+    nests: dict[Value, list[Value]] | None = None,
 ) -> MemoryPlan:
     """Assigns memory to every value of `graph`.
 
     donatable: numbers of the inputs whose buffers the caller gives up if the run may have them.
     inner: values that only their own blocked group reads, with the type of one block of them.
-    ends: for the members of blocked groups, where in the body their group ends.
+    ends: for the members of blocked groups and loop nests, where in the body their group ends.
+    nests: the members of loop nests, and which operands of its nest each may be written over. Those
+    in `inner` exist in registers only.
     """
     inner = inner or {}
     ends = ends or {}
+    nests = nests or {}
     roots = group_roots(graph)
-    last, shown = last_uses(graph, roots, ends)
+    last, shown = last_uses(graph, roots, ends, frozenset(nests))
     dying: dict[int, list[Value]] = {}
     for root, end in last.items():
         dying.setdefault(end, []).append(root)
@@ -112,13 +122,19 @@ def plan_memory(
     owner: dict[Value, Value] = {}  # a root that took over another root's buffer
 
     for i, v in enumerate(graph.body):
-        if v in inner:
+        if v in nests and v in inner:
+            pass
+        elif v in inner:
             slot = _block_slot(v, i, inner, last, slot_of, free, plan)
             plan.assignments[v] = Assignment(BLOCK, slot)
         elif v not in roots:
-            place = _in_place(
-                v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
-            )
+            if v in nests:
+                known = roots, last, escaping, slot_of, donatable, last_raise, owner
+                place = _over_operand(v, ends[v], nests[v], *known)
+            else:
+                place = _in_place(
+                    v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
+                )
             if place is not None:
                 target = roots.get(place, place)
                 if target.op is None:
@@ -129,7 +145,7 @@ def plan_memory(
                     owner[target] = v
                     if target in slot_of:
                         slot_of[v] = slot_of.pop(target)
-            elif v in escaping or not v.op.has_out or v.type.__class__ is tuple:
+            elif v in escaping or v.type.__class__ is tuple or not (v.op.has_out or v in nests):
                 plan.assignments[v] = Assignment(OWN)
             else:
                 slots = free.setdefault(v.type, [])
@@ -200,6 +216,27 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
                 return s
             continue
         if root in inner or (root in slot_of and v in escaping):
+            continue
+        return s
+    return None
+
+
+def _over_operand(
+    v, end, candidates, roots, last, escaping, slot_of, donatable, last_raise, owner
+) -> Value | None:
+    """The operand of its nest that an output `v` is written over, if any."""
+    for s in candidates:
+        root = roots.get(s, s)
+        if root is not s and not (root.type is s.type and _identity(s)):
+            continue
+        if last.get(root) != end or root in escaping or root in owner:
+            continue
+        if root.op is None:
+            if root.index in donatable and end > last_raise:
+                owner[root] = v
+                return s
+            continue
+        if root in slot_of and v in escaping:
             continue
         return s
     return None

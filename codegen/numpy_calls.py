@@ -15,13 +15,15 @@ lines or addresses; `dressed` adds them as comments.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.opdef import literal
 from lazyt.ir.passes.fuse import Group, Grouping
+from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
+from .lower import Lowered, lower, overwritable
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
 # A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's
@@ -32,12 +34,16 @@ BLOCK_ELEMENTS = 1 << 15
 
 @dataclass
 class NumpyCode:
-    """source: the canonical text. values: what each line of it computes. memory: what is where."""
+    """source: the canonical text. values: what each line of it computes. memory: what is where.
+
+    nests: the kernels that the text calls, k0, k1, …
+    """
 
     source: str
     values: dict[int, Value]
     memory: MemoryPlan
     graph: Graph
+    nests: list[Lowered] = field(default_factory=list)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -80,7 +86,21 @@ def generate(
     block_of: dict[Value, tuple[Group, int]] = {}
     ends: dict[Value, int] = {}
     position = {v: i for i, v in enumerate(graph.body)}
+    scattered = _scattered(graph, strided)
+    nests: dict[Value, list[Value]] = {}
+    nest_of: dict[Value, tuple[Group, Lowered]] = {}
     for group in grouping.groups:
+        if group.kind == "loops":
+            lowered = lower(group, scattered)
+            for v in group.values:
+                nest_of[v] = (group, lowered)
+                if v.op.view:
+                    continue
+                ends[v] = position[group.values[-1]]
+                nests[v] = overwritable(lowered, v) if v in group.outputs else []
+                if v not in group.outputs:
+                    inner[v] = v.type
+            continue
         rows = blocked(group)
         if rows:
             outputs = set(group.outputs)
@@ -89,8 +109,8 @@ def generate(
                 ends[v] = position[group.values[-1]]
                 if v not in outputs:
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
-    memory = plan_memory(graph, donatable, inner, ends)
-    return _Writer(graph, memory, block_of, shared, strided).write()
+    memory = plan_memory(graph, donatable, inner, ends, nests)
+    return _Writer(graph, memory, block_of, shared, scattered, nest_of).write()
 
 
 def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
@@ -105,6 +125,20 @@ def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
     return found
 
 
+def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Value]:
+    """The values whose arrays somebody reads; views and constants that only nests look at are not
+    among them."""
+    found = set(graph.outputs)
+    for _, lowered in nest_of.values():
+        found.update(lowered.values)
+    for v in reversed(graph.body):
+        if v in nest_of and not v.op.view:
+            continue
+        if v in found or not (v.op.view or v.op.kind == "constant"):
+            found.update(v.operands())
+    return found
+
+
 class _Writer:
     """Writes the function line by line."""
 
@@ -114,10 +148,14 @@ class _Writer:
         memory: MemoryPlan,
         block_of: dict,
         shared: frozenset[int],
-        strided: frozenset[int],
+        scattered: set[Value],
+        nest_of: dict[Value, tuple[Group, Lowered]],
     ):
         self.graph = graph
-        self.scattered = _scattered(graph, strided)
+        self.scattered = scattered
+        self.nest_of = nest_of
+        self.nests: list[Lowered] = []
+        self.read = _read(graph, nest_of)
         self.shared = shared
         self.memory = memory
         self.block_of = block_of
@@ -145,8 +183,16 @@ class _Writer:
         done: set[int] = set()
         for v in graph.body:
             found = self.block_of.get(v)
-            if found is None:
-                self.whole(v)
+            nest = self.nest_of.get(v)
+            if nest is not None:
+                if id(nest[0]) in done:
+                    continue
+                done.add(id(nest[0]))
+                self.nest(*nest)
+                found, members = (nest[0], 0), nest[0].values
+            elif found is None:
+                if v in self.read or not (v.op.view or v.op.kind == "constant"):
+                    self.whole(v)
                 members = [v]
             elif id(found[0]) not in done:
                 done.add(id(found[0]))
@@ -160,7 +206,8 @@ class _Writer:
                 self.line(f"    del {', '.join(map(self.name, dead))}")
         results = self.results()
         self.line(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
-        return NumpyCode("\n".join(self.lines) + "\n", self.values, memory, graph)
+        source = "\n".join(self.lines) + "\n"
+        return NumpyCode(source, self.values, memory, graph, self.nests)
 
     def results(self) -> list[str]:
         """What is returned: a value that is an input, a view or returned before is copied."""
@@ -202,6 +249,26 @@ class _Writer:
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
+
+    def nest(self, group: Group, lowered: Lowered) -> None:
+        """A loop nest, by one call of its kernel."""
+        for v in group.outputs:
+            out = (
+                self.buffer(v) or f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+            )
+            self.line(f"    {self.name(v)} = {out}")
+        arguments = []
+        for s in lowered.values:
+            text = self.name(s)
+            if s not in group.outputs and place(s).root in self.scattered:
+                text = f"np.ascontiguousarray({text})"
+            arguments.append(text)
+        arguments += [f"float({self.name(s)})" for s in lowered.numbers]
+        self.line(f"    k{len(self.nests)}({', '.join(arguments)})", group.outputs[0])
+        self.nests.append(lowered)
+        for v in group.values:
+            if v.op.view and v in self.read:
+                self.whole(v)
 
     def in_blocks(self, group: Group, rows: int) -> None:
         """A fused group, a block of rows at a time."""

@@ -78,6 +78,35 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(strides)
 
 
+def viewed_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Strides that show a strided tensor in another shape without moving anything, or None.
+
+    Works through both shapes from the right, matching runs of dimensions that lie together, as
+    PyTorch's computeStride does.
+    """
+    if 0 in shape:
+        return strides if shape == target else contiguous_strides(target)
+    if not shape:
+        return (1,) * len(target)
+    out: list[int] = []
+    left = list(target)
+    base, run, taken = strides[-1], 1, 1
+    for d in range(len(shape) - 1, -1, -1):
+        run *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == run * base):
+            continue
+        while left and (taken < run or left[-1] == 1):
+            out.append(taken * base)
+            taken *= left.pop()
+        if taken != run:
+            return None
+        if d:
+            base, run, taken = strides[d - 1], 1, 1
+    return None if left else tuple(reversed(out))
+
+
 def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of two operands; RuntimeError in PyTorch's words where there is none."""
     if a == b:

@@ -7,6 +7,7 @@ it rewrites nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import NAMESPACE
+from lazyt.ir.passes.cse import eliminate_common_subexpressions
+from lazyt.ir.passes.dce import eliminate_dead_code
+from lazyt.ir.passes.decompose import decompose
 from lazyt.ir.passes.fuse import Grouping, fuse
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
@@ -122,7 +126,7 @@ def compile_plan(
     plan = Plan()
     stages: list[Stage] | None = [] if record else None
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
-    grouping = fuse(optimized)
+    grouping = loop_nests(optimized) if in_loops() else fuse(optimized)
     optimized = grouping.graph  # type: ignore[assignment]
     if CHECK_PASSES[0]:
         verify(optimized)
@@ -145,6 +149,25 @@ def compile_plan(
     for listener in ON_COMPILE:
         listener(plan)
     return plan, passes + 1
+
+
+def in_loops() -> bool:
+    """Whether plans run in native loops: LAZYT_CPU=c, and there is a compiler."""
+    if os.environ.get("LAZYT_CPU") != "c":
+        return False
+    from .native import available
+
+    return available()
+
+
+def loop_nests(graph: Graph) -> Grouping:
+    """The loop nests of an optimized graph, for the C tier."""
+    from lazyt.codegen.cstyle import can
+    from lazyt.ir.passes.fuse_loops import fuse_loops
+
+    for run in (decompose, eliminate_common_subexpressions, eliminate_dead_code):
+        graph = run(graph)
+    return fuse_loops(graph, can)
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
@@ -177,6 +200,13 @@ def load(code: NumpyCode) -> Callable:
         scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
     for i, t in enumerate(code.memory.blocks):
         scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
+    if code.nests:
+        from lazyt.codegen.c import render
+
+        from .native import callers
+
+        for i, call in enumerate(callers([render(n.kernel) for n in code.nests])):
+            scope[f"k{i}"] = call
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)
     return scope["run"]
 

@@ -20,13 +20,15 @@ MAX_GROUP = 64
 class Group:
     """values: the members in order. outputs: those that something outside reads.
 
-    shape: the iteration space. kind: the primitive's kind for a group of one.
+    shape: the iteration space. kind: the primitive's kind for a group of one, "fused", or "loops"
+    for a loop nest (fuse_loops.py). axes: those that the nest reduces.
     """
 
     values: list[Value]
     outputs: list[Value]
     shape: tuple[int, ...]
     kind: str
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

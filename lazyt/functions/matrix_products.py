@@ -18,14 +18,13 @@ from lazyt.ir.autodiff import Copied
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import alias, copy
-from lazyt.ir.types import broadcast_shapes
+from lazyt.ir.types import broadcast_shapes, viewed_strides
 
 from ..dispatch import deliver, scalar_name, tagged, type_name, wrap
 from ..registry import public
 from ..state import geometry, node_of
 from ..tensor import Tensor, attach
 from .dims import c_name, numbered
-from .views import viewed_strides
 
 # --- checks ---------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from lazyt.ir.ops_shape import (
     permute_,
     reshape_,
 )
-from lazyt.ir.types import contiguous_strides
+from lazyt.ir.types import viewed_strides
 
 from ..dispatch import renamed, tagged, wrap
 from ..registry import FUNCTIONS
@@ -138,35 +138,6 @@ def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tup
     if known != numel:
         raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
     return shape
-
-
-def viewed_strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], target: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """Strides that show a strided tensor in another shape without moving anything, or None.
-
-    Works through both shapes from the right, matching runs of dimensions that lie together, as
-    PyTorch's computeStride does.
-    """
-    if 0 in shape:
-        return strides if shape == target else contiguous_strides(target)
-    if not shape:
-        return (1,) * len(target)
-    out: list[int] = []
-    left = list(target)
-    base, run, taken = strides[-1], 1, 1
-    for d in range(len(shape) - 1, -1, -1):
-        run *= shape[d]
-        if d and (shape[d - 1] == 1 or strides[d - 1] == run * base):
-            continue
-        while left and (taken < run or left[-1] == 1):
-            out.append(taken * base)
-            taken *= left.pop()
-        if taken != run:
-            return None
-        if d:
-            base, run, taken = strides[d - 1], 1, 1
-    return None if left else tuple(reversed(out))
 
 
 # --- reshapes -------------------------------------------------------------------------------------

@@ -1,0 +1,367 @@
+"""C11 text of a kernel of the loop IR.
+
+    void NAME(char *const *p, const int64_t *n, int64_t lo, int64_t hi)
+
+`p` holds the arrays and the addresses of run-time numbers, `n` the extents and strides, and
+[lo, hi) is the caller's share of the outermost row axis (threads). The text holds no extents and no
+user names: kernels that differ in them only are one text, compiled once. What is compiled in is
+whether the innermost stride of an array is 1, 0 or something else.
+
+Loops that must run fast are marked `omp simd`: their iterations are independent, or reduce by the
+clause. Three shapes of a nest:
+
+    map        nothing is reduced: the innermost axis is the vector loop
+    rows       the innermost axis is reduced: a vector loop along the row
+    columns    the innermost axis is kept: blocks of columns are the vector loop, rows run outside
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from .cstyle import C_TYPES, REDUCTIONS, expression, number
+from .loops import Apply, Kernel, Load, Number, Operand, Reduce, Stage, Statement, Store
+
+COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
+CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
+WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop: its extent, and the stride of every parameter along it, in elements."""
+
+    extent: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CKernel:
+    """text: the C function, called `name`. arrays, numbers: how many of each `p` holds. table:
+    extents and strides for `n`. extent: of the outermost row axis, which may be shared out. work:
+    points of the whole nest."""
+
+    name: str
+    text: str
+    arrays: int
+    numbers: int
+    table: tuple[int, ...]
+    extent: int
+    work: int
+
+
+def render(kernel: Kernel) -> CKernel:
+    """The C text of a kernel."""
+    return _Writer(kernel).write()
+
+
+def coalesced(kernel: Kernel, axes: tuple[int, ...]) -> list[Axis]:
+    """The loops over some of a kernel's axes: extents of 1 dropped, what lies together merged."""
+    found: list[Axis] = []
+    for i in axes:
+        if kernel.shape[i] == 1:
+            continue
+        axis = Axis(kernel.shape[i], tuple(p.strides[i] for p in kernel.params))
+        if found:
+            outer = found[-1]
+            inner = tuple(k * axis.extent for k in axis.strides)
+            if outer.strides == inner:
+                found[-1] = Axis(outer.extent * axis.extent, axis.strides)
+                continue
+        found.append(axis)
+    return found
+
+
+class _Writer:
+    def __init__(self, kernel: Kernel):
+        self.kernel = kernel
+        self.rows = coalesced(kernel, kernel.kept)
+        self.loops = coalesced(kernel, kernel.axes)
+        if kernel.axes and not self.loops:
+            self.loops = [Axis(1, (0,) * len(kernel.params))]
+        last = max((i for i in range(len(kernel.shape)) if kernel.shape[i] != 1), default=-1)
+        self.columns = bool(kernel.axes) and last in kernel.kept
+        if not self.rows:
+            self.rows = [Axis(1, (0,) * len(kernel.params))]
+        self.table: list[int] = []
+        self.entries: dict[tuple, str] = {}
+        self.lines: list[str] = []
+        self.depth = 1
+        self.dtype: dict[str, str] = {}
+        self.row_values: set[str] = set()
+        for stage in kernel.stages:
+            for s in stage.statements:
+                if isinstance(s, Load):
+                    self.dtype[s.name] = s.param.dtype
+                elif isinstance(s, (Apply, Reduce)):
+                    self.dtype[s.name] = s.dtype
+                if isinstance(s, Reduce) or (kernel.axes and not stage.loop and hasattr(s, "name")):
+                    self.row_values.add(s.name)
+
+    # --- text -------------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def extent(self, axis: Axis) -> str:
+        """The extent of a loop, as an entry of the table."""
+        return self._entry((id(axis),), axis.extent)
+
+    def stride(self, axis: Axis, param: int) -> str:
+        """The stride of a parameter along a loop, as an entry of the table."""
+        return self._entry((id(axis), param), axis.strides[param])
+
+    def _entry(self, key: tuple, value: int) -> str:
+        if key not in self.entries:
+            self.entries[key] = f"n[{len(self.table)}]"
+            self.table.append(value)
+        return self.entries[key]
+
+    def write(self) -> CKernel:
+        k = self.kernel
+        for i, p in enumerate(k.params):
+            const = "" if p.out else "const "
+            kind = C_TYPES[p.dtype]
+            self.line(f"{const}{kind} *{p.name} = ({const}{kind} *)p[{i}];")
+        for j, s in enumerate(k.numbers):
+            self.line(f"const double {s} = *(const double *)p[{len(k.params) + j}];")
+        if not k.axes:
+            self.map()
+        elif self.columns:
+            self.over_columns()
+        else:
+            self.over_rows()
+        body = "\n".join(self.lines)
+        name = "k" + hashlib.sha256(body.encode()).hexdigest()[:16]
+        head = f"void {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi)"
+        work = 1
+        for extent in k.shape:
+            work *= extent
+        extent = self.rows[0].extent
+        text = f"{head}\n{{\n{body}\n}}\n"
+        table = tuple(self.table)
+        return CKernel(name, text, len(k.params), len(k.numbers), table, extent, work)
+
+    # --- shapes of a nest -------------------------------------------------------------------------
+
+    def map(self) -> None:
+        *outer, inner = self.rows
+        names = self.outer_loops(outer, "i", shared=True)
+        first = "lo" if not outer else "0"
+        last = "hi" if not outer else self.extent(inner)
+        self.advance(outer, names, "q")
+        self.line("#pragma omp simd")
+        self.line(f"for (int64_t j = {first}; j < {last}; j++) {{")
+        self.depth += 1
+        suffix = "q" if outer else ""
+        for stage in self.kernel.stages:
+            self.statements(stage.statements, inner, suffix)
+        self.close(1 + len(outer))
+
+    def over_rows(self) -> None:
+        names = self.outer_loops(self.rows, "i", shared=True)
+        self.advance(self.rows, names, "r")
+        for stage in self.kernel.stages:
+            if not stage.loop:
+                self.statements(stage.statements, None, "r")
+                continue
+            self.row_loop(stage)
+        self.close(len(self.rows))
+
+    def row_loop(self, stage: Stage) -> None:
+        """A stage along a row: partial results of the vector lanes, gathered in wider ones."""
+        reductions = [s for s in stage.statements if isinstance(s, Reduce)]
+        for s in reductions:
+            self.line(f"{self.wide(s)} {s.name}w = {self.start(s)};")
+            if REDUCTIONS[s.op].nan:
+                self.line(f"int {s.name}n = 0;")
+        *outer, inner = self.loops
+        names = self.outer_loops(outer, "a", shared=False)
+        self.advance(outer, names, "q", "r", stage)
+        suffix = "q" if outer else "r"
+        chunked = any(s.op == "sum" and s.dtype == "float32" for s in reductions)
+        extent = self.extent(inner)
+        if chunked:
+            self.line(f"for (int64_t c = 0; c < {extent}; c += {CHUNK}) {{")
+            self.depth += 1
+            self.line(f"const int64_t e = c + {CHUNK} < {extent} ? c + {CHUNK} : {extent};")
+        for s in reductions:
+            self.line(f"{C_TYPES[s.dtype]} {s.name}p = {self.start(s)};")
+        clauses = "".join(self.clause(s) for s in reductions)
+        self.line(f"#pragma omp simd{clauses}")
+        bounds = ("c", "e") if chunked else ("0", extent)
+        self.line(f"for (int64_t j = {bounds[0]}; j < {bounds[1]}; j++) {{")
+        self.depth += 1
+        for s in stage.statements:
+            if isinstance(s, Reduce):
+                value = self.operand(s.operand, s.dtype)
+                self.line(REDUCTIONS[s.op].step.format(f"{s.name}p", value) + ";")
+                if REDUCTIONS[s.op].nan:
+                    self.line(f"{s.name}n |= {value} != {value};")
+            else:
+                self.statements([s], inner, suffix)
+        self.close(1)
+        for s in reductions:
+            self.line(REDUCTIONS[s.op].step.format(f"{s.name}w", f"{s.name}p") + ";")
+        self.close(int(chunked) + len(outer))
+        for s in reductions:
+            kind = C_TYPES[s.dtype]
+            value = f"({kind}){s.name}w"
+            if REDUCTIONS[s.op].nan:
+                value = f"{s.name}n ? ({kind})NAN : {value}"
+            self.line(f"const {kind} {s.name} = {value};")
+
+    def over_columns(self) -> None:
+        *outer, inner = self.rows
+        names = self.outer_loops(outer, "i", shared=True)
+        self.advance(outer, names, "r")
+        suffix = "r" if outer else ""
+        first = "lo" if not outer else "0"
+        last = "hi" if not outer else self.extent(inner)
+        self.line(f"for (int64_t b = {first}; b < {last}; b += {COLUMNS}) {{")
+        self.depth += 1
+        self.line(f"const int64_t m = {last} - b < {COLUMNS} ? {last} - b : {COLUMNS};")
+        for name in sorted(self.row_values, key=lambda v: (len(v), v)):
+            self.line(f"{C_TYPES[self.dtype[name]]} {name}[{COLUMNS}];")
+        for stage in self.kernel.stages:
+            if stage.loop:
+                self.column_loop(stage, inner, suffix)
+                continue
+            self.line("#pragma omp simd")
+            self.line("for (int64_t j = 0; j < m; j++) {")
+            self.depth += 1
+            self.statements(stage.statements, inner, suffix, block=True)
+            self.close(1)
+        self.close(1 + len(outer))
+
+    def column_loop(self, stage: Stage, inner: Axis, base: str) -> None:
+        """A stage over all rows for a block of columns."""
+        reductions = [s for s in stage.statements if isinstance(s, Reduce)]
+        for s in reductions:
+            self.line(f"{self.wide(s)} {s.name}w[{COLUMNS}];")
+            self.line(f"for (int64_t j = 0; j < m; j++) {s.name}w[j] = {self.start(s)};")
+        names = self.outer_loops(self.loops, "a", shared=False)
+        self.advance(self.loops, names, "q", base, stage)
+        self.line("#pragma omp simd")
+        self.line("for (int64_t j = 0; j < m; j++) {")
+        self.depth += 1
+        for s in stage.statements:
+            if isinstance(s, Reduce):
+                value, into = self.operand(s.operand, s.dtype), f"{s.name}w[j]"
+                step = REDUCTIONS[s.op].step.format(into, value)
+                if REDUCTIONS[s.op].nan:
+                    sign = ">" if REDUCTIONS[s.op].clause == "max" else "<"
+                    step = (
+                        f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into}"
+                    )
+                self.line(step + ";")
+            else:
+                self.statements([s], inner, "q", block=True)
+        self.close(1 + len(self.loops))
+        for s in reductions:
+            kind = C_TYPES[s.dtype]
+            self.line(f"for (int64_t j = 0; j < m; j++) {s.name}[j] = ({kind}){s.name}w[j];")
+
+    # --- pieces -----------------------------------------------------------------------------------
+
+    def outer_loops(self, axes: list[Axis], letter: str, shared: bool) -> list[str]:
+        """Opens a loop an axis; the first is the caller's share. Returns the index names."""
+        names = []
+        for d, axis in enumerate(axes):
+            index = f"{letter}{d}"
+            first, last = ("lo", "hi") if shared and d == 0 else ("0", self.extent(axis))
+            self.line(f"for (int64_t {index} = {first}; {index} < {last}; {index}++) {{")
+            self.depth += 1
+            names.append(index)
+        return names
+
+    def advance(
+        self,
+        axes: list[Axis],
+        names: list[str],
+        suffix: str,
+        base: str = "",
+        stage: Stage | None = None,
+    ) -> None:
+        """Pointers to where the loops around have arrived: of a stage's parameters, or all."""
+        if not axes:
+            return
+        used = None
+        if stage is not None:
+            used = {s.param for s in stage.statements if isinstance(s, (Load, Store))}
+        for i, p in enumerate(self.kernel.params):
+            if used is not None and p not in used:
+                continue
+            steps = [
+                f" + {index} * {self.stride(axis, i)}"
+                for axis, index in zip(axes, names)
+                if axis.strides[i]
+            ]
+            const = "" if p.out else "const "
+            self.line(
+                f"{const}{C_TYPES[p.dtype]} *{p.name}{suffix} = {p.name}{base}{''.join(steps)};"
+            )
+
+    def close(self, count: int) -> None:
+        for _ in range(count):
+            self.depth -= 1
+            self.line("}")
+
+    def statements(
+        self, statements: list[Statement], inner: Axis | None, suffix: str, block: bool = False
+    ) -> None:
+        """Loads, operations and stores at one point: (suffix) pointers, index j along `inner`.
+
+        block: j counts within a block of columns, and row values are arrays.
+        """
+        for s in statements:
+            if isinstance(s, Load):
+                place = self.element(s.param, inner, suffix, block)
+                self.define(s.name, s.param.dtype, place, block)
+            elif isinstance(s, Store):
+                place = self.element(s.param, inner, suffix, block)
+                self.line(f"{place} = {self.operand(s.operand, s.param.dtype)};")
+            elif isinstance(s, Apply):
+                operands = [
+                    self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
+                    for k, o in enumerate(s.operands)
+                ]
+                text = expression(s.op, operands, s.dtype, s.source)
+                self.define(s.name, s.dtype, text, block)
+
+    def define(self, name: str, dtype: str, text: str, block: bool) -> None:
+        if block and name in self.row_values:
+            self.line(f"{name}[j] = {text};")
+        else:
+            kind = "int" if dtype == "bool" else C_TYPES[dtype]
+            self.line(f"const {kind} {name} = {text};")
+
+    def element(self, param, inner: Axis | None, suffix: str, block: bool) -> str:
+        at = self.kernel.params.index(param)
+        stride = 0 if inner is None else inner.strides[at]
+        index = "(b + j)" if block else "j"
+        if stride == 0:
+            return f"*{param.name}{suffix}"
+        if stride == 1:
+            return f"{param.name}{suffix}[{index.strip('()')}]"
+        return f"{param.name}{suffix}[{index} * {self.stride(inner, at)}]"
+
+    def operand(self, o: Operand, dtype: str) -> str:
+        if isinstance(o, str):
+            return f"{o}[j]" if self.columns and o in self.row_values else o
+        if isinstance(o, Number):
+            return f"(({C_TYPES[dtype]}){o})"
+        return number(o, dtype)
+
+    def clause(self, s: Reduce) -> str:
+        rule = REDUCTIONS[s.op]
+        nan = f" reduction(|:{s.name}n)" if rule.nan else ""
+        return f" reduction({rule.clause}:{s.name}p){nan}"
+
+    def start(self, s: Reduce) -> str:
+        return REDUCTIONS[s.op].start
+
+    def wide(self, s: Reduce) -> str:
+        """The type that partial results are gathered in."""
+        return WIDE.get(s.dtype, C_TYPES[s.dtype]) if s.op in ("sum", "prod") else C_TYPES[s.dtype]

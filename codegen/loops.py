@@ -1,0 +1,138 @@
+"""The loop IR: one kernel is a loop nest of a few stages, before it is C or CUDA C.
+
+    kernel over [64, 32], rows over axis 1
+        in  p0: float32 strides (32, 1)
+        out p1: float32 strides (32, 1)
+        for each point of axis 1:
+            v0 = p0
+            v1 = max v0
+        for each row: ...
+
+A kernel has a shape; `axes` are the reduced ones, and a *row* is a point of the others. Stages run
+one after another for every row: a loop over the reduced axes, or statements that run once a row.
+Accesses are affine: a parameter has a stride for every axis, in elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Param:
+    """An array a kernel reads or writes. strides: over the kernel's axes, in elements."""
+
+    name: str
+    dtype: str
+    strides: tuple[int, ...]
+    out: bool = False
+
+    def varies(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+        """Whether the element differs along any of the axes."""
+        return any(self.strides[i] and shape[i] != 1 for i in axes)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A run-time number, passed by its index."""
+
+    index: int
+
+    def __str__(self) -> str:
+        return f"s{self.index}"
+
+
+Operand = Any  # the name of a statement's result, a Number, or a plain number
+
+
+@dataclass(frozen=True)
+class Load:
+    """name = param[point]"""
+
+    name: str
+    param: Param
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.param.name}"
+
+
+@dataclass(frozen=True)
+class Apply:
+    """name = op(operands). dtype: the result's; source: that of the operands."""
+
+    name: str
+    op: str
+    operands: tuple[Operand, ...]
+    dtype: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.op}({', '.join(map(str, self.operands))}) : {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """name = op over the reduced axes of operand"""
+
+    name: str
+    op: str
+    operand: Operand
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.op} of {self.operand} : {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """param[point] = operand"""
+
+    param: Param
+    operand: Operand
+
+    def __str__(self) -> str:
+        return f"{self.param.name} = {self.operand}"
+
+
+Statement = Load | Apply | Reduce | Store
+
+
+@dataclass
+class Stage:
+    """Statements that run once a row, or (`loop`) at every point of the reduced axes."""
+
+    loop: bool
+    statements: list[Statement] = field(default_factory=list)
+
+
+@dataclass
+class Kernel:
+    """One loop nest. numbers: how many run-time numbers it takes."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    params: list[Param]
+    stages: list[Stage]
+    numbers: list[Number]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The axes of which a point is a row."""
+        return tuple(i for i in range(len(self.shape)) if i not in self.axes)
+
+    def statements(self) -> Iterator[Statement]:
+        for stage in self.stages:
+            yield from stage.statements
+
+    def __str__(self) -> str:
+        rows = f", rows over axes {list(self.axes)}" if self.axes else ""
+        lines = [f"kernel over {list(self.shape)}{rows}"]
+        for p in self.params:
+            lines.append(f"    {'out' if p.out else 'in '} {p.name}: {p.dtype} strides {p.strides}")
+        for stage in self.stages:
+            if self.axes:
+                lines.append(f"    {'at every point:' if stage.loop else 'once a row:'}")
+            lines += [f"        {s}" for s in stage.statements]
+        return "\n".join(lines)

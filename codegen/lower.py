@@ -1,0 +1,243 @@
+"""From a group of the graph to a kernel of the loop IR.
+
+Every member is full (a value a point) or row (a value a row) and belongs to a phase: how many loops
+over the row have to be finished before it can be computed.
+
+    softmax(x) over rows    phase 0: amax     phase 1: exp(x - m), sum     phase 2: exp(x - m) / sum
+
+A full member that several phases need is computed again in each, unless that is dear and a later
+output of its dtype lends its memory in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lazyt.ir.graph import Scalar, Value
+from lazyt.ir.passes.fuse import Group
+from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
+from lazyt.ir.places import Place, place
+from lazyt.ir.types import contiguous_strides
+
+from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
+
+# Operations that cost more than storing their result and loading it again.
+DEAR = frozenset(
+    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh")
+    + ("tanh", "sigmoid", "erf", "pow", "atan2")
+)
+
+
+@dataclass
+class Lowered:
+    """A kernel and what its parameters stand for, in their order."""
+
+    kernel: Kernel
+    values: list[Value]
+    numbers: list[Scalar]
+
+
+def lower(group: Group, scattered: frozenset[Value] | set[Value] = frozenset()) -> Lowered:
+    """The kernel of a group of kind "loops".
+
+    scattered: values that may not lie row-major; operands that show one are handed over as
+    row-major copies.
+    """
+    return _Lowering(group, scattered).lower()
+
+
+def overwritable(lowered: Lowered, v: Value) -> list[Value]:
+    """The operands of a kernel whose memory its output `v` may be written over: read at the point
+    that is written only, and for the last time before."""
+    kernel = lowered.kernel
+    at = dict(zip(kernel.params, lowered.values))
+    target = next(p for p, s in at.items() if p.out and s is v)
+    order: dict[Param, list[tuple[int, int]]] = {}
+    for i, stage in enumerate(kernel.stages):
+        for j, s in enumerate(stage.statements):
+            if isinstance(s, (Load, Store)):
+                order.setdefault(s.param, []).append((i, j))
+    found = []
+    for p, s in at.items():
+        if p.out or s.type is not v.type or p.strides != target.strides:
+            continue
+        if max(order.get(p, [(-1, 0)])) < min(order[target]):
+            found.append(s)
+    return found
+
+
+class _Lowering:
+    def __init__(self, group: Group, scattered: frozenset[Value] | set[Value]):
+        self.scattered = scattered
+        self.space = Space(group.shape, group.axes)
+        self.members = [v for v in group.values if not v.op.view]
+        self.outputs = set(group.outputs)
+        self.inside = set(self.members)
+        self.name = {v: f"v{i}" for i, v in enumerate(self.members)}
+        self.phase: dict[Value, int] = {}
+        self.params: dict[Value, Param] = {}
+        self.stores: dict[Value, Param] = {}
+        self.numbers: dict[Scalar, Number] = {}
+        self.stages: list[Stage] = []
+        self.row_names: set[str] = set()
+
+    def lower(self) -> Lowered:
+        for v in self.members:
+            self.phase[v] = self._phase(v)
+        for v in self.members:
+            for s in v.operands():
+                self._read(v, s)
+        for k, v in enumerate(v for v in self.members if v in self.outputs):
+            strides = own_strides(v, self.space)
+            self.stores[v] = Param(f"y{k}", v.type.dtype.name, strides, out=True)
+        last = max(self._last_loops(), default=-1)
+        borrowed = self._borrowed()
+        stored: dict[Value, int] = {}
+        for p in range(last + 1):
+            self._row_stage(p)
+            self._loop_stage(p, stored, borrowed)
+        self._row_stage(last + 1, final=True)
+        params = [*self.params.values(), *self.stores.values()]
+        values = [*self.params, *self.stores]
+        kernel = Kernel(
+            self.space.shape, self.space.axes, params, self.stages, list(self.numbers.values())
+        )
+        return Lowered(kernel, values, list(self.numbers))
+
+    def _is_full(self, v: Value) -> bool:
+        return v.op.kind != "reduce" and not self.space.is_row(v.type.shape)
+
+    def _member(self, s: Value) -> Value | None:
+        root = place(s).root
+        return root if root in self.inside and constant_of(s) is None else None
+
+    def _phase(self, v: Value) -> int:
+        """Loops that are finished before `v` is computed; for a reduction, its own among them."""
+        before = [self.phase[m] for s in v.operands() if (m := self._member(s)) is not None]
+        phase = max(before, default=0)
+        return phase + 1 if v.op.kind == "reduce" else phase
+
+    def _last_loops(self) -> list[int]:
+        loops = [self.phase[v] - 1 for v in self.members if v.op.kind == "reduce"]
+        return loops + [self.phase[v] for v in self.stores if self._is_full(v)]
+
+    def _read(self, v: Value, s: Value) -> None:
+        """The parameter of an operand from outside."""
+        if s in self.params or self._member(s) is not None or constant_of(s) is not None:
+            return
+        target = v.src[0].type.shape if v.op.kind == "reduce" else v.type.shape
+        found = place(s)
+        if found.root in self.scattered:
+            found = Place(s, contiguous_strides(s.type.shape))
+        strides = over(found, s.type.shape, target, self.space)
+        self.params[s] = Param(f"x{len(self.params)}", s.type.dtype.name, strides)
+
+    def _borrowed(self) -> dict[Value, tuple[Value, int]]:
+        """Dear full members that two phases need: the output that lends its memory, and from which
+        phase on it is the output's own."""
+        free = [v for v in self.stores if self._is_full(v)]
+        found: dict[Value, tuple[Value, int]] = {}
+        for v in self.members:
+            if not self._is_full(v) or v in self.outputs or v.op.name not in DEAR:
+                continue
+            for o in free:
+                if o.type.dtype is v.type.dtype and self.phase[o] > self.phase[v]:
+                    free.remove(o)
+                    found[v] = (o, self.phase[o])
+                    break
+        return found
+
+    # --- stages -----------------------------------------------------------------------------------
+
+    def _row_stage(self, phase: int, final: bool = False) -> None:
+        """What is computed once a row before the loop of a phase; at the end the row results."""
+        stage = Stage(False)
+        for v in self.members:
+            if self._is_full(v) or v.op.kind == "reduce" or self.phase[v] != phase:
+                continue
+            self._apply(v, stage)
+            self.row_names.add(self.name[v])
+        if final:
+            for v, param in self.stores.items():
+                if not self._is_full(v):
+                    stage.statements.append(Store(param, self.name[v]))
+        if stage.statements:
+            self.stages.append(stage)
+
+    def _loop_stage(
+        self, phase: int, stored: dict[Value, int], borrowed: dict[Value, tuple[Value, int]]
+    ) -> None:
+        reductions = [
+            v for v in self.members if v.op.kind == "reduce" and self.phase[v] == phase + 1
+        ]
+        results = [v for v in self.stores if self._is_full(v) and self.phase[v] == phase]
+        if not reductions and not results:
+            return
+        needed: set[Value] = set()
+        stack = [m for r in reductions if (m := self._member(r.src[0])) is not None] + results
+        while stack:
+            v = stack.pop()
+            if v in needed or not self._is_full(v):
+                continue
+            needed.add(v)
+            if v not in stored:
+                stack += [m for s in v.operands() if (m := self._member(s)) is not None]
+        stage = Stage(True)
+        for v in self.members:
+            if v not in needed:
+                continue
+            if v in stored:
+                o = borrowed[v][0] if v in borrowed else v
+                stage.statements.append(Load(self.name[v], self.stores[o]))
+                continue
+            self._apply(v, stage)
+            if v in borrowed and phase < borrowed[v][1]:
+                stage.statements.append(Store(self.stores[borrowed[v][0]], self.name[v]))
+                stored[v] = phase
+        for r in reductions:
+            operand = self._operand(r, r.src[0], stage)
+            stage.statements.append(Reduce(self.name[r], r.op.name, operand, r.type.dtype.name))
+        for v in results:
+            stage.statements.append(Store(self.stores[v], self.name[v]))
+            stored.setdefault(v, phase)
+        self.stages.append(stage)
+
+    def _apply(self, v: Value, stage: Stage) -> None:
+        operands = tuple(self._operand(v, s, stage) for s in v.src)
+        lead = next((s for s in v.src[-2:] if s.__class__ is Value), None)
+        if v.op.name != "where":
+            lead = next((s for s in v.src if s.__class__ is Value), None)
+        source = v.type.dtype.name if lead is None else lead.type.dtype.name
+        stage.statements.append(Apply(self.name[v], v.op.name, operands, v.type.dtype.name, source))
+
+    def _operand(self, v: Value, s: Any, stage: Stage) -> Operand:
+        if s.__class__ is Scalar:
+            return self.numbers.setdefault(s, Number(len(self.numbers)))
+        if s.__class__ is not Value:
+            return s
+        constant = constant_of(s)
+        if constant is not None:
+            return self._operand(v, constant.src[0], stage)
+        member = self._member(s)
+        if member is not None:
+            return self.name[member]
+        param = self.params[s]
+        name = f"{param.name}v"
+        if not param.varies(self.space.axes, self.space.shape) and self.space.axes:
+            self._load_for_row(name, param, stage)
+        elif not any(isinstance(t, Load) and t.name == name for t in stage.statements):
+            stage.statements.append(Load(name, param))
+        return name
+
+    def _load_for_row(self, name: str, param: Param, stage: Stage) -> None:
+        """A value that is the same along a row is loaded once a row, in the first stage."""
+        if name in self.row_names:
+            return
+        self.row_names.add(name)
+        if not stage.loop:
+            stage.statements.append(Load(name, param))
+            return
+        if not self.stages or self.stages[0].loop:
+            self.stages.insert(0, Stage(False))
+        self.stages[0].statements.insert(0, Load(name, param))

@@ -1,0 +1,137 @@
+"""Composite primitives as what loops are made of: elementwise operations and simple reductions.
+
+softmax, log-softmax, log-sum-exp, variance and the Euclidean norm are primitives of their own
+because NumPy computes them best in one call. A loop compiler wants their parts, which it fuses with
+what stands around them.
+
+    softmax(x)      m = amax(x); e = exp(x - m); e / sum(e)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..graph import Graph, Value, rewrite
+from ..opdef import REGISTRY
+from ..ops_reduce import count_of, reduced
+
+
+def decompose(graph: Graph) -> Graph:
+    """The graph with composite primitives written out."""
+
+    def rule(v: Value) -> Value:
+        if v.op.name == "get":
+            return _standardized(_Build(v), v) if v.src[0].op.name == "standardize" else v
+        parts = RULES.get(v.op.name)
+        return v if parts is None or not v.type.dtype.is_floating_point else parts(_Build(v), v)
+
+    return rewrite(graph, rule)
+
+
+class _Build:
+    """Makes values that stand for parts of one value, with its origin."""
+
+    def __init__(self, of: Value):
+        self.of = of
+
+    def op(self, name: str, *src: Any, arg: tuple = (), shape: tuple | None = None) -> Value:
+        """An applied primitive; its dtype is that of the first operand that is a value."""
+        lead = next(s for s in src if s.__class__ is Value)
+        type = lead.type if shape is None else lead.type.with_shape(shape)
+        return Value(REGISTRY[name], src, arg, type, self.of.origin)
+
+    def reduce(self, name: str, x: Value, axes: tuple[int, ...]) -> Value:
+        """A reduction that keeps its axes as extents of 1."""
+        shape = reduced(x.type.shape, axes, True)
+        return self.op(name, x, arg=(axes, True), shape=shape)
+
+    def spread(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """`x` expanded to a shape."""
+        if x.type.shape == shape:
+            return x
+        return self.op("expand", x, arg=(shape,), shape=shape)
+
+    def shaped(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """`x` reshaped."""
+        if x.type.shape == shape:
+            return x
+        return self.op("reshape", x, arg=(shape,), shape=shape)
+
+    def finite(self, x: Value) -> Value:
+        """`x`, and 0 where it is infinite: what is subtracted before `exp`."""
+        infinite = Value(REGISTRY["isinf"], (x,), (), x.type.boolean, self.of.origin)
+        return Value(REGISTRY["where"], (infinite, 0.0, x), (), x.type, self.of.origin)
+
+
+def _softmax(b: _Build, v: Value) -> Value:
+    x, shape, axes = v.src[0], v.type.shape, (v.arg[0],)
+    if not shape or not v.type.numel:
+        return v
+    top = b.reduce("amax", x, axes)
+    powers = b.op("exp", b.op("sub", x, b.spread(top, shape)))
+    total = b.reduce("sum", powers, axes)
+    return b.op("div", powers, b.spread(total, shape))
+
+
+def _log_softmax(b: _Build, v: Value) -> Value:
+    x, shape, axes = v.src[0], v.type.shape, (v.arg[0],)
+    if not shape or not v.type.numel:
+        return v
+    top = b.reduce("amax", x, axes)
+    moved = b.op("sub", x, b.spread(top, shape))
+    total = b.reduce("sum", b.op("exp", moved), axes)
+    return b.op("sub", moved, b.spread(b.op("log", total), shape))
+
+
+def _logsumexp(b: _Build, v: Value) -> Value:
+    x, (axes, _keep) = v.src[0], v.arg
+    if not axes or not x.type.numel:
+        return v
+    top = b.finite(b.reduce("amax", x, axes))
+    powers = b.op("exp", b.op("sub", x, b.spread(top, x.type.shape)))
+    total = b.op("log", b.reduce("sum", powers, axes))
+    return b.shaped(b.op("add", total, top), v.type.shape)
+
+
+def _moments(b: _Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, float]:
+    """The distances from the mean, the sum of their squares (axes kept) and the count."""
+    count = float(count_of(x.type.shape, axes))
+    mean = b.op("div", b.reduce("sum", x, axes), count)
+    away = b.op("sub", x, b.spread(mean, x.type.shape))
+    return away, b.reduce("sum", b.op("mul", away, away), axes), count
+
+
+def _var(b: _Build, v: Value) -> Value:
+    x, (axes, _keep, correction) = v.src[0], v.arg
+    if not axes or count_of(x.type.shape, axes) <= correction:
+        return v
+    _, squares, count = _moments(b, x, axes)
+    found = b.op("div", squares, count - correction)
+    if v.op.name.startswith("std"):
+        found = b.op("sqrt", found)
+    return b.shaped(found, v.type.shape)
+
+
+def _standardized(b: _Build, v: Value) -> Value:
+    """A result of `standardize`: centred and scaled values, their mean, their biased variance."""
+    x, (axes, eps), which = v.src[0].src[0], v.src[0].arg, v.arg[0]
+    if not axes or not x.type.numel or not x.type.dtype.is_floating_point:
+        return v
+    away, squares, count = _moments(b, x, axes)
+    if which == 1:
+        return b.shaped(b.op("div", b.reduce("sum", x, axes), count), v.type.shape)
+    variance = b.op("div", squares, count)
+    if which == 2:
+        return b.shaped(variance, v.type.shape)
+    scale = b.op("rsqrt", b.op("add", variance, eps))
+    return b.op("mul", away, b.spread(scale, x.type.shape))
+
+
+RULES: dict[str, Callable[[_Build, Value], Value]] = {
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "logsumexp": _logsumexp,
+    "var": _var,
+    "std": _var,
+}

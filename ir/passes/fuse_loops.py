@@ -1,0 +1,327 @@
+"""Grouping into loop nests: elementwise operations and reductions over one iteration space.
+
+A nest has a shape and, once a reduction is in it, the axes that are reduced. Its members are *full*
+(a value for every point of the shape) or *row* (one for every row: a point of the axes that are
+left). A row may be read back by full members, which then run in a later stage over the same row:
+
+    x - x.amax(1, keepdim=True).expand(...)      stage 1: the maximum of a row; stage 2: subtract
+
+so softmax is one nest of three stages. Nests are convex, and every edge that is not fused is
+recorded with its reason. Views inside are index arithmetic (ir/places.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import Graph, Value
+from ..ops_reduce import reduced
+from ..places import Place, place, shown_by
+from ..types import TensorType, contiguous_strides
+from .fuse import Group, Grouping, Refusal, _ancestors
+
+MAX_OPERATIONS = 96
+MAX_ROOTS = 40
+CARRIED = frozenset(("float32", "float64", "int64", "int32", "bool"))
+
+
+@dataclass(frozen=True)
+class Space:
+    """An iteration space: the shape, and which of its axes are reduced."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] = ()
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that a row member may have: reduced axes kept as extents of 1, or dropped."""
+        if not self.axes:
+            return ()
+        return reduced(self.shape, self.axes, True), reduced(self.shape, self.axes, False)
+
+    def is_row(self, shape: tuple[int, ...]) -> bool:
+        """Whether a value of that shape is a row member."""
+        return shape != self.shape and shape in self.rows()
+
+
+def loops(v: Value, can: Callable[[Value], bool]) -> bool:
+    """Whether a value can be computed in a loop nest, by a tier that says of which it can."""
+    if v.type.__class__ is not TensorType or not v.type.numel or not can(v):
+        return False
+    if v.type.dtype.name not in CARRIED or v.op.raises(v.type):
+        return False
+    return all(
+        s.type.__class__ is TensorType and s.type.dtype.name in CARRIED and s.type.numel
+        for s in v.operands()
+    )
+
+
+def space_of(v: Value) -> Space:
+    """The iteration space of one operation."""
+    if v.op.kind == "reduce":
+        return Space(v.src[0].type.shape, tuple(v.arg[0]))
+    return Space(v.type.shape)
+
+
+def joined(a: Space, b: Space) -> Space | str:
+    """The space of two nests together, or why there is none."""
+    if a.shape == b.shape:
+        if a.axes and b.axes and a.axes != b.axes:
+            return f"one reduces the axes {list(a.axes)}, the other {list(b.axes)}"
+        return Space(a.shape, a.axes or b.axes)
+    if a.is_row(b.shape) and not b.axes:
+        return a
+    if b.is_row(a.shape) and not a.axes:
+        return b
+    return f"different iteration spaces: {list(a.shape)} and {list(b.shape)}"
+
+
+def over(found: Place, shape: tuple[int, ...], target: tuple[int, ...], space: Space) -> tuple:
+    """The strides over the axes of a space of an operand of `shape`, read by an operation of the
+    shape `target` (the space's own, or that of a row)."""
+    lead = len(target) - len(shape)
+    strides = (0,) * lead + tuple(
+        0 if n == 1 != m else k for n, m, k in zip(shape, target[lead:], found.strides)
+    )
+    if target == space.shape or not space.axes:
+        return strides
+    if len(target) == len(space.shape):
+        return tuple(0 if i in space.axes else k for i, k in enumerate(strides))
+    rest = iter(strides)
+    return tuple(0 if i in space.axes else next(rest) for i in range(len(space.shape)))
+
+
+def own_strides(v: Value, space: Space) -> tuple:
+    """The strides over a space of a member's own row-major memory."""
+    shape = v.type.shape
+    return over(Place(v, contiguous_strides(shape)), shape, shape, space)
+
+
+def reads_own_point(reader: Value, s: Value, found: Place, space: Space) -> bool:
+    """Whether `reader` reads of a member of its nest, at every point, the value of that point."""
+    target = reader.src[0].type.shape if reader.op.kind == "reduce" else reader.type.shape
+    seen = over(found, s.type.shape, target, space)
+    made = own_strides(found.root, space)
+    return all(n == 1 or a == b for n, a, b in zip(space.shape, seen, made))
+
+
+@dataclass(eq=False)
+class _Nest:
+    space: Space
+    members: set[int]
+    roots: set[Value]
+
+
+def fuse_loops(graph: Graph, can: Callable[[Value], bool]) -> Grouping:
+    """Groups the body of an optimized, decomposed graph into loop nests.
+
+    can: whether the tier computes an operation in loops. Everything else is a group of its own.
+    """
+    return _Fuser(graph, can).run()
+
+
+class _Fuser:
+    def __init__(self, graph: Graph, can: Callable[[Value], bool]):
+        self.graph = graph
+        self.body = graph.body
+        self.position = {v: i for i, v in enumerate(self.body)}
+        self.above = _ancestors(self.body, self.position)
+        self.places = {v: place(v) for v in [*graph.inputs, *self.body] if _placed(v)}
+        self.looped = {v for v in self.body if loops(v, can)}
+        self.nest_of: dict[int, _Nest] = {}
+        self.refusals: list[Refusal] = []
+        # Views that only show what their root holds run with it.
+        self.shown: dict[int, set[int]] = {}
+        for i, v in enumerate(self.body):
+            if v.op.view and v.op.name != "get":
+                root = self.places[v].root
+                if root in self.position and root is not v:
+                    self.shown.setdefault(self.position[root], set()).add(i)
+
+    def run(self) -> Grouping:
+        for i, v in enumerate(self.body):
+            if v in self.looped:
+                self.nest_of[i] = _Nest(space_of(v), {i}, self._roots(v))
+                self._join_producers(i, v)
+        self._join_siblings()
+        return self._assemble()
+
+    def _roots(self, v: Value) -> set[Value]:
+        return {self.places[s].root for s in v.operands() if not _is_constant(s)}
+
+    def _join_producers(self, i: int, v: Value) -> None:
+        for s in dict.fromkeys(v.operands()):
+            root = self.places[s].root
+            p = self.position.get(root)
+            if p is None or _is_constant(s):
+                continue
+            if root not in self.looped:
+                what = f"{root.op.name} is a kernel of its own and must be finished first"
+                self.refusals.append(Refusal(root, v, what))
+                continue
+            a, b = self.nest_of[p], self.nest_of[i]
+            if a is not b:
+                reason = self._merge(a, b)
+                if reason is not None:
+                    self.refusals.append(Refusal(root, v, reason))
+
+    def _join_siblings(self) -> None:
+        """Nests that read the same memory, or what one nest has made, over the same space share a
+        loop."""
+        readers: dict[Any, list[_Nest]] = {}
+        for nest in dict.fromkeys(self.nest_of.values()):
+            for root in nest.roots:
+                maker = self.nest_of.get(self.position.get(root, -1))
+                readers.setdefault(root if maker is None else maker, []).append(nest)
+        for nests in readers.values():
+            for k, first in enumerate(nests):
+                for other in nests[k + 1 :]:
+                    a, b = self._now(first), self._now(other)
+                    if a is not b and a.space.shape == b.space.shape:
+                        self._merge(a, b)
+
+    def _now(self, nest: _Nest) -> _Nest:
+        return self.nest_of[next(iter(nest.members))]
+
+    def _merge(self, a: _Nest, b: _Nest) -> str | None:
+        """Makes one nest of two, or says why not."""
+        space = joined(a.space, b.space)
+        if space.__class__ is str:
+            return space
+        members, roots = a.members | b.members, a.roots | b.roots
+        if len(members) > MAX_OPERATIONS or len(roots) > MAX_ROOTS:
+            return "the nest has become too large"
+        reason = self._blocked(members) or self._misread(members, space)
+        if reason is not None:
+            return reason
+        merged = _Nest(space, members, roots - {self.body[i] for i in members})
+        for i in members:
+            self.nest_of[i] = merged
+        return None
+
+    def _blocked(self, members: set[int]) -> str | None:
+        """Why something outside would have to run in the middle of a nest, or None."""
+        inside = reaching = 0
+        for i in members:
+            inside |= 1 << i
+            reaching |= self.above[i]
+            for w in self.shown.get(i, ()):
+                inside |= 1 << w
+        between = reaching & ~inside
+        for w in range(min(members) + 1, max(members)):
+            if between >> w & 1 and self.above[w] & inside:
+                name = self.body[w].op.name
+                return f"a path between them runs through {name}, which is outside"
+        return None
+
+    def _misread(self, members: set[int], space: Space) -> str | None:
+        """Why a member would read what another point computes, or None."""
+        for i in members:
+            v = self.body[i]
+            for s in v.operands():
+                found = self.places[s]
+                p = self.position.get(found.root)
+                if p not in members or _is_constant(s):
+                    continue
+                if not reads_own_point(v, s, found, space):
+                    return f"{v.op.name} reads other elements of {found.root.op.name}"
+        return None
+
+    def _assemble(self) -> Grouping:
+        import networkx as nx
+
+        body, position = self.body, self.position
+        owner: dict[int, int] = {i: i for i in range(len(body))}
+        members: dict[int, set[int]] = {i: {i} for i in range(len(body))}
+        for nest in dict.fromkeys(self.nest_of.values()):
+            first = min(nest.members)
+            inside = set(nest.members)
+            for i in nest.members:
+                inside |= self.shown.get(i, set())
+            for i in inside:
+                owner[i] = first
+                members.pop(i, None)
+            members[first] = inside
+        while True:
+            quotient = nx.DiGraph()
+            quotient.add_nodes_from(members)
+            quotient.add_edges_from(
+                (owner[position[s]], owner[i])
+                for i, v in enumerate(body)
+                for s in v.operands()
+                if s in position and owner[position[s]] != owner[i]
+            )
+            knots = [c for c in nx.strongly_connected_components(quotient) if len(c) > 1]
+            if not knots:
+                break
+            for knot in knots:
+                self._dissolve(knot, owner, members)
+        order = nx.lexicographical_topological_sort(quotient, key=lambda g: max(members[g]))
+        return self._grouping(list(order), members)
+
+    def _dissolve(self, knot: set[int], owner: dict[int, int], members: dict) -> None:
+        """Takes apart the smallest nest of a cycle of nests that each need another first."""
+        chosen = min((len(members[g]), g) for g in knot if len(members[g]) > 1)[1]
+        inside = members.pop(chosen)
+        for i in sorted(inside):
+            owner[i] = i
+            members[i] = {i}
+            v = self.body[i]
+            if v in self.looped:
+                self.nest_of[i] = _Nest(space_of(v), {i}, self._roots(v))
+                for s in dict.fromkeys(v.operands()):
+                    if self.position.get(s) in inside:
+                        reason = "each of two nests would need the other first"
+                        self.refusals.append(Refusal(s, v, reason))
+
+    def _grouping(self, order: list[int], members: dict[int, set[int]]) -> Grouping:
+        users = self.graph.users()
+        kept = set(self.graph.outputs)
+        found = Grouping(refusals=self.refusals)
+        arranged: list[Value] = []
+        for g in order:
+            values = [self.body[i] for i in sorted(members[g])]
+            arranged += values
+            inside = set(values)
+            outputs = [v for v in values if not v.op.view and _escapes(v, inside, users, kept)]
+            if values[0].op.view:
+                continue
+            kind, shape = values[0].op.kind, values[0].type.shape if _typed(values[0]) else ()
+            axes: tuple[int, ...] = ()
+            if values[0] in self.looped:
+                nest = self.nest_of[self.position[values[0]]]
+                kind, shape, axes = "loops", nest.space.shape, nest.space.axes
+            found.groups.append(Group(values, outputs, shape, kind, axes))
+        found.graph = Graph(self.graph.inputs, self.graph.scalars, arranged, self.graph.outputs)
+        return found
+
+
+def _escapes(v: Value, inside: set[Value], users: dict, kept: set[Value]) -> bool:
+    """Whether anything outside reads a member, be it through a view."""
+    if v in kept:
+        return True
+    return any(
+        u not in inside or (u.op.view and shown_by(u) is v and _escapes(u, inside, users, kept))
+        for u in users[v]
+    )
+
+
+def _typed(v: Value) -> bool:
+    return v.type.__class__ is TensorType
+
+
+def _placed(v: Value) -> bool:
+    return _typed(v) and (v.op is None or v.op.name != "get" or _typed(v))
+
+
+def _is_constant(s: Value) -> bool:
+    """Whether an operand is a constant tensor, which a loop takes as a number."""
+    return constant_of(s) is not None
+
+
+def constant_of(s: Value) -> Value | None:
+    """The `full` that a value shows, or None."""
+    while s.op is not None and s.op.view and s.op.name != "get":
+        s = shown_by(s)
+    return s if s.op is not None and s.op.name == "full" else None

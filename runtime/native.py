@@ -1,0 +1,244 @@
+"""Compiling C kernels and calling them: the compiler, the cache on disk, the driver.
+
+A kernel's text is canonical (codegen/c.py), so it is the unit of the cache: what a plan lacks is
+compiled in one call, and each kernel is found again by its name in any process. `LAZYT_CACHE` is
+the folder, `CC` the compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from lazyt.codegen.c import CKernel
+
+from .stats import COUNTERS
+
+FLAGS = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
+FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-shared")
+TIMEOUT_S = 120
+SHARED_FROM = 1 << 15  # points of a nest from which on threads share it
+
+
+class CompilerError(RuntimeError):
+    """The C compiler refused a source, or did not finish; says where the source is."""
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept."""
+    given = os.environ.get("LAZYT_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lazyt"
+
+
+@lru_cache(maxsize=1)
+def compiler() -> tuple[str, ...] | None:
+    """The command of the C compiler: CC, else cc, gcc or clang, else `zig cc`; None without one."""
+    given = os.environ.get("CC")
+    if given:
+        return tuple(shlex.split(given))
+    for name in ("cc", "gcc", "clang"):
+        found = shutil.which(name)
+        if found:
+            return (found,)
+    import importlib.util
+
+    if importlib.util.find_spec("ziglang") is not None:
+        return (sys.executable, "-m", "ziglang", "cc")
+    return None
+
+
+@lru_cache(maxsize=1)
+def identity() -> str:
+    """What the compiler says it is, with the processor that `-march=native` means."""
+    command = compiler()
+    assert command is not None
+    said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
+    lines = [*command, said.stdout.split("\n", 1)[0], *FLAGS, *_processor()]
+    return "\n".join(lines)
+
+
+def _processor() -> list[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        import platform
+
+        return [platform.processor(), platform.machine()]
+    return [line for line in text.splitlines() if line.startswith(("model name", "flags"))][:2]
+
+
+@lru_cache(maxsize=1)
+def prelude() -> str:
+    """What every source begins with: the math functions."""
+    return resources.files("lazyt.codegen").joinpath("prelude/math.h").read_text()
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256("\n".join((identity(), text)).encode()).hexdigest()[:32]
+
+
+def compile_shared(source: str, target: Path) -> None:
+    """Compiles a C text to a shared object, which appears whole or not at all.
+
+    Errors: CompilerError, with the compiler's words and the path of the source.
+    """
+    command = compiler()
+    assert command is not None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = target.with_suffix(".c")
+    _write_whole(written, source.encode())
+    handle, made = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+    os.close(handle)
+    COUNTERS.compiler_calls += 1
+    call = [*command, *FLAGS, "-o", made, str(written), "-lm", "-lpthread"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
+        if done.returncode != 0:
+            raise CompilerError(f"{shlex.join(call)} failed on {written}:\n{done.stderr}")
+        os.replace(made, target)
+    except subprocess.TimeoutExpired:
+        raise CompilerError(
+            f"{shlex.join(call)} did not finish {written} in {TIMEOUT_S} s"
+        ) from None
+    finally:
+        Path(made).unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    handle, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(made, path)
+
+
+_LOADED: dict[str, int] = {}
+_LIBRARIES: list[ctypes.CDLL] = []
+
+
+def addresses(kernels: Sequence[CKernel]) -> list[int]:
+    """The address of every kernel's function; compiles those that no cache has, in one call."""
+    lacking = {k.name: k for k in kernels if k.name not in _LOADED}
+    folder = cache_folder() / "c"
+    for name in list(lacking):
+        if _load(folder / f"{_key(lacking[name].text)}.so", [name]):
+            del lacking[name]
+    if lacking:
+        source = prelude() + "\n" + "\n".join(k.text for k in lacking.values())
+        whole = folder / f"{_key(source)}.so"
+        compile_shared(source, whole)
+        for k in lacking.values():
+            own = folder / f"{_key(k.text)}.so"
+            own.unlink(missing_ok=True)
+            try:
+                os.link(whole, own)
+            except OSError:
+                shutil.copyfile(whole, own)
+        if not _load(whole, list(lacking)):
+            raise CompilerError(f"{whole} cannot be loaded")
+    return [_LOADED[k.name] for k in kernels]
+
+
+def _load(path: Path, names: list[str]) -> bool:
+    """Takes functions out of a shared object; False where it is not there or broken."""
+    if not path.exists():
+        return False
+    try:
+        library = ctypes.CDLL(str(path))
+        found = {n: ctypes.cast(getattr(library, n), ctypes.c_void_p).value for n in names}
+    except (OSError, AttributeError):
+        path.unlink(missing_ok=True)
+        return False
+    _LIBRARIES.append(library)
+    _LOADED.update(found)  # type: ignore[arg-type]
+    return True
+
+
+@lru_cache(maxsize=1)
+def driver() -> Callable:
+    """`lazyt_run` of driver.c, compiled once."""
+    source = resources.files("lazyt.runtime").joinpath("driver.c").read_text()
+    path = cache_folder() / "c" / f"{_key(source)}.so"
+    if not path.exists():
+        compile_shared(source, path)
+    library = ctypes.PyDLL(str(path))
+    api = ctypes.pythonapi
+    library.lazyt_init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    library.lazyt_init.restype = None
+    address = lambda f: ctypes.cast(f, ctypes.c_void_p)
+    # An array object is a plain object whose first field is the data pointer.
+    library.lazyt_init(
+        address(api.PyTuple_GetItem), address(api.PyFloat_AsDouble), object.__basicsize__
+    )
+    os.register_at_fork(after_in_child=library.lazyt_forked)
+    run = library.lazyt_run
+    run.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.py_object,
+    ]
+    run.restype = ctypes.c_int
+    return run
+
+
+def threads() -> int:
+    """How many threads share a large kernel: LAZYT_THREADS, else the processors there are."""
+    given = os.environ.get("LAZYT_THREADS")
+    if given:
+        return max(1, int(given))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def callers(kernels: Sequence[CKernel]) -> list[Callable[..., None]]:
+    """A function a kernel, called with its arrays and then its numbers."""
+    return [_caller(k, at) for k, at in zip(kernels, addresses(kernels))]
+
+
+def _caller(kernel: CKernel, at: int) -> Callable[..., None]:
+    run = driver()
+    table = np.array(kernel.table or (0,), np.int64)
+    where, extent, arrays, numbers = table.ctypes.data, kernel.extent, kernel.arrays, kernel.numbers
+    shares = threads() if kernel.work >= SHARED_FROM else 1
+
+    def call(*arguments, table=table) -> None:
+        run(at, where, extent, shares, arrays, numbers, arguments)
+
+    return call
+
+
+def available() -> bool:
+    """Whether the C tier can run: a compiler is there. Says once where it is asked for and not."""
+    if compiler() is not None:
+        return True
+    if os.environ.get("LAZYT_CPU") == "c":
+        _warn_once()
+    return False
+
+
+@lru_cache(maxsize=1)
+def _warn_once() -> None:
+    warnings.warn(
+        "LAZYT_CPU=c asks for the C tier, but no C compiler was found (CC, cc, gcc, clang, or the "
+        "ziglang wheel: pip install lazyt[native]); NumPy code runs instead.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
