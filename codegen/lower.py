@@ -16,7 +16,7 @@ from typing import Any
 
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
-from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
+from lazyt.ir.passes.fuse_loops import Space, constant_of, is_full, over, own_strides
 from lazyt.ir.places import Place, place
 from lazyt.ir.types import contiguous_strides
 
@@ -106,7 +106,7 @@ class _Lowering:
         return Lowered(kernel, values, list(self.numbers))
 
     def _is_full(self, v: Value) -> bool:
-        return v.op.kind != "reduce" and not self.space.is_row(v.type.shape)
+        return is_full(v, self.space)
 
     def _member(self, s: Value) -> Value | None:
         root = place(s).root

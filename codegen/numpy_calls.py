@@ -202,6 +202,7 @@ class _Writer:
                 continue
             inside = set(members) if found is not None else set()
             dead = [s for m in members for s in memory.dies_after.get(m, ()) if s not in inside]
+            dead = [s for s in dead if s in self.read or s.op.kind != "constant"]  # it has a name
             if dead:
                 self.line(f"    del {', '.join(map(self.name, dead))}")
         results = self.results()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LOCK = threading.RLock()
 VIEWS = 8
+# Whether a program is compiled when it is seen first: tests of a tier want every program in it.
+PLAN_FIRST = [os.environ.get("LAZYT_PLANS") == "first"]
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
 # Called with every program before it runs: key, wanted nodes, kept positions, inputs by id,
 # numbers.
@@ -259,11 +261,13 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     try:
         for observe in OBSERVERS:
             observe(key, wanted, kept, index, values)
+        first = program is None
         if program is None:
             program = Program(values, kept, 8 * len(key) + 200)
             program.last = cache.clock
             cache.programs[key] = program
             cache.nbytes += program.size
+        if first and not PLAN_FIRST[0]:
             counters.evaluated += 1
             _evaluate(wanted, kept)
             cache.trim()

@@ -51,6 +51,8 @@ def loops(v: Value, can: Callable[[Value], bool]) -> bool:
         return False
     if v.type.dtype.name not in CARRIED or v.op.raises(v.type):
         return False
+    if v.op.kind == "reduce" and not v.arg[0]:
+        return False
     return all(
         s.type.__class__ is TensorType and s.type.dtype.name in CARRIED and s.type.numel
         for s in v.operands()
@@ -75,6 +77,11 @@ def joined(a: Space, b: Space) -> Space | str:
     if b.is_row(a.shape) and not a.axes:
         return b
     return f"different iteration spaces: {list(a.shape)} and {list(b.shape)}"
+
+
+def is_full(v: Value, space: Space) -> bool:
+    """Whether a member has a value for every point, not one a row."""
+    return v.op.kind != "reduce" and not space.is_row(v.type.shape)
 
 
 def over(found: Place, shape: tuple[int, ...], target: tuple[int, ...], space: Space) -> tuple:
@@ -226,6 +233,8 @@ class _Fuser:
                     continue
                 if not reads_own_point(v, s, found, space):
                     return f"{v.op.name} reads other elements of {found.root.op.name}"
+                if v.op.kind != "reduce" and is_full(found.root, space) and not is_full(v, space):
+                    return f"{v.op.name} has one value a row, {found.root.op.name} one a point"
         return None
 
     def _assemble(self) -> Grouping:
