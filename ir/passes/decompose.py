@@ -22,7 +22,8 @@ def decompose(graph: Graph) -> Graph:
 
     def rule(v: Value) -> Value:
         if v.op.name == "get":
-            return _standardized(_Build(v), v) if v.src[0].op.name == "standardize" else v
+            of = v.src[0].op
+            return v if of is None or of.name != "standardize" else _standardized(_Build(v), v)
         parts = RULES.get(v.op.name)
         return v if parts is None or not v.type.dtype.is_floating_point else parts(_Build(v), v)
 

@@ -47,16 +47,17 @@ class Space:
 
 def loops(v: Value, can: Callable[[Value], bool]) -> bool:
     """Whether a value can be computed in a loop nest, by a tier that says of which it can."""
-    if v.type.__class__ is not TensorType or not v.type.numel or not can(v):
-        return False
-    if v.type.dtype.name not in CARRIED or v.op.raises(v.type):
+    if v.op.view or not all(map(_carried, (v, *v.operands()))) or v.op.raises(v.type):
         return False
     if v.op.kind == "reduce" and not v.arg[0]:
         return False
-    return all(
-        s.type.__class__ is TensorType and s.type.dtype.name in CARRIED and s.type.numel
-        for s in v.operands()
-    )
+    return can(v)
+
+
+def _carried(v: Value) -> bool:
+    """Whether loops can hold a value: one array of a dtype they know, not empty."""
+    type = v.type
+    return type.__class__ is TensorType and type.dtype.name in CARRIED and type.numel > 0
 
 
 def space_of(v: Value) -> Space:

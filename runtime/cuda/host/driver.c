@@ -1,0 +1,800 @@
+/* A CUDA driver without a GPU: a libcuda.so.1 whose device memory is the host's and whose "cubins" are
+ * host shared objects made from CUDA C by build.py.
+ *
+ * Unmodified PyCUDA runs on it, so what allocates, copies and launches is tested where no GPU is:
+ *
+ *     cuMemAlloc         malloc, filled with 0xff (a NaN in every float type), counted and limited
+ *     cuMemcpy*          memcpy, after a check that the device side lies in one live allocation
+ *     cuModuleLoadData   the ELF image to a file, dlopen
+ *     cuLaunchKernel     the image's lazyt_launch, at once: streams are in order and always idle
+ *     events             the time they were recorded at
+ *
+ * Not modelled: concurrency of streams, graphs, textures, linking, IPC. Those entry points exist,
+ * since PyCUDA resolves all of its symbols when it is imported, and answer CUDA_ERROR_NOT_SUPPORTED.
+ *
+ * LAZYT_FAKE_CUDA_MEMORY (bytes, 1 GiB if unset) is the size of the device's memory; the exported
+ * lazyt_driver_limit() changes it. LAZYT_FAKE_CUDA_REVERSE=1 runs the threads of a block in reverse.
+ * lazyt_driver_count() tells what was allocated, copied and launched; lazyt_driver_fault() gives the
+ * message of the last launch that failed, which cuGetErrorString also shows.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define API __attribute__((visibility("default")))
+
+typedef int CUresult, CUdevice;
+typedef unsigned long long CUdeviceptr;
+
+enum {
+    SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209, FILE_NOT_FOUND = 301,
+    INVALID_HANDLE = 400, NOT_FOUND = 500, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
+    NOT_SUPPORTED = 801
+};
+
+enum { VERSION = 13000, SHARED_DEFAULT = 48 << 10, SHARED_OPTIN = 227 << 10 };
+
+/* What a host shared object exports; cuda_host.h defines the same structures. */
+typedef struct { char kind, pointee; unsigned char constant; unsigned size, align, pointee_size; } Param;
+typedef struct {
+    const char *name;
+    void (*invoke)(void **);
+    int count;
+    const Param *params;
+    int max_threads;
+    size_t static_shared;
+} Kernel;
+typedef struct { void *start; size_t bytes; unsigned granule; int writable; const char *name; } Buffer;
+typedef int (*Launch)(const Kernel *, const unsigned *, size_t, void **, const Buffer *, int, int);
+
+typedef struct { int device, references; } Context;
+typedef struct { double milliseconds; int recorded; } Event;
+typedef struct {
+    void *handle;
+    Launch launch;
+    const char *(*fault)(void);
+    int (*count)(void);
+    const Kernel *(*at)(int);
+    struct Function *functions;
+} Module;
+typedef struct Function {
+    struct Function *next;
+    Module *module;
+    const Kernel *kernel;
+    int max_dynamic_shared;
+} Function;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static Buffer *blocks; /* live allocations, by address */
+static int live, room;
+static size_t memory_limit, used, peak, allocations, frees, launches, copies, streams, events, modules;
+static int initialized;
+static char last_fault[4096];
+static Context primary = {0, 0};
+static __thread Context *stack[32];
+static __thread int depth;
+
+API void lazyt_driver_limit(size_t bytes) { memory_limit = bytes; }
+
+API const char *lazyt_driver_fault(void) { return last_fault; }
+
+/* what: live (allocations), bytes (in them), peak (bytes), allocations, frees, launches, copies,
+ * streams, events, modules (live ones); anything else gives SIZE_MAX. */
+API size_t lazyt_driver_count(const char *what) {
+    const struct { const char *name; size_t value; } counts[] = {
+        {"live", (size_t)live}, {"bytes", used}, {"peak", peak}, {"allocations", allocations},
+        {"frees", frees}, {"launches", launches}, {"copies", copies}, {"streams", streams},
+        {"events", events}, {"modules", modules},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (!strcmp(counts[i].name, what)) return counts[i].value;
+    return SIZE_MAX;
+}
+
+/* ---------------------------------------------------------------- errors, versions, devices */
+
+static const struct { CUresult code; const char *name, *text; } errors[] = {
+    {SUCCESS, "CUDA_SUCCESS", "no error"},
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU",
+     "no kernel image is available for execution on the device"},
+    {FILE_NOT_FOUND, "CUDA_ERROR_FILE_NOT_FOUND", "file not found"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+     "too many resources requested for launch"},
+    {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+};
+
+/* The out-pointer is written in every case: PyCUDA reads it whatever is returned. */
+API CUresult cuGetErrorString(CUresult code, const char **text) {
+    *text = "unrecognized error code";
+    if (code == LAUNCH_FAILED && *last_fault) return *text = last_fault, SUCCESS;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (errors[i].code == code) return *text = errors[i].text, SUCCESS;
+    return INVALID_VALUE;
+}
+
+API CUresult cuGetErrorName(CUresult code, const char **name) {
+    *name = "CUDA_ERROR_UNKNOWN";
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (errors[i].code == code) return *name = errors[i].name, SUCCESS;
+    return INVALID_VALUE;
+}
+
+API CUresult cuInit(unsigned flags) {
+    if (flags) return INVALID_VALUE;
+    pthread_mutex_lock(&mutex);
+    if (!initialized) {
+        const char *bytes = getenv("LAZYT_FAKE_CUDA_MEMORY");
+        if (!memory_limit) memory_limit = bytes ? strtoull(bytes, NULL, 10) : (size_t)1 << 30;
+        initialized = 1;
+    }
+    pthread_mutex_unlock(&mutex);
+    return SUCCESS;
+}
+
+API CUresult cuDriverGetVersion(int *version) { return *version = VERSION, SUCCESS; }
+
+API CUresult cuDeviceGetCount(int *count) {
+    if (!initialized) return NOT_INITIALIZED;
+    return *count = 1, SUCCESS;
+}
+
+API CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+    if (!initialized) return NOT_INITIALIZED;
+    if (ordinal) return INVALID_DEVICE;
+    return *device = 0, SUCCESS;
+}
+
+API CUresult cuDeviceGetName(char *name, int bytes, CUdevice device) {
+    (void)device;
+    return snprintf(name, (size_t)bytes, "host emulation of sm_90"), SUCCESS;
+}
+
+API CUresult cuDeviceGetPCIBusId(char *id, int bytes, CUdevice device) {
+    (void)device;
+    return snprintf(id, (size_t)bytes, "0000:00:00.0"), SUCCESS;
+}
+
+API CUresult cuDeviceGetByPCIBusId(CUdevice *device, const char *id) {
+    if (strcmp(id, "0000:00:00.0")) return INVALID_DEVICE;
+    return *device = 0, SUCCESS;
+}
+
+API CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice device) {
+    (void)device;
+    return *major = 9, *minor = 0, SUCCESS;
+}
+
+API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
+    (void)device;
+    return *bytes = memory_limit, SUCCESS;
+}
+
+/* CUdevice_attribute -> its value on an H100 (sm_90). Others are 0: absent features, free modes. */
+API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
+    static const int values[][2] = {
+        {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 2147483647}, {6, 65535}, {7, 65535},
+        {8, SHARED_DEFAULT}, {9, 65536}, {10, 32}, {11, 2147483647}, {12, 65536}, {13, 1980000},
+        {14, 512}, {15, 1}, {16, 132}, {19, 1}, {31, 1}, {32, 1}, {36, 2619000}, {37, 5120},
+        {38, 50 << 20}, {39, 2048}, {40, 3}, {41, 1}, {75, 9}, {76, 0}, {78, 1}, {79, 1}, {80, 1},
+        {81, 228 << 10}, {82, 65536}, {83, 1}, {90, 1}, {97, SHARED_OPTIN}, {106, 32}, {111, 1024},
+    };
+    if (device) return INVALID_DEVICE;
+    *value = 0;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (values[i][0] == attribute) *value = values[i][1];
+    return SUCCESS;
+}
+
+/* ---------------------------------------------------------------- contexts */
+
+API CUresult cuCtxPushCurrent_v2(Context *context) {
+    if (!context || depth == (int)(sizeof stack / sizeof *stack)) return INVALID_CONTEXT;
+    return stack[depth++] = context, SUCCESS;
+}
+
+API CUresult cuCtxPopCurrent_v2(Context **context) {
+    if (!depth) return INVALID_CONTEXT;
+    Context *top = stack[--depth];
+    if (context) *context = top;
+    return SUCCESS;
+}
+
+static CUresult context_create(Context **context, CUdevice device) {
+    if (!initialized) return NOT_INITIALIZED;
+    if (device) return INVALID_DEVICE;
+    *context = calloc(1, sizeof **context);
+    (*context)->references = 1;
+    return cuCtxPushCurrent_v2(*context);
+}
+
+API CUresult cuCtxCreate_v2(Context **context, unsigned flags, CUdevice device) {
+    (void)flags;
+    return context_create(context, device);
+}
+
+API CUresult cuCtxCreate_v4(Context **context, void *params, unsigned flags, CUdevice device) {
+    (void)params, (void)flags;
+    return context_create(context, device);
+}
+
+API CUresult cuCtxGetCurrent(Context **context) {
+    return *context = depth ? stack[depth - 1] : NULL, SUCCESS;
+}
+
+API CUresult cuCtxSetCurrent(Context *context) {
+    if (depth) depth--;
+    return context ? cuCtxPushCurrent_v2(context) : SUCCESS;
+}
+
+API CUresult cuCtxDestroy_v2(Context *context) {
+    if (!context) return INVALID_CONTEXT;
+    if (depth && stack[depth - 1] == context) depth--;
+    if (context != &primary) free(context);
+    return SUCCESS;
+}
+
+API CUresult cuCtxDetach(Context *context) {
+    if (!context) return INVALID_CONTEXT;
+    return --context->references > 0 ? SUCCESS : cuCtxDestroy_v2(context);
+}
+
+API CUresult cuCtxAttach(Context **context, unsigned flags) {
+    if (flags || !depth) return INVALID_CONTEXT;
+    return *context = stack[depth - 1], (*context)->references++, SUCCESS;
+}
+
+API CUresult cuDevicePrimaryCtxRetain(Context **context, CUdevice device) {
+    if (!initialized) return NOT_INITIALIZED;
+    if (device) return INVALID_DEVICE;
+    return primary.references++, *context = &primary, SUCCESS;
+}
+
+API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    if (device || !primary.references) return INVALID_CONTEXT;
+    return primary.references--, SUCCESS;
+}
+
+API CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
+    if (device) return INVALID_DEVICE;
+    return *flags = 0, *active = primary.references > 0, SUCCESS;
+}
+
+API CUresult cuCtxGetDevice(CUdevice *device) {
+    if (!depth) return INVALID_CONTEXT;
+    return *device = stack[depth - 1]->device, SUCCESS;
+}
+
+API CUresult cuCtxGetApiVersion(Context *context, unsigned *version) {
+    (void)context;
+    return *version = VERSION, SUCCESS;
+}
+
+API CUresult cuCtxSynchronize(void) { return depth ? SUCCESS : INVALID_CONTEXT; }
+API CUresult cuCtxGetCacheConfig(int *config) { return *config = 0, SUCCESS; }
+API CUresult cuCtxSetCacheConfig(int config) { return (void)config, SUCCESS; }
+API CUresult cuCtxGetSharedMemConfig(int *config) { return *config = 0, SUCCESS; }
+API CUresult cuCtxSetSharedMemConfig(int config) { return (void)config, SUCCESS; }
+API CUresult cuCtxGetLimit(size_t *value, int limit) { return (void)limit, *value = 1024, SUCCESS; }
+API CUresult cuCtxSetLimit(int limit, size_t value) { return (void)limit, (void)value, SUCCESS; }
+API CUresult cuDeviceCanAccessPeer(int *can, CUdevice device, CUdevice peer) {
+    (void)device, (void)peer;
+    return *can = 0, SUCCESS;
+}
+
+/* ---------------------------------------------------------------- memory */
+
+/* The number of allocations that start at or before `address`. */
+static int position(uintptr_t address) {
+    int low = 0, high = live;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if ((uintptr_t)blocks[middle].start <= address) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static Buffer *holding(CUdeviceptr address, size_t bytes) {
+    int i = position(address) - 1;
+    if (i < 0) return NULL;
+    size_t offset = address - (uintptr_t)blocks[i].start;
+    return offset <= blocks[i].bytes && bytes <= blocks[i].bytes - offset ? &blocks[i] : NULL;
+}
+
+static CUresult allocate(void **pointer, size_t bytes, const char *kind) {
+    void *start;
+    CUresult result = OUT_OF_MEMORY;
+    if (!bytes) return INVALID_VALUE;
+    pthread_mutex_lock(&mutex);
+    if (bytes <= memory_limit && used <= memory_limit - bytes && !posix_memalign(&start, 256, bytes)) {
+        memset(start, 0xff, bytes);
+        if (live == room) {
+            room = room ? 2 * room : 64;
+            blocks = realloc(blocks, (size_t)room * sizeof *blocks);
+        }
+        int at = position((uintptr_t)start);
+        memmove(blocks + at + 1, blocks + at, (size_t)(live - at) * sizeof *blocks);
+        blocks[at] = (Buffer){start, bytes, 0, 1, kind};
+        live++, allocations++, used += bytes;
+        if (used > peak) peak = used;
+        *pointer = start;
+        result = SUCCESS;
+    }
+    pthread_mutex_unlock(&mutex);
+    return result;
+}
+
+static CUresult release(uintptr_t address) {
+    CUresult result = INVALID_VALUE;
+    pthread_mutex_lock(&mutex);
+    int at = position(address) - 1;
+    if (at >= 0 && (uintptr_t)blocks[at].start == address) {
+        used -= blocks[at].bytes, live--, frees++;
+        memmove(blocks + at, blocks + at + 1, (size_t)(live - at) * sizeof *blocks);
+        free((void *)address);
+        result = SUCCESS;
+    }
+    pthread_mutex_unlock(&mutex);
+    return result;
+}
+
+API CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
+    void *start;
+    if (!depth) return INVALID_CONTEXT;
+    CUresult result = allocate(&start, bytes, "device memory");
+    if (!result) *pointer = (uintptr_t)start;
+    return result;
+}
+
+API CUresult cuMemAllocManaged(CUdeviceptr *pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    return cuMemAlloc_v2(pointer, bytes);
+}
+
+API CUresult cuMemAllocPitch_v2(CUdeviceptr *pointer, size_t *pitch, size_t width, size_t height,
+                                unsigned element) {
+    (void)element;
+    *pitch = (width + 511) / 512 * 512;
+    return cuMemAlloc_v2(pointer, *pitch * height);
+}
+
+API CUresult cuMemFree_v2(CUdeviceptr pointer) { return pointer ? release(pointer) : SUCCESS; }
+
+API CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    return allocate(pointer, bytes, "pinned host memory");
+}
+
+API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) { return cuMemHostAlloc(pointer, bytes, 0); }
+API CUresult cuMemFreeHost(void *pointer) { return release((uintptr_t)pointer); }
+API CUresult cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
+    (void)pointer, (void)bytes, (void)flags;
+    return SUCCESS;
+}
+API CUresult cuMemHostUnregister(void *pointer) { return (void)pointer, SUCCESS; }
+API CUresult cuMemHostGetFlags(unsigned *flags, void *pointer) { return (void)pointer, *flags = 0, SUCCESS; }
+API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *pointer, unsigned flags) {
+    (void)flags;
+    return *device = (uintptr_t)pointer, SUCCESS;
+}
+
+API CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
+    if (!depth) return INVALID_CONTEXT;
+    *free_bytes = memory_limit > used ? memory_limit - used : 0;
+    return *total = memory_limit, SUCCESS;
+}
+
+API CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr pointer) {
+    CUresult result = INVALID_VALUE;
+    pthread_mutex_lock(&mutex);
+    Buffer *block = holding(pointer, 1);
+    if (block) {
+        if (base) *base = (uintptr_t)block->start;
+        if (bytes) *bytes = block->bytes;
+        result = SUCCESS;
+    }
+    pthread_mutex_unlock(&mutex);
+    return result;
+}
+
+/* A device side of a copy must lie in one live allocation; host sides are the caller's business. */
+static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, int to_device, int from_device) {
+    if (!depth) return INVALID_CONTEXT;
+    if (!bytes) return SUCCESS;
+    pthread_mutex_lock(&mutex);
+    int valid = (!to_device || holding(to, bytes)) && (!from_device || holding(from, bytes));
+    copies++;
+    pthread_mutex_unlock(&mutex);
+    if (!valid) return INVALID_VALUE;
+    memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+    return SUCCESS;
+}
+
+API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {
+    return copy(to, (uintptr_t)from, bytes, 1, 0);
+}
+API CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) {
+    return copy((uintptr_t)to, from, bytes, 0, 1);
+}
+API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+    return copy(to, from, bytes, 1, 1);
+}
+API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, void *stream) {
+    return (void)stream, copy(to, (uintptr_t)from, bytes, 1, 0);
+}
+API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, void *stream) {
+    return (void)stream, copy((uintptr_t)to, from, bytes, 0, 1);
+}
+API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, void *stream) {
+    return (void)stream, copy(to, from, bytes, 1, 1);
+}
+
+/* The layout of CUDA_MEMCPY3D and, without its depth, of CUDA_MEMCPY2D. */
+typedef struct {
+    size_t x, y;
+    unsigned type;
+    const void *host;
+    CUdeviceptr device;
+    void *array;
+    size_t pitch;
+} Side2D;
+typedef struct { Side2D from, to; size_t width, height; } Copy2D;
+typedef struct {
+    size_t x, y, z, level;
+    unsigned type;
+    const void *host;
+    CUdeviceptr device;
+    void *array, *reserved;
+    size_t pitch, height;
+} Side3D;
+typedef struct { Side3D from, to; size_t width, height, depth; } Copy3D;
+
+enum { MEMORY_HOST = 1, MEMORY_ARRAY = 3 };
+
+static CUdeviceptr row(const Side3D *side, size_t y, size_t z) {
+    CUdeviceptr base = side->type == MEMORY_HOST ? (uintptr_t)side->host : side->device;
+    return base + ((side->z + z) * side->height + side->y + y) * side->pitch + side->x;
+}
+
+API CUresult cuMemcpy3D_v2(const Copy3D *p) {
+    if (p->from.type == MEMORY_ARRAY || p->to.type == MEMORY_ARRAY) return NOT_SUPPORTED;
+    for (size_t z = 0; z < p->depth; z++)
+        for (size_t y = 0; y < p->height; y++) {
+            CUresult result = copy(row(&p->to, y, z), row(&p->from, y, z), p->width,
+                                   p->to.type != MEMORY_HOST, p->from.type != MEMORY_HOST);
+            if (result) return result;
+        }
+    return SUCCESS;
+}
+API CUresult cuMemcpy3DAsync_v2(const Copy3D *p, void *stream) { return (void)stream, cuMemcpy3D_v2(p); }
+
+static Side3D deepen(const Side2D *side) {
+    return (Side3D){side->x, side->y, 0, 0, side->type, side->host, side->device, side->array, NULL,
+                    side->pitch, 0};
+}
+
+API CUresult cuMemcpy2D_v2(const Copy2D *p) {
+    Copy3D whole = {deepen(&p->from), deepen(&p->to), p->width, p->height, 1};
+    return cuMemcpy3D_v2(&whole);
+}
+API CUresult cuMemcpy2DUnaligned_v2(const Copy2D *p) { return cuMemcpy2D_v2(p); }
+API CUresult cuMemcpy2DAsync_v2(const Copy2D *p, void *stream) { return (void)stream, cuMemcpy2D_v2(p); }
+
+static CUresult fill(CUdeviceptr to, size_t pitch, const void *value, size_t size, size_t width,
+                     size_t height) {
+    if (!depth) return INVALID_CONTEXT;
+    if (!width || !height) return SUCCESS;
+    pthread_mutex_lock(&mutex);
+    int valid = holding(to, (height - 1) * pitch + width * size) != NULL;
+    pthread_mutex_unlock(&mutex);
+    if (!valid) return INVALID_VALUE;
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++)
+            memcpy((char *)(uintptr_t)to + y * pitch + x * size, value, size);
+    return SUCCESS;
+}
+
+#define MEMSET(bits, type)                                                                             \
+    API CUresult cuMemsetD##bits##_v2(CUdeviceptr to, type v, size_t n) {                              \
+        return fill(to, 0, &v, sizeof v, n, 1);                                                        \
+    }                                                                                                  \
+    API CUresult cuMemsetD##bits##Async(CUdeviceptr to, type v, size_t n, void *stream) {              \
+        return (void)stream, fill(to, 0, &v, sizeof v, n, 1);                                          \
+    }                                                                                                  \
+    API CUresult cuMemsetD2D##bits##_v2(CUdeviceptr to, size_t pitch, type v, size_t w, size_t h) {    \
+        return fill(to, pitch, &v, sizeof v, w, h);                                                    \
+    }                                                                                                  \
+    API CUresult cuMemsetD2D##bits##Async(CUdeviceptr to, size_t pitch, type v, size_t w, size_t h,    \
+                                          void *stream) {                                              \
+        return (void)stream, fill(to, pitch, &v, sizeof v, w, h);                                      \
+    }
+MEMSET(8, unsigned char)
+MEMSET(16, unsigned short)
+MEMSET(32, unsigned)
+
+/* ---------------------------------------------------------------- streams and events */
+
+API CUresult cuStreamCreate(void **stream, unsigned flags) {
+    (void)flags;
+    if (!depth) return INVALID_CONTEXT;
+    return *stream = malloc(16), streams++, SUCCESS;
+}
+API CUresult cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) {
+    return (void)priority, cuStreamCreate(stream, flags);
+}
+API CUresult cuStreamDestroy_v2(void *stream) {
+    if (!stream) return INVALID_HANDLE;
+    return free(stream), streams--, SUCCESS;
+}
+API CUresult cuStreamQuery(void *stream) { return (void)stream, SUCCESS; }
+API CUresult cuStreamSynchronize(void *stream) { return (void)stream, SUCCESS; }
+API CUresult cuStreamWaitEvent(void *stream, Event *event, unsigned flags) {
+    (void)stream, (void)flags;
+    return event ? SUCCESS : INVALID_HANDLE;
+}
+
+API CUresult cuEventCreate(Event **event, unsigned flags) {
+    (void)flags;
+    if (!depth) return INVALID_CONTEXT;
+    return *event = calloc(1, sizeof **event), events++, SUCCESS;
+}
+API CUresult cuEventDestroy_v2(Event *event) {
+    if (!event) return INVALID_HANDLE;
+    return free(event), events--, SUCCESS;
+}
+API CUresult cuEventRecord(Event *event, void *stream) {
+    struct timespec now;
+    (void)stream;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    event->milliseconds = 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
+    return event->recorded = 1, SUCCESS;
+}
+API CUresult cuEventQuery(Event *event) { return event ? SUCCESS : INVALID_HANDLE; }
+API CUresult cuEventSynchronize(Event *event) { return event ? SUCCESS : INVALID_HANDLE; }
+API CUresult cuEventElapsedTime_v2(float *milliseconds, Event *start, Event *end) {
+    if (!start->recorded || !end->recorded) return INVALID_HANDLE;
+    return *milliseconds = (float)(end->milliseconds - start->milliseconds), SUCCESS;
+}
+API CUresult cuEventElapsedTime(float *milliseconds, Event *start, Event *end) {
+    return cuEventElapsedTime_v2(milliseconds, start, end);
+}
+
+/* ---------------------------------------------------------------- modules and launches */
+
+/* The section headers end a shared object as linkers write it, so they tell its size. */
+static size_t image_bytes(const Elf64_Ehdr *image) {
+    return image->e_shoff + (size_t)image->e_shnum * image->e_shentsize;
+}
+
+/* A file of its own for each load: dlopen gives the same library twice for the same path. */
+static CUresult load(Module **module, const void *image) {
+    const Elf64_Ehdr *header = image;
+    char path[] = "/tmp/lazyt-module-XXXXXX";
+    if (memcmp(header->e_ident, ELFMAG, SELFMAG)) return INVALID_IMAGE;
+    if (header->e_type != ET_DYN || header->e_shoff == 0) return NO_BINARY_FOR_GPU;
+    int file = mkstemp(path);
+    if (file < 0) return FILE_NOT_FOUND;
+    const char *rest = image;
+    size_t left = image_bytes(header);
+    while (left) {
+        ssize_t written = write(file, rest, left);
+        if (written <= 0) break;
+        rest += written, left -= (size_t)written;
+    }
+    close(file);
+    void *handle = left ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) fprintf(stderr, "cuModuleLoadData: %s\n", left ? "cannot write" : dlerror());
+    unlink(path);
+    if (!handle) return NO_BINARY_FOR_GPU;
+    Module *m = calloc(1, sizeof *m);
+    m->handle = handle;
+    m->launch = (Launch)dlsym(handle, "lazyt_launch");
+    m->fault = (const char *(*)(void))dlsym(handle, "lazyt_fault");
+    m->count = (int (*)(void))dlsym(handle, "lazyt_kernel_count");
+    m->at = (const Kernel *(*)(int))dlsym(handle, "lazyt_kernel_at");
+    if (!m->launch || !m->fault || !m->count || !m->at) {
+        dlclose(handle);
+        free(m);
+        return INVALID_IMAGE;
+    }
+    return *module = m, modules++, SUCCESS;
+}
+
+API CUresult cuModuleLoadData(Module **module, const void *image) {
+    if (!depth) return INVALID_CONTEXT;
+    return load(module, image);
+}
+
+API CUresult cuModuleLoadDataEx(Module **module, const void *image, unsigned count, int *options,
+                                void **values) {
+    (void)count, (void)options, (void)values;
+    return cuModuleLoadData(module, image);
+}
+
+API CUresult cuModuleLoad(Module **module, const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return FILE_NOT_FOUND;
+    fseek(file, 0, SEEK_END);
+    size_t bytes = (size_t)ftell(file);
+    void *image = calloc(1, bytes + sizeof(Elf64_Ehdr));
+    rewind(file);
+    size_t got = fread(image, 1, bytes, file);
+    fclose(file);
+    int whole = got == bytes && bytes >= sizeof(Elf64_Ehdr) && image_bytes(image) <= bytes;
+    CUresult result = whole ? cuModuleLoadData(module, image) : INVALID_IMAGE;
+    free(image);
+    return result;
+}
+
+API CUresult cuModuleUnload(Module *module) {
+    if (!module) return INVALID_HANDLE;
+    for (Function *f = module->functions, *next; f; f = next) next = f->next, free(f);
+    dlclose(module->handle);
+    free(module);
+    return modules--, SUCCESS;
+}
+
+API CUresult cuModuleGetFunction(Function **function, Module *module, const char *name) {
+    if (!module) return INVALID_HANDLE;
+    for (int i = 0; i < module->count(); i++) {
+        const Kernel *kernel = module->at(i);
+        if (strcmp(kernel->name, name)) continue;
+        Function *f = calloc(1, sizeof *f);
+        int left = SHARED_DEFAULT - (int)kernel->static_shared;
+        *f = (Function){module->functions, module, kernel, left > 0 ? left : 0};
+        return module->functions = f, *function = f, SUCCESS;
+    }
+    return NOT_FOUND;
+}
+
+API CUresult cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, Module *module, const char *name) {
+    Dl_info info;
+    const ElfW(Sym) *symbol;
+    void *address = module ? dlsym(module->handle, name) : NULL;
+    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol) return NOT_FOUND;
+    if (pointer) *pointer = (uintptr_t)address;
+    if (bytes) *bytes = symbol->st_size;
+    return SUCCESS;
+}
+
+/* CUfunction_attribute, by number. */
+API CUresult cuFuncGetAttribute(int *value, int attribute, Function *f) {
+    const int values[] = {f->kernel->max_threads, (int)f->kernel->static_shared, 0, 0, 32, 90, 90, 0,
+                          f->max_dynamic_shared, -1};
+    if (attribute < 0 || attribute > 9) return INVALID_VALUE;
+    return *value = values[attribute], SUCCESS;
+}
+
+API CUresult cuFuncSetAttribute(Function *f, int attribute, int value) {
+    if (attribute == 9) return SUCCESS; /* a preference of carveout */
+    if (attribute != 8 || value < 0) return INVALID_VALUE;
+    if (value > SHARED_OPTIN - (int)f->kernel->static_shared) return INVALID_VALUE;
+    return f->max_dynamic_shared = value, SUCCESS;
+}
+
+API CUresult cuFuncSetCacheConfig(Function *f, int config) { return (void)f, (void)config, SUCCESS; }
+API CUresult cuFuncSetSharedMemConfig(Function *f, int config) { return (void)f, (void)config, SUCCESS; }
+
+API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                            unsigned bz, unsigned shared, void *stream, void **params, void **extra) {
+    enum { EXTRA_POINTER = 1, EXTRA_SIZE = 2 };
+    const unsigned dims[6] = {gx, gy, gz, bx, by, bz};
+    const Kernel *kernel = f->kernel;
+    void *unpacked[256];
+    (void)stream;
+    if (!depth) return INVALID_CONTEXT;
+    if (!gx || !gy || !gz || !bx || !by || !bz) return INVALID_VALUE;
+    if (gx > 2147483647u || gy > 65535 || gz > 65535 || bx > 1024 || by > 1024 || bz > 64)
+        return INVALID_VALUE;
+    if ((uint64_t)bx * by * bz > (uint64_t)kernel->max_threads) return INVALID_VALUE;
+    if (shared > (unsigned)f->max_dynamic_shared) return INVALID_VALUE;
+    if (!params) {
+        /* One packed buffer, each argument at its own alignment. */
+        char *packed = NULL;
+        size_t bytes = 0, offset = 0;
+        for (void **e = extra; e && *e; e += 2) {
+            if ((uintptr_t)*e == EXTRA_POINTER) packed = e[1];
+            if ((uintptr_t)*e == EXTRA_SIZE) bytes = *(size_t *)e[1];
+        }
+        if (kernel->count > 256) return LAUNCH_OUT_OF_RESOURCES;
+        for (int i = 0; i < kernel->count; i++) {
+            size_t align = kernel->params[i].align;
+            offset = (offset + align - 1) / align * align;
+            unpacked[i] = packed + offset;
+            offset += kernel->params[i].size;
+        }
+        if (offset > bytes) return LAUNCH_OUT_OF_RESOURCES;
+        params = unpacked;
+    }
+    const char *order = getenv("LAZYT_FAKE_CUDA_REVERSE");
+    pthread_mutex_lock(&mutex);
+    launches++;
+    int failed = f->module->launch(kernel, dims, shared, params, blocks, live, order && *order == '1');
+    if (failed) snprintf(last_fault, sizeof last_fault, "%s", f->module->fault());
+    pthread_mutex_unlock(&mutex);
+    return failed ? LAUNCH_FAILED : SUCCESS;
+}
+
+/* ---------------------------------------------------------------- present, not supported */
+
+#define UNSUPPORTED(name) API CUresult name(void) { return NOT_SUPPORTED; }
+UNSUPPORTED(cuArray3DCreate_v2)
+UNSUPPORTED(cuArray3DGetDescriptor_v2)
+UNSUPPORTED(cuArrayCreate_v2)
+UNSUPPORTED(cuArrayDestroy)
+UNSUPPORTED(cuArrayGetDescriptor_v2)
+UNSUPPORTED(cuCtxDisablePeerAccess)
+UNSUPPORTED(cuCtxEnablePeerAccess)
+UNSUPPORTED(cuFuncSetBlockShape)
+UNSUPPORTED(cuFuncSetSharedSize)
+UNSUPPORTED(cuIpcCloseMemHandle)
+UNSUPPORTED(cuIpcGetEventHandle)
+UNSUPPORTED(cuIpcGetMemHandle)
+UNSUPPORTED(cuIpcOpenEventHandle)
+UNSUPPORTED(cuIpcOpenMemHandle)
+UNSUPPORTED(cuIpcOpenMemHandle_v2)
+UNSUPPORTED(cuLaunch)
+UNSUPPORTED(cuLaunchGrid)
+UNSUPPORTED(cuLaunchGridAsync)
+UNSUPPORTED(cuLinkAddData_v2)
+UNSUPPORTED(cuLinkAddFile_v2)
+UNSUPPORTED(cuLinkComplete)
+UNSUPPORTED(cuLinkCreate_v2)
+UNSUPPORTED(cuLinkDestroy)
+UNSUPPORTED(cuMemcpy3DPeer)
+UNSUPPORTED(cuMemcpy3DPeerAsync)
+UNSUPPORTED(cuMemcpyAtoA_v2)
+UNSUPPORTED(cuMemcpyAtoD_v2)
+UNSUPPORTED(cuMemcpyAtoH_v2)
+UNSUPPORTED(cuMemcpyDtoA_v2)
+UNSUPPORTED(cuMemcpyHtoA_v2)
+UNSUPPORTED(cuMemcpyPeer)
+UNSUPPORTED(cuMemcpyPeerAsync)
+UNSUPPORTED(cuModuleGetSurfRef)
+UNSUPPORTED(cuModuleGetTexRef)
+UNSUPPORTED(cuParamSetSize)
+UNSUPPORTED(cuParamSetTexRef)
+UNSUPPORTED(cuParamSetf)
+UNSUPPORTED(cuParamSeti)
+UNSUPPORTED(cuParamSetv)
+UNSUPPORTED(cuProfilerInitialize)
+UNSUPPORTED(cuProfilerStart)
+UNSUPPORTED(cuProfilerStop)
+UNSUPPORTED(cuStreamAttachMemAsync)
+UNSUPPORTED(cuStreamBeginCapture_v2)
+UNSUPPORTED(cuSurfRefGetArray)
+UNSUPPORTED(cuSurfRefSetArray)
+UNSUPPORTED(cuTexRefCreate)
+UNSUPPORTED(cuTexRefDestroy)
+UNSUPPORTED(cuTexRefGetAddress)
+UNSUPPORTED(cuTexRefGetAddressMode)
+UNSUPPORTED(cuTexRefGetAddress_v2)
+UNSUPPORTED(cuTexRefGetArray)
+UNSUPPORTED(cuTexRefGetFilterMode)
+UNSUPPORTED(cuTexRefGetFlags)
+UNSUPPORTED(cuTexRefGetFormat)
+UNSUPPORTED(cuTexRefSetAddress2D_v3)
+UNSUPPORTED(cuTexRefSetAddressMode)
+UNSUPPORTED(cuTexRefSetAddress_v2)
+UNSUPPORTED(cuTexRefSetArray)
+UNSUPPORTED(cuTexRefSetFilterMode)
+UNSUPPORTED(cuTexRefSetFlags)
+UNSUPPORTED(cuTexRefSetFormat)
