@@ -23,6 +23,7 @@ from lazyt.ir.passes.fuse import Group, Grouping
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
+from .c import render
 from .lower import Lowered, lower, overwritable
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
@@ -36,14 +37,15 @@ BLOCK_ELEMENTS = 1 << 15
 class NumpyCode:
     """source: the canonical text. values: what each line of it computes. memory: what is where.
 
-    nests: the kernels that the text calls, k0, k1, …
+    nests: the kernels that the text calls, k0, k1, …: each is one body with the arrays of one nest,
+    or of several in a row.
     """
 
     source: str
     values: dict[int, Value]
     memory: MemoryPlan
     graph: Graph
-    nests: list[Lowered] = field(default_factory=list)
+    nests: list[list[Lowered]] = field(default_factory=list)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -154,7 +156,7 @@ class _Writer:
         self.graph = graph
         self.scattered = scattered
         self.nest_of = nest_of
-        self.nests: list[Lowered] = []
+        self.nests: list[list[Lowered]] = []
         self.read = _read(graph, nest_of)
         self.shared = shared
         self.memory = memory
@@ -187,9 +189,11 @@ class _Writer:
             if nest is not None:
                 if id(nest[0]) in done:
                     continue
-                done.add(id(nest[0]))
-                self.nest(*nest)
-                found, members = (nest[0], 0), nest[0].values
+                together = self.batch(nest)
+                done.update(id(group) for group, _ in together)
+                self.nest(together)
+                members = [m for group, _ in together for m in group.values]
+                found = nest[0], 0
             elif found is None:
                 if v in self.read or not (v.op.view or v.op.kind == "constant"):
                     self.whole(v)
@@ -251,25 +255,34 @@ class _Writer:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
 
-    def nest(self, group: Group, lowered: Lowered) -> None:
-        """A loop nest, by one call of its kernel."""
-        for v in group.outputs:
-            out = (
-                self.buffer(v) or f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
-            )
-            self.line(f"    {self.name(v)} = {out}")
+    def batch(self, nest: tuple[Group, Lowered]) -> list[tuple[Group, Lowered]]:
+        """The nests that run in one call: those of one batch whose kernels are one text."""
+        number, text = nest[0].batch, render(nest[1].kernel).text
+        if number < 0:
+            return [nest]
+        same = {id(g): (g, low) for g, low in self.nest_of.values() if g.batch == number}
+        return [(g, low) for g, low in same.values() if render(low.kernel).text == text]
+
+    def nest(self, together: list[tuple[Group, Lowered]]) -> None:
+        """Loop nests of one kernel, by one call."""
         arguments = []
-        for s in lowered.values:
-            text = self.name(s)
-            if s not in group.outputs and place(s).root in self.scattered:
-                text = f"np.ascontiguousarray({text})"
-            arguments.append(text)
-        arguments += [f"float({self.name(s)})" for s in lowered.numbers]
-        self.line(f"    k{len(self.nests)}({', '.join(arguments)})", group.outputs[0])
-        self.nests.append(lowered)
-        for v in group.values:
-            if v.op.view and v in self.read:
-                self.whole(v)
+        for group, lowered in together:
+            for v in group.outputs:
+                fresh = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+                self.line(f"    {self.name(v)} = {self.buffer(v) or fresh}")
+            for s in lowered.values:
+                text = self.name(s)
+                if s not in group.outputs and place(s).root in self.scattered:
+                    text = f"np.ascontiguousarray({text})"
+                arguments.append(text)
+            arguments += [f"float({self.name(s)})" for s in lowered.numbers]
+        number = len(self.nests)
+        self.line(f"    k{number}({', '.join(arguments)})", together[0][0].outputs[0])
+        self.nests.append([lowered for _, lowered in together])
+        for group, _ in together:
+            for v in group.values:
+                if v.op.view and v in self.read:
+                    self.whole(v)
 
     def in_blocks(self, group: Group, rows: int) -> None:
         """A fused group, a block of rows at a time."""

@@ -94,27 +94,33 @@ static void in_shares(kernel call, char *const *p, const int64_t *n, int64_t ext
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* arguments: a tuple of `arrays` NumPy arrays, then of `numbers` Python floats. */
-int lazyt_run(kernel call, const int64_t *n, int64_t extent, int64_t shares, int64_t arrays,
+/* Runs one kernel on `count` nests in turn. table: a row of `width` a nest: the extent of its
+ * outermost axis, how many threads share that, then the kernel's own extents and strides.
+ * arguments: a tuple of `arrays` NumPy arrays, then of `numbers` Python floats, nest after nest. */
+int lazyt_run(kernel call, const int64_t *table, int64_t count, int64_t width, int64_t arrays,
               int64_t numbers, void *arguments)
 {
     char *p[MOST_PARAMETERS];
     double values[MOST_PARAMETERS];
+    int64_t next = 0;
     if (arrays + numbers > MOST_PARAMETERS)
         return 1;
-    for (int64_t i = 0; i < arrays; i++)
-        p[i] = *(char **)((char *)item_of(arguments, i) + data_offset);
-    for (int64_t i = 0; i < numbers; i++) {
-        values[i] = double_of(item_of(arguments, arrays + i));
-        p[arrays + i] = (char *)&values[i];
+    for (; count > 0; count--, table += width) {
+        int64_t extent = table[0], shares = table[1];
+        for (int64_t i = 0; i < arrays; i++)
+            p[i] = *(char **)((char *)item_of(arguments, next++) + data_offset);
+        for (int64_t i = 0; i < numbers; i++) {
+            values[i] = double_of(item_of(arguments, next++));
+            p[arrays + i] = (char *)&values[i];
+        }
+        if (shares > MOST_THREADS)
+            shares = MOST_THREADS;
+        if (shares > extent)
+            shares = extent;
+        if (shares <= 1)
+            call(p, table + 2, 0, extent);
+        else
+            in_shares(call, p, table + 2, extent, shares);
     }
-    if (shares > MOST_THREADS)
-        shares = MOST_THREADS;
-    if (shares > extent)
-        shares = extent;
-    if (shares <= 1)
-        call(p, n, 0, extent);
-    else
-        in_shares(call, p, n, extent, shares);
     return 0;
 }

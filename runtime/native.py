@@ -208,19 +208,22 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def callers(kernels: Sequence[CKernel]) -> list[Callable[..., None]]:
-    """A function a kernel, called with its arrays and then its numbers."""
-    return [_caller(k, at) for k, at in zip(kernels, addresses(kernels))]
+def callers(batches: Sequence[Sequence[CKernel]]) -> list[Callable[..., None]]:
+    """A function a batch of nests of one kernel, called with the arrays and then the numbers of
+    each nest in turn."""
+    return [_caller(some, at) for some, at in zip(batches, addresses([b[0] for b in batches]))]
 
 
-def _caller(kernel: CKernel, at: int) -> Callable[..., None]:
-    run = driver()
-    table = np.array(kernel.table or (0,), np.int64)
-    where, extent, arrays, numbers = table.ctypes.data, kernel.extent, kernel.arrays, kernel.numbers
-    shares = threads() if kernel.work >= SHARED_FROM else 1
+def _caller(nests: Sequence[CKernel], at: int) -> Callable[..., None]:
+    run, one, most = driver(), nests[0], threads()
+    # A row a nest: its extent, its threads, its table.
+    rows = [(k.extent, most if k.work >= SHARED_FROM else 1, *k.table) for k in nests]
+    table = np.array(rows, np.int64)
+    where, count, width = table.ctypes.data, len(rows), table.shape[1]
+    arrays, numbers = one.arrays, one.numbers
 
     def call(*arguments, table=table) -> None:
-        run(at, where, extent, shares, arrays, numbers, arguments)
+        run(at, where, count, width, arrays, numbers, arguments)
 
     return call
 

@@ -205,7 +205,8 @@ def load(code: NumpyCode) -> Callable:
 
         from .native import callers
 
-        for i, call in enumerate(callers([render(n.kernel) for n in code.nests])):
+        batches = [[render(n.kernel) for n in together] for together in code.nests]
+        for i, call in enumerate(callers(batches)):
             scope[f"k{i}"] = call
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)
     return scope["run"]

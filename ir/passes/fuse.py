@@ -21,7 +21,8 @@ class Group:
     """values: the members in order. outputs: those that something outside reads.
 
     shape: the iteration space. kind: the primitive's kind for a group of one, "fused", or "loops"
-    for a loop nest (fuse_loops.py). axes: those that the nest reduces.
+    for a loop nest (fuse_loops.py). axes: those that the nest reduces. batch: nests of one number
+    do the same to other arrays and need nothing of each other.
     """
 
     values: list[Value]
@@ -29,6 +30,7 @@ class Group:
     shape: tuple[int, ...]
     kind: str
     axes: tuple[int, ...] = ()
+    batch: int = -1
 
 
 @dataclass(frozen=True)

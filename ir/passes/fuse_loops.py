@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph import Graph, Value
+from ..graph import Graph, Scalar, Value
 from ..ops_reduce import reduced
 from ..places import Place, place, shown_by
 from ..types import TensorType, contiguous_strides
@@ -267,8 +267,45 @@ class _Fuser:
                 break
             for knot in knots:
                 self._dissolve(knot, owner, members)
-        order = nx.lexicographical_topological_sort(quotient, key=lambda g: max(members[g]))
-        return self._grouping(list(order), members)
+        batches = self._batches(quotient, members)
+        joined = nx.quotient_graph(quotient, list(batches.values()), relabel=False)
+        last = lambda batch: max(max(members[g]) for g in batch)
+        order = nx.lexicographical_topological_sort(joined, key=last)
+        return self._grouping([sorted(batch) for batch in order], members)
+
+    def _batches(self, quotient: Any, members: dict[int, set[int]]) -> dict[Any, set[int]]:
+        """Nests at one depth of the graph of nests that do the same: an optimizer's, of every
+        parameter. At one depth none needs another."""
+        import networkx as nx
+
+        found: dict[Any, set[int]] = {}
+        for depth, level in enumerate(nx.topological_generations(quotient)):
+            for g in level:
+                v = self.body[min(members[g])]
+                key = (depth, self._signature(members[g])) if v in self.looped else g
+                found.setdefault(key, set()).add(g)
+        return found
+
+    def _signature(self, members: set[int]) -> tuple:
+        """What a nest does, whatever the arrays and their extents."""
+        inside = {self.body[i]: k for k, i in enumerate(sorted(members))}
+        outside: dict[Value, int] = {}
+        told: list[Any] = []
+        for v in inside:
+            told.append((v.op.name, v.type.dtype.name, v.op.name == "cast" and v.arg))
+            for s in v.src:
+                if s.__class__ is not Value:
+                    told.append(("s" if s.__class__ is Scalar else s, s.__class__))
+                    continue
+                constant = constant_of(s)
+                if constant is not None:
+                    s = constant.src[0]
+                    told.append(("s" if s.__class__ is Scalar else s, s.__class__))
+                elif s in inside:
+                    told.append(("m", inside[s]))
+                else:
+                    told.append(("x", outside.setdefault(s, len(outside)), s.type.dtype.name))
+        return tuple(told)
 
     def _dissolve(self, knot: set[int], owner: dict[int, int], members: dict) -> None:
         """Takes apart the smallest nest of a cycle of nests that each need another first."""
@@ -285,12 +322,12 @@ class _Fuser:
                         reason = "each of two nests would need the other first"
                         self.refusals.append(Refusal(s, v, reason))
 
-    def _grouping(self, order: list[int], members: dict[int, set[int]]) -> Grouping:
+    def _grouping(self, order: list[list[int]], members: dict[int, set[int]]) -> Grouping:
         users = self.graph.users()
         kept = set(self.graph.outputs)
         found = Grouping(refusals=self.refusals)
         arranged: list[Value] = []
-        for g in order:
+        for number, g in ((n, g) for n, batch in enumerate(order) for g in batch):
             values = [self.body[i] for i in sorted(members[g])]
             arranged += values
             inside = set(values)
@@ -302,7 +339,8 @@ class _Fuser:
             if values[0] in self.looped:
                 nest = self.nest_of[self.position[values[0]]]
                 kind, shape, axes = "loops", nest.space.shape, nest.space.axes
-            found.groups.append(Group(values, outputs, shape, kind, axes))
+            batch = number if len(order[number]) > 1 else -1
+            found.groups.append(Group(values, outputs, shape, kind, axes, batch))
         found.graph = Graph(self.graph.inputs, self.graph.scalars, arranged, self.graph.outputs)
         return found
 
