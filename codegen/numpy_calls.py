@@ -38,7 +38,8 @@ class NumpyCode:
     """source: the canonical text. values: what each line of it computes. memory: what is where.
 
     nests: the kernels that the text calls, k0, k1, …: each is one body with the arrays of one nest,
-    or of several in a row.
+    or of several in a row. fused: the values that no line computes: members of nests, and constants
+    that only nests read.
     """
 
     source: str
@@ -46,6 +47,7 @@ class NumpyCode:
     memory: MemoryPlan
     graph: Graph
     nests: list[list[Lowered]] = field(default_factory=list)
+    fused: frozenset[Value] = frozenset()
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -212,7 +214,9 @@ class _Writer:
         results = self.results()
         self.line(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         source = "\n".join(self.lines) + "\n"
-        return NumpyCode(source, self.values, memory, graph, self.nests)
+        fused = set(self.nest_of)
+        fused.update(v for v in graph.body if v.op.kind == "constant" and v not in self.read)
+        return NumpyCode(source, self.values, memory, graph, self.nests, frozenset(fused))
 
     def results(self) -> list[str]:
         """What is returned: a value that is an input, a view or returned before is copied."""

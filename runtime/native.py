@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -228,20 +229,21 @@ def _caller(nests: Sequence[CKernel], at: int) -> Callable[..., None]:
     return call
 
 
+GIVEN_UP: list[str] = []
+
+
 def available() -> bool:
-    """Whether the C tier can run: a compiler is there. Says once where it is asked for and not."""
-    if compiler() is not None:
-        return True
-    if os.environ.get("LAZYT_CPU") == "c":
-        _warn_once()
-    return False
+    """Whether the C tier can run: a compiler is there and has not failed. Warns once if not."""
+    if GIVEN_UP:
+        return False
+    if compiler() is None:
+        give_up("no C compiler was found (CC, cc, gcc, clang, or the wheel ziglang)")
+    return not GIVEN_UP
 
 
-@lru_cache(maxsize=1)
-def _warn_once() -> None:
-    warnings.warn(
-        "LAZYT_CPU=c asks for the C tier, but no C compiler was found (CC, cc, gcc, clang, or the "
-        "ziglang wheel: pip install lazyt[native]); NumPy code runs instead.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+def give_up(reason: Any) -> None:
+    """This process does without the C tier from here on."""
+    if not GIVEN_UP:
+        text = f"The C tier is off, NumPy code runs instead: {reason}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    GIVEN_UP.append(str(reason))

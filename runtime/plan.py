@@ -126,12 +126,17 @@ def compile_plan(
     plan = Plan()
     stages: list[Stage] | None = [] if record else None
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
-    grouping = loop_nests(optimized) if in_loops() else fuse(optimized)
-    optimized = grouping.graph  # type: ignore[assignment]
+    shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
+    known = donatable, shared, _strided(wanted, leaves)
+    made = _natively(optimized, *known) if in_loops() else None
+    if made is None:
+        grouping = fuse(optimized)
+        code = generate(grouping, *known)
+        made = grouping, code, load(code)
+    grouping, code, plan.run = made
+    optimized = code.graph
     if CHECK_PASSES[0]:
         verify(optimized)
-    shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
-    code = generate(grouping, donatable, shared, _strided(wanted, leaves))
     plan.keep = keep
     plan.kept = frozenset(keep)
     plan.numbers = numbers
@@ -141,11 +146,10 @@ def compile_plan(
     plan.donors = _donors(wanted, code.memory.donated, leaves)
     plan.code, plan.graph, plan.traced, plan.stages = code, optimized, graph, stages
     plan.grouping = grouping if record else None
-    plan.run = load(code)
     buffers = [*code.memory.slots, *code.memory.blocks]
     plan.nbytes = sum(t.numel * t.dtype.numpy.itemsize for t in buffers)
     plan.nbytes += 2 * len(code.source) + 400 * len(graph.body)
-    plan.kernels_by_op = count_kernels(optimized)
+    plan.kernels_by_op = count_kernels(code)
     for listener in ON_COMPILE:
         listener(plan)
     return plan, passes + 1
@@ -158,6 +162,22 @@ def in_loops() -> bool:
     from .native import available
 
     return available()
+
+
+def _natively(
+    graph: Graph, donatable: frozenset[int], shared: frozenset[int], strided: frozenset[int]
+) -> tuple[Grouping, NumpyCode, Callable] | None:
+    """Groups, code and function of a plan in the C tier; None where its compiler fails, after which
+    the process does without."""
+    from .native import CompilerError, give_up
+
+    grouping = loop_nests(graph)
+    code = generate(grouping, donatable, shared, strided)
+    try:
+        return grouping, code, load(code)
+    except (CompilerError, OSError) as error:
+        give_up(error)
+        return None
 
 
 def loop_nests(graph: Graph) -> Grouping:
@@ -212,10 +232,13 @@ def load(code: NumpyCode) -> Callable:
     return scope["run"]
 
 
-def count_kernels(graph: Graph) -> dict[str, int]:
-    """How many NumPy calls of each primitive one run makes; views cost none."""
+def count_kernels(code: NumpyCode) -> dict[str, int]:
+    """How many NumPy calls of each primitive one run makes, and calls of loop nests; views cost
+    none."""
     counts: dict[str, int] = {}
-    for v in graph.body:
-        if not v.op.view:
+    for v in code.graph.body:
+        if not v.op.view and v not in code.fused:
             counts[v.op.name] = counts.get(v.op.name, 0) + 1
+    if code.nests:
+        counts["loops"] = len(code.nests)
     return counts
