@@ -167,7 +167,7 @@ def number(value: Any, dtype: str) -> str:
             return "NAN"
         if math.isinf(value):
             return "INFINITY" if value > 0 else "(-INFINITY)"
-        text = f"{np.float32(value)}f" if dtype == "float32" else repr(value)
+        text = str(np.float32(value)) + "f" if dtype == "float32" else repr(value)
         return f"({text})" if text.startswith("-") else text
     if dtype == "bool":
         return str(int(bool(value)))

@@ -175,13 +175,12 @@ class _Fuser:
                     self.refusals.append(Refusal(root, v, reason))
 
     def _join_siblings(self) -> None:
-        """Nests that read the same memory, or what one nest has made, over the same space share a
-        loop."""
+        """Nests over the same space share a loop where they read the same memory, or reduce the same
+        axes."""
         readers: dict[Any, list[_Nest]] = {}
         for nest in dict.fromkeys(self.nest_of.values()):
-            for root in nest.roots:
-                maker = self.nest_of.get(self.position.get(root, -1))
-                readers.setdefault(root if maker is None else maker, []).append(nest)
+            for key in (*nest.roots, *([nest.space] if nest.space.axes else [])):
+                readers.setdefault(key, []).append(nest)
         for nests in readers.values():
             for k, first in enumerate(nests):
                 for other in nests[k + 1 :]:

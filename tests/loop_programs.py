@@ -1,0 +1,92 @@
+"""Small programs whose loop nests are looked at: how many there are, and how they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lazyt as torch
+import lazyt.nn as nn
+import lazyt.nn.functional as F
+from lazyt.inspect.program import ProgramView
+from lazyt.ir.passes.fuse import Group, Grouping
+from lazyt.ir.passes.pipeline import optimize
+from lazyt.runtime.plan import loop_nests
+
+ROWS, COLUMNS = 64, 48
+
+
+def quiet(function: Callable[[], Any]) -> Callable[[], Any]:
+    """The function, without gradients."""
+
+    def run() -> Any:
+        with torch.no_grad():
+            return function()
+
+    return run
+
+
+def table() -> Any:
+    return torch.arange(ROWS * COLUMNS, dtype=torch.float32).view(ROWS, COLUMNS) / 100
+
+
+def layer_norm_backward(x: Any, layer: Any) -> Callable[[], Any]:
+    def run() -> Any:
+        input = x.detach().requires_grad_()
+        layer.zero_grad()
+        layer(input).backward(x)
+        return input.grad, layer.weight.grad, layer.bias.grad
+
+    return run
+
+
+def optimizer(kind: Callable[..., Any], count: int = 60) -> Callable[[], Any]:
+    """A step of an optimizer over so many parameters of several shapes."""
+    parameters = [nn.Parameter(torch.ones(3 + i % 5, 4)) for i in range(count)]
+    for p in parameters:
+        p.grad = torch.ones(*p.shape)
+    made = kind(parameters)
+    for _ in range(2):
+        made.step()
+    return made.step
+
+
+def programs() -> dict[str, Callable[[], Any]]:
+    x = table()
+    images = torch.arange(4 * 8 * 36, dtype=torch.float32).view(4, 8, 6, 6) / 100
+    layer, batch = nn.LayerNorm(COLUMNS), nn.BatchNorm2d(8)
+    bias = torch.ones(COLUMNS)
+    return {
+        "softmax": quiet(lambda: torch.softmax(x, -1)),
+        "log_softmax": quiet(lambda: torch.log_softmax(x, -1)),
+        "softmax_of_columns": quiet(lambda: torch.softmax(x, 0)),
+        "layer_norm": quiet(lambda: F.layer_norm(x, (COLUMNS,))),
+        "rms_norm": quiet(lambda: x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)),
+        "gelu": quiet(lambda: F.gelu(x)),
+        "dropout": quiet(lambda: F.dropout(x, 0.5)),
+        "bias_relu": quiet(lambda: torch.relu(x + bias)),
+        "sum_of_rows": quiet(lambda: x.sum(1)),
+        "sum_of_columns": quiet(lambda: x.sum(0)),
+        "whole_sum": quiet(lambda: x.sum()),
+        "transposed": quiet(lambda: x.view(COLUMNS, ROWS) * 2 + x.t()),
+        "layer_norm_training": layer_norm_backward(x, layer),
+        "batch_norm_training": quiet(lambda: batch(images)),
+        "sgd": optimizer(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        "adam": optimizer(torch.optim.Adam),
+        "adamw": optimizer(torch.optim.AdamW),
+    }
+
+
+def grouped(view: ProgramView) -> Grouping:
+    """The loop nests of a program."""
+    return loop_nests(optimize(view.traced)[0])
+
+
+def calls(grouping: Grouping) -> list[list[Group]]:
+    """The loop nests as they are called: those of a batch together."""
+    found: dict[Any, list[Group]] = {}
+    for number, group in enumerate(grouping.groups):
+        if group.kind == "loops":
+            key = ("batch", group.batch) if group.batch >= 0 else number
+            found.setdefault(key, []).append(group)
+    return list(found.values())

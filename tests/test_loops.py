@@ -1,0 +1,79 @@
+"""Loop nests: how many kernels a program is, exactly, and how they read in the loop IR and in C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import loop_programs
+import pytest
+from loop_programs import calls, grouped
+
+import lazyt
+from lazyt.codegen.c import render
+from lazyt.codegen.lower import lower
+
+# Kernels that a program is, beside the draw of dropout and the count of batches of a batch norm.
+COUNTS = {
+    "softmax": 1,
+    "log_softmax": 1,
+    "softmax_of_columns": 1,
+    "layer_norm": 1,
+    "rms_norm": 1,
+    "gelu": 1,
+    "dropout": 1,
+    "bias_relu": 1,
+    "sum_of_rows": 1,
+    "sum_of_columns": 1,
+    "whole_sum": 1,
+    "transposed": 1,
+    "layer_norm_training": 2,
+    "batch_norm_training": 2,
+    "sgd": 1,
+    "adam": 2,
+    "adamw": 2,
+}
+READ = [name for name in COUNTS if name not in ("adam", "adamw", "rms_norm", "log_softmax")]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_kernels_are_few(name: str) -> None:
+    report = lazyt.explain(loop_programs.programs()[name])
+    found = [calls(grouped(view)) for view in report.programs]
+    assert sum(map(len, found)) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_reads_well(name: str, golden: Callable[[str], None]) -> None:
+    """Loop IR and C of every kernel of a program (one a batch)."""
+    parts = []
+    for view in lazyt.explain(loop_programs.programs()[name]).programs:
+        for batch in calls(grouped(view)):
+            kernel = lower(batch[0]).kernel
+            many = f" and {len(batch) - 1} more like it" if len(batch) > 1 else ""
+            parts += [f"--- loop IR{many}\n{kernel}", f"--- C\n{render(kernel).text}"]
+    golden("\n".join(parts))
+
+
+def test_a_refusal_says_why() -> None:
+    def two_ways() -> object:
+        x = loop_programs.table()
+        return (x * 2).sum(0), (x * 2).sum(1)
+
+    view = lazyt.explain(two_ways).programs[0]
+    reasons = [r.reason for r in grouped(view).refusals]
+    assert any("one reduces the axes [0], the other [1]" in r for r in reasons), reasons
+
+
+def test_text_has_no_extents() -> None:
+    """Kernels that differ in their extents are one text: a ragged batch compiles nothing."""
+    texts = set()
+    x = loop_programs.table()
+    x.tolist()
+    for rows in (64, 48, 7):
+
+        def step(rows: int = rows) -> object:
+            return lazyt.softmax(x[:rows], -1)
+
+        for view in lazyt.explain(step).programs:
+            texts |= {render(lower(b[0]).kernel).text for b in calls(grouped(view)) if b[0].axes}
+    assert len(texts) == 1

@@ -1,0 +1,183 @@
+"""The C tier computes what the evaluator computes; its compiler is called once a kernel."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grammar import generate
+from graph_tools import compile_trace, evaluated, run_plan, tracing
+from harness import implementation
+from random_graphs import build
+from random_programs import check, report, runner
+
+import lazyt as torch
+from lazyt.runtime import drain, native
+from lazyt.runtime.stats import COUNTERS
+
+needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the tests of this file share."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def c_tier(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
+    """Every program runs in the C tier, from its first run on."""
+    monkeypatch.setenv("LAZYT_CPU", "c")
+    monkeypatch.setenv("LAZYT_CACHE", str(folder))
+    monkeypatch.setattr(drain, "PLAN_FIRST", [True])
+    monkeypatch.setattr(native, "GIVEN_UP", [])
+    drain.CACHE.clear()
+    yield
+    drain.CACHE.clear()
+
+
+def agree(found: object, expected: np.ndarray, what: str) -> None:
+    if expected.dtype.kind == "f":
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6, err_msg=what)
+    else:
+        np.testing.assert_array_equal(found, expected, err_msg=what)
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(24))
+def test_random_graphs_agree_with_the_evaluator(seed: int, c_tier: None) -> None:
+    with tracing() as trace, np.errstate(all="ignore"):
+        made = build(np.random.default_rng(seed), 30)
+        results = made[-3:]
+    values = evaluated(trace, {})
+    compiled = compile_trace(trace, results)
+    for donate in (False, True):
+        found, _ = run_plan(compiled, donate)
+        for a, r in zip(found, results):
+            agree(a, values[r], compiled.source)
+
+
+@needs_compiler
+@pytest.mark.parametrize("batch", range(3))
+def test_random_programs_do_what_torch_does(
+    batch: int, c_tier: None, oracle: types.ModuleType
+) -> None:
+    expected, actual = runner("torch"), runner(implementation())
+    for seed in range(batch * 20, batch * 20 + 20):
+        program = generate(random.Random(seed))
+        if check(program, expected, actual) is not None:
+            pytest.fail(f"# seed {seed}\n{report(program, expected, actual)}")
+
+
+@needs_compiler
+def test_large_nests_are_shared_by_threads(c_tier: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZYT_THREADS", "3")
+    x = torch.rand(301, 257)
+    for f in (
+        lambda: x * 2 + 1,
+        lambda: torch.softmax(x, -1),
+        lambda: torch.softmax(x, 0),
+        lambda: x.sum(0),
+        lambda: x.amax(1),
+        lambda: x.sum(),
+    ):
+        found = f().numpy().copy()
+        with monkeypatch.context() as plain:
+            plain.setenv("LAZYT_CPU", "numpy")
+            drain.CACHE.clear()
+            agree(found, f().numpy(), "shared")
+        drain.CACHE.clear()
+
+
+@needs_compiler
+def test_a_nan_is_an_extreme(c_tier: None) -> None:
+    x = torch.tensor([[1.0, float("nan"), 3.0], [1.0, 2.0, -float("inf")]])
+    assert str(x.amax(1).tolist()) == "[nan, 2.0]"
+    assert str(x.amin(0).tolist()) == "[1.0, nan, -inf]"
+
+
+@needs_compiler
+def test_a_step_in_place_reuses_its_memory(c_tier: None) -> None:
+    x = torch.ones(1000)
+    addresses = set()
+    for _ in range(5):
+        x.mul_(1.5).add_(1.0)
+        addresses.add(x.data_ptr())
+    assert len(addresses) <= 2
+    assert x[0].item() == 1.5**5 + sum(1.5**k for k in range(5))
+
+
+@needs_compiler
+def test_known_kernels_call_no_compiler(c_tier: None) -> None:
+    def step(rows: int, scale: float) -> float:
+        return ((torch.ones(rows, 5) * scale).exp() - 1.0).sum().item()
+
+    step(4, 1.5)
+    before = COUNTERS.compiler_calls
+    step(7, 1.5)
+    drain.CACHE.clear()
+    step(3, 1.5)
+    assert COUNTERS.compiler_calls == before
+
+
+@needs_compiler
+def test_another_process_finds_them_on_disk(folder: Path) -> None:
+    program = (
+        "import lazyt as torch\nfrom lazyt.runtime.stats import COUNTERS\n"
+        "for _ in range(3):\n    y = (torch.ones(5) * 3).tanh().sum().item()\n"
+        "print(COUNTERS.compiler_calls)\n"
+    )
+    env = os.environ | {"LAZYT_CPU": "c", "LAZYT_CACHE": str(folder / "shared")}
+    run = lambda: (
+        subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+        ).stdout
+    )
+    assert int(run()) > 0
+    assert int(run()) == 0
+
+
+def with_compiler(command: str, folder: Path) -> str:
+    """What a program prints where CC is `command`."""
+    program = (
+        "import warnings; warnings.simplefilter('always')\nimport lazyt as torch\n"
+        "for _ in range(3):\n    print((torch.ones(3) * 2).sum().item())\n"
+    )
+    env = os.environ | {"LAZYT_CPU": "c", "LAZYT_CACHE": str(folder), "CC": command}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["/no/such/compiler", "false"])
+def test_a_compiler_that_fails_is_one_warning(command: str, tmp_path: Path) -> None:
+    said = with_compiler(command, tmp_path)
+    assert said.count("6.0") == 3
+    assert said.count("NumPy code runs instead") == 1
+
+
+@needs_compiler
+def test_a_broken_cache_entry_is_made_again(c_tier: None, folder: Path) -> None:
+    def step() -> float:
+        return (torch.ones(9) * 7).sqrt().sum().item()
+
+    value = step()
+    for file in (folder / "c").glob("*.so"):
+        if file.stat().st_nlink > 1:
+            os.unlink(file)
+            file.write_bytes(b"no library")
+    native._LOADED.clear()
+    drain.CACHE.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step() == value
