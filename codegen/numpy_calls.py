@@ -39,7 +39,7 @@ class NumpyCode:
 
     nests: the kernels that the text calls, k0, k1, …: each is one body with the arrays of one nest,
     or of several in a row. fused: the values that no line computes: members of nests, and constants
-    that only nests read.
+    that only nests read. line_of: the line that computes a value, members of nests among them.
     """
 
     source: str
@@ -48,6 +48,7 @@ class NumpyCode:
     graph: Graph
     nests: list[list[Lowered]] = field(default_factory=list)
     fused: frozenset[Value] = frozenset()
+    line_of: dict[Value, int] = field(default_factory=dict)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -159,6 +160,7 @@ class _Writer:
         self.scattered = scattered
         self.nest_of = nest_of
         self.nests: list[list[Lowered]] = []
+        self.called: dict[Value, int] = {}
         self.read = _read(graph, nest_of)
         self.shared = shared
         self.memory = memory
@@ -216,7 +218,8 @@ class _Writer:
         source = "\n".join(self.lines) + "\n"
         fused = set(self.nest_of)
         fused.update(v for v in graph.body if v.op.kind == "constant" and v not in self.read)
-        return NumpyCode(source, self.values, memory, graph, self.nests, frozenset(fused))
+        line_of = {v: n for n, v in self.values.items()} | self.called
+        return NumpyCode(source, self.values, memory, graph, self.nests, frozenset(fused), line_of)
 
     def results(self) -> list[str]:
         """What is returned: a value that is an input, a view or returned before is copied."""
@@ -283,6 +286,7 @@ class _Writer:
         number = len(self.nests)
         self.line(f"    k{number}({', '.join(arguments)})", together[0][0].outputs[0])
         self.nests.append([lowered for _, lowered in together])
+        self.called.update((v, len(self.lines)) for g, _ in together for v in g.values)
         for group, _ in together:
             for v in group.values:
                 if v.op.view and v in self.read:

@@ -175,8 +175,7 @@ class _Fuser:
                     self.refusals.append(Refusal(root, v, reason))
 
     def _join_siblings(self) -> None:
-        """Nests over the same space share a loop where they read the same memory, or reduce the same
-        axes."""
+        """Nests over one space share a loop where they read the same memory, or reduce alike."""
         readers: dict[Any, list[_Nest]] = {}
         for nest in dict.fromkeys(self.nest_of.values()):
             for key in (*nest.roots, *([nest.space] if nest.space.axes else [])):

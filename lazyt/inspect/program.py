@@ -11,12 +11,15 @@ from functools import cached_property
 from typing import Any
 
 from lazyt.codegen import memory as placing
+from lazyt.codegen.c import render
+from lazyt.codegen.lower import lower
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
 from lazyt.ir.cost import Cost, bytes_read, cost, nbytes
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes import fuse as fusion
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.printer import text, type_text
+from lazyt.runtime.plan import in_loops, loop_nests
 
 from .origins import line_of, place_of
 
@@ -55,7 +58,8 @@ class Kernel:
     name: the operation and the number of its (last) value. operations: the primitives in it.
     operands, result: types as the IR writes them; shapes: of the operands, then of the result(s).
     flops, bytes: as `lazyt.ir.cost` counts them. lines: the user's, as `file:line`; variables: what
-    those statements store into, where that is known.
+    those statements store into, where that is known. loops, c: of a loop nest, the loop IR and its
+    C text (which is then the source too).
     """
 
     name: str
@@ -68,6 +72,8 @@ class Kernel:
     bytes: int
     lines: tuple[str, ...]
     places: tuple[str, ...] = ()
+    loops: str = ""
+    c: str = ""
 
     def __repr__(self) -> str:
         return f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
@@ -153,7 +159,7 @@ class ProgramView:
     @cached_property
     def grouping(self) -> fusion.Grouping:
         optimized, _ = optimize(self.traced, record=self._stages)
-        return fusion.fuse(optimized)
+        return loop_nests(optimized) if in_loops() else fusion.fuse(optimized)
 
     @property
     def graph(self) -> Graph:
@@ -205,8 +211,13 @@ class ProgramView:
     @cached_property
     def kernels(self) -> list[Kernel]:
         found = []
-        line_of_value = {v: n for n, v in self.code.values.items()}
+        line_of_value = self.code.line_of
         for group in self.grouping.groups:
+            if group.kind == "loops":
+                found.append(self._nest(group))
+                continue
+            if group.values[0] not in line_of_value:
+                continue  # a constant that only nests read
             parts = [group.values] if blocked(group) else [[v] for v in group.values]
             found += [self._kernel(part, line_of_value) for part in parts]
         return found
@@ -252,6 +263,31 @@ class ProgramView:
             spent.bytes,
             tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
             tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
+        )
+
+    def _nest(self, group: fusion.Group) -> Kernel:
+        """A loop nest: its own text is C, not the line that calls it."""
+        kernel = lower(group).kernel
+        values = [v for v in group.values if not v.op.view]
+        inside = set(group.values)
+        outer = list(dict.fromkeys(s for v in values for s in v.operands() if s not in inside))
+        flops = sum(cost(v).flops for v in values)
+        moved = sum(map(bytes_read, outer)) + sum(nbytes(v.type) for v in group.outputs)
+        operations = tuple(v.op.name for v in values)
+        text = render(kernel).text
+        return Kernel(
+            f"{'_'.join(operations)[:60]}_{self.number[values[-1]]}",
+            text.rstrip(),
+            operations,
+            tuple(type_text(v.type) for v in outer),
+            tuple(type_text(v.type) for v in group.outputs),
+            tuple(v.type.shape for v in (*outer, *group.outputs)),
+            flops,
+            moved,
+            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
+            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
+            str(kernel),
+            text,
         )
 
     @cached_property
@@ -360,10 +396,12 @@ def plan_text(view: ProgramView) -> str:
 def live_ranges(view: ProgramView) -> list[str]:
     """For every value with memory: where it lives, and the first and last line that touch it."""
     graph, memory, number = view.graph, view.code.memory, view.number
-    line_of_value = {v: n for n, v in view.code.values.items()}
+    line_of_value = view.code.line_of
     roots: dict[Value, Value] = {}
     last: dict[Value, int] = {}
     for v in graph.body:
+        if v not in line_of_value:
+            continue
         if v not in memory.assignments:  # it shows the memory of another
             shown = v.src[1] if v.op.name == "replaced" else v.src[0]
             roots[v] = roots.get(shown, shown)
@@ -376,7 +414,7 @@ def live_ranges(view: ProgramView) -> list[str]:
     described = []
     for v in graph.body:
         assigned = memory.assignments.get(v)
-        if assigned is None:
+        if assigned is None or v not in line_of_value:
             continue
         where = _where(assigned, number, v)
         described.append(
