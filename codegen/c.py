@@ -21,7 +21,7 @@ import hashlib
 from dataclasses import dataclass
 
 from .cstyle import C_TYPES, REDUCTIONS, expression, number
-from .loops import Apply, Kernel, Load, Number, Operand, Reduce, Stage, Statement, Store
+from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Statement, Store
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
@@ -172,10 +172,10 @@ class _Writer:
     def row_loop(self, stage: Stage) -> None:
         """A stage along a row: partial results of the vector lanes, gathered in wider ones."""
         reductions = [s for s in stage.statements if isinstance(s, Reduce)]
-        for s in reductions:
-            self.line(f"{self.wide(s)} {s.name}w = {self.start(s)};")
-            if REDUCTIONS[s.op].nan:
-                self.line(f"int {s.name}n = 0;")
+        for r in reductions:
+            self.line(f"{self.wide(r)} {r.name}w = {self.start(r)};")
+            if REDUCTIONS[r.op].nan:
+                self.line(f"int {r.name}n = 0;")
         *outer, inner = self.loops
         names = self.outer_loops(outer, "a", shared=False)
         self.advance(outer, names, "q", "r", stage)
@@ -186,8 +186,8 @@ class _Writer:
             self.line(f"for (int64_t c = 0; c < {extent}; c += {CHUNK}) {{")
             self.depth += 1
             self.line(f"const int64_t e = c + {CHUNK} < {extent} ? c + {CHUNK} : {extent};")
-        for s in reductions:
-            self.line(f"{C_TYPES[s.dtype]} {s.name}p = {self.start(s)};")
+        for r in reductions:
+            self.line(f"{C_TYPES[r.dtype]} {r.name}p = {self.start(r)};")
         clauses = "".join(self.clause(s) for s in reductions)
         self.line(f"#pragma omp simd{clauses}")
         bounds = ("c", "e") if chunked else ("0", extent)
@@ -202,15 +202,15 @@ class _Writer:
             else:
                 self.statements([s], inner, suffix)
         self.close(1)
-        for s in reductions:
-            self.line(REDUCTIONS[s.op].step.format(f"{s.name}w", f"{s.name}p") + ";")
+        for r in reductions:
+            self.line(REDUCTIONS[r.op].step.format(f"{r.name}w", f"{r.name}p") + ";")
         self.close(int(chunked) + len(outer))
-        for s in reductions:
-            kind = C_TYPES[s.dtype]
-            value = f"({kind}){s.name}w"
-            if REDUCTIONS[s.op].nan:
-                value = f"{s.name}n ? ({kind})NAN : {value}"
-            self.line(f"const {kind} {s.name} = {value};")
+        for r in reductions:
+            kind = C_TYPES[r.dtype]
+            value = f"({kind}){r.name}w"
+            if REDUCTIONS[r.op].nan:
+                value = f"{r.name}n ? ({kind})NAN : {value}"
+            self.line(f"const {kind} {r.name} = {value};")
 
     def over_columns(self) -> None:
         *outer, inner = self.rows
@@ -238,9 +238,9 @@ class _Writer:
     def column_loop(self, stage: Stage, inner: Axis, base: str) -> None:
         """A stage over all rows for a block of columns."""
         reductions = [s for s in stage.statements if isinstance(s, Reduce)]
-        for s in reductions:
-            self.line(f"{self.wide(s)} {s.name}w[{COLUMNS}];")
-            self.line(f"for (int64_t j = 0; j < m; j++) {s.name}w[j] = {self.start(s)};")
+        for r in reductions:
+            self.line(f"{self.wide(r)} {r.name}w[{COLUMNS}];")
+            self.line(f"for (int64_t j = 0; j < m; j++) {r.name}w[j] = {self.start(r)};")
         names = self.outer_loops(self.loops, "a", shared=False)
         self.advance(self.loops, names, "q", base, stage)
         self.line("#pragma omp simd")
@@ -259,9 +259,9 @@ class _Writer:
             else:
                 self.statements([s], inner, "q", block=True)
         self.close(1 + len(self.loops))
-        for s in reductions:
-            kind = C_TYPES[s.dtype]
-            self.line(f"for (int64_t j = 0; j < m; j++) {s.name}[j] = ({kind}){s.name}w[j];")
+        for r in reductions:
+            kind = C_TYPES[r.dtype]
+            self.line(f"for (int64_t j = 0; j < m; j++) {r.name}[j] = ({kind}){r.name}w[j];")
 
     # --- pieces -----------------------------------------------------------------------------------
 
@@ -337,13 +337,12 @@ class _Writer:
             kind = "int" if dtype == "bool" else C_TYPES[dtype]
             self.line(f"const {kind} {name} = {text};")
 
-    def element(self, param, inner: Axis | None, suffix: str, block: bool) -> str:
+    def element(self, param: Param, inner: Axis | None, suffix: str, block: bool) -> str:
         at = self.kernel.params.index(param)
-        stride = 0 if inner is None else inner.strides[at]
         index = "(b + j)" if block else "j"
-        if stride == 0:
+        if inner is None or inner.strides[at] == 0:
             return f"*{param.name}{suffix}"
-        if stride == 1:
+        if inner.strides[at] == 1:
             return f"{param.name}{suffix}[{index.strip('()')}]"
         return f"{param.name}{suffix}[{index} * {self.stride(inner, at)}]"
 

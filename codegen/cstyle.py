@@ -68,7 +68,19 @@ FLOATS = {
     "pow": "lz_pow_{t}({0}, {1})",
     "atan2": "lz_atan2_{t}({0}, {1})",
 }
-FUNCTIONS = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin")
+FUNCTIONS: tuple[str, ...] = (
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+)
 FUNCTIONS += ("acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf")
 FLOATS |= {name: f"lz_{name}_{{t}}({{0}})" for name in FUNCTIONS}
 INTEGERS = {

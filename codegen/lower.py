@@ -52,18 +52,18 @@ def overwritable(lowered: Lowered, v: Value) -> list[Value]:
     that is written only, and for the last time before."""
     kernel = lowered.kernel
     at = dict(zip(kernel.params, lowered.values))
-    target = next(p for p, s in at.items() if p.out and s is v)
+    target = next(p for p, written in at.items() if p.out and written is v)
     order: dict[Param, list[tuple[int, int]]] = {}
     for i, stage in enumerate(kernel.stages):
         for j, s in enumerate(stage.statements):
             if isinstance(s, (Load, Store)):
                 order.setdefault(s.param, []).append((i, j))
     found = []
-    for p, s in at.items():
-        if p.out or s.type is not v.type or p.strides != target.strides:
+    for p, read in at.items():
+        if p.out or read.type is not v.type or p.strides != target.strides:
             continue
         if max(order.get(p, [(-1, 0)])) < min(order[target]):
-            found.append(s)
+            found.append(read)
     return found
 
 

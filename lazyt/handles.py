@@ -375,7 +375,7 @@ def _own_stands(t: Tensor) -> bool:
         return False
     node, end = source_of(node), source_of(t._storage.node)
     while node is not end and node.op.view and node.src:
-        node = node.src[0]  # type: ignore[assignment]
+        node = node.src[0]
     return node is end
 
 

@@ -28,7 +28,7 @@ from lazyt.codegen.c import CKernel
 
 from .stats import COUNTERS
 
-FLAGS = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
+FLAGS: tuple[str, ...] = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-shared")
 TIMEOUT_S = 120
 SHARED_FROM = 1 << 15  # points of a nest from which on threads share it

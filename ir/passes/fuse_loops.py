@@ -193,7 +193,7 @@ class _Fuser:
     def _merge(self, a: _Nest, b: _Nest) -> str | None:
         """Makes one nest of two, or says why not."""
         space = joined(a.space, b.space)
-        if space.__class__ is str:
+        if isinstance(space, str):
             return space
         members, roots = a.members | b.members, a.roots | b.roots
         if len(members) > MAX_OPERATIONS or len(roots) > MAX_ROOTS:
