@@ -1,9 +1,10 @@
 """C11 text of a kernel of the loop IR.
 
-    void NAME(char *const *p, const int64_t *n, int64_t lo, int64_t hi)
+    int NAME(char *const *p, const int64_t *n, int64_t lo, int64_t hi)
 
 `p` holds the arrays and the addresses of run-time numbers, `n` the extents and strides, and
-[lo, hi) is the caller's share of the outermost row axis (threads). The text holds no extents and no
+[lo, hi) is the caller's share of the outermost row axis (threads). The result is 1 where an operand
+was out of its range: then what was computed is of no use. The text holds no extents and no
 user names: kernels that differ in them only are one text, compiled once. What is compiled in is
 whether the innermost stride of an array is 1, 0 or something else.
 
@@ -18,9 +19,10 @@ clause. Three shapes of a nest:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cstyle import C_TYPES, REDUCTIONS, expression, number
+from .cstyle import C_TYPES, REDUCTIONS, REFUSALS, expression, number
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Statement, Store
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
@@ -120,28 +122,34 @@ class _Writer:
 
     def write(self) -> CKernel:
         k = self.kernel
-        for i, p in enumerate(k.params):
+        arrays = k.arrays
+        for i, p in enumerate(arrays):
             const = "" if p.out else "const "
             kind = C_TYPES[p.dtype]
             self.line(f"{const}{kind} *{p.name} = ({const}{kind} *)p[{i}];")
+        for p in k.params[len(arrays) :]:
+            self.line(f"const int64_t {p.name} = 0;")
         for j, s in enumerate(k.numbers):
-            self.line(f"const double {s} = *(const double *)p[{len(k.params) + j}];")
+            self.line(f"const double {s} = *(const double *)p[{len(arrays) + j}];")
+        if self.refuses(k.statements()):
+            self.line("int bad = 0;")
         if not k.axes:
             self.map()
         elif self.columns:
             self.over_columns()
         else:
             self.over_rows()
+        self.line("return bad;" if self.refuses(k.statements()) else "return 0;")
         body = "\n".join(self.lines)
         name = "k" + hashlib.sha256(body.encode()).hexdigest()[:16]
-        head = f"void {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi)"
+        head = f"int {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi)"
         work = 1
         for extent in k.shape:
             work *= extent
         extent = self.rows[0].extent
         text = f"{head}\n{{\n{body}\n}}\n"
         table = tuple(self.table)
-        return CKernel(name, text, len(k.params), len(k.numbers), table, extent, work)
+        return CKernel(name, text, len(arrays), len(k.numbers), table, extent, work)
 
     # --- shapes of a nest -------------------------------------------------------------------------
 
@@ -151,7 +159,7 @@ class _Writer:
         first = "lo" if not outer else "0"
         last = "hi" if not outer else self.extent(inner)
         self.advance(outer, names, "q")
-        self.line("#pragma omp simd")
+        self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
         self.line(f"for (int64_t j = {first}; j < {last}; j++) {{")
         self.depth += 1
         suffix = "q" if outer else ""
@@ -189,7 +197,7 @@ class _Writer:
         for r in reductions:
             self.line(f"{C_TYPES[r.dtype]} {r.name}p = {self.start(r)};")
         clauses = "".join(self.clause(s) for s in reductions)
-        self.line(f"#pragma omp simd{clauses}")
+        self.line(f"#pragma omp simd{clauses}{self.guard(stage.statements)}")
         bounds = ("c", "e") if chunked else ("0", extent)
         self.line(f"for (int64_t j = {bounds[0]}; j < {bounds[1]}; j++) {{")
         self.depth += 1
@@ -228,7 +236,7 @@ class _Writer:
             if stage.loop:
                 self.column_loop(stage, inner, suffix)
                 continue
-            self.line("#pragma omp simd")
+            self.line("#pragma omp simd" + self.guard(stage.statements))
             self.line("for (int64_t j = 0; j < m; j++) {")
             self.depth += 1
             self.statements(stage.statements, inner, suffix, block=True)
@@ -243,7 +251,7 @@ class _Writer:
             self.line(f"for (int64_t j = 0; j < m; j++) {r.name}w[j] = {self.start(r)};")
         names = self.outer_loops(self.loops, "a", shared=False)
         self.advance(self.loops, names, "q", base, stage)
-        self.line("#pragma omp simd")
+        self.line("#pragma omp simd" + self.guard(stage.statements))
         self.line("for (int64_t j = 0; j < m; j++) {")
         self.depth += 1
         for s in stage.statements:
@@ -298,10 +306,10 @@ class _Writer:
                 for axis, index in zip(axes, names)
                 if axis.strides[i]
             ]
-            const = "" if p.out else "const "
-            self.line(
-                f"{const}{C_TYPES[p.dtype]} *{p.name}{suffix} = {p.name}{base}{''.join(steps)};"
-            )
+            kind = f"{'' if p.out else 'const '}{C_TYPES[p.dtype]} *"
+            if p.counted:
+                kind = "const int64_t "
+            self.line(f"{kind}{p.name}{suffix} = {p.name}{base}{''.join(steps)};")
 
     def close(self, count: int) -> None:
         for _ in range(count):
@@ -327,7 +335,11 @@ class _Writer:
                     self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
                     for k, o in enumerate(s.operands)
                 ]
-                text = expression(s.op, operands, s.dtype, s.source)
+                if s.op in REFUSALS:
+                    self.line(f"bad |= {REFUSALS[s.op].format(*operands)};")
+                    text = operands[0]
+                else:
+                    text = expression(s.op, operands, s.dtype, s.source)
                 self.define(s.name, s.dtype, text, block)
 
     def define(self, name: str, dtype: str, text: str, block: bool) -> None:
@@ -340,6 +352,13 @@ class _Writer:
     def element(self, param: Param, inner: Axis | None, suffix: str, block: bool) -> str:
         at = self.kernel.params.index(param)
         index = "(b + j)" if block else "j"
+        if param.counted:
+            step = "0" if inner is None else self.stride(inner, at)
+            return (
+                f"({param.name}{suffix} + {index} * {step})"
+                if step != "0"
+                else f"{param.name}{suffix}"
+            )
         if inner is None or inner.strides[at] == 0:
             return f"*{param.name}{suffix}"
         if inner.strides[at] == 1:
@@ -352,6 +371,14 @@ class _Writer:
         if isinstance(o, Number):
             return f"(({C_TYPES[dtype]}){o})"
         return number(o, dtype)
+
+    def refuses(self, statements: Iterable[Statement]) -> bool:
+        """Whether some statement may find an operand out of its range."""
+        return any(isinstance(s, Apply) and s.op in REFUSALS for s in statements)
+
+    def guard(self, statements: Iterable[Statement]) -> str:
+        """The clause of a vector loop that gathers refusals."""
+        return " reduction(|:bad)" if self.refuses(statements) else ""
 
     def clause(self, s: Reduce) -> str:
         rule = REDUCTIONS[s.op]

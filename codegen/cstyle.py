@@ -99,6 +99,10 @@ BITS = {
 }
 
 
+# When an operation refuses its operands; its result is the first of them.
+REFUSALS = {"class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})"}
+
+
 class Reduction:
     """How a reduction starts, takes an element in, and is finished.
 
@@ -127,6 +131,8 @@ def can(v: Value) -> bool:
     """Whether an operation has an expression in these tables, for its dtypes."""
     name, dtype = v.op.name, v.type.dtype.name
     source = source_dtype(v)
+    if v.op.raises(v.type):
+        return name in REFUSALS
     if v.op.kind == "reduce":
         if name not in REDUCTIONS or (REDUCTIONS[name].nan and source not in SUFFIX):
             return False

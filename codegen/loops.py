@@ -22,12 +22,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Param:
-    """An array a kernel reads or writes. strides: over the kernel's axes, in elements."""
+    """An array a kernel reads or writes. strides: over the kernel's axes, in elements.
+
+    counted: there is no array; an element is its own offset (0, 1, 2, … along an axis).
+    """
 
     name: str
     dtype: str
     strides: tuple[int, ...]
     out: bool = False
+    counted: bool = False
 
     def varies(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
         """Whether the element differs along any of the axes."""
@@ -118,6 +122,11 @@ class Kernel:
     numbers: list[Number]
 
     @property
+    def arrays(self) -> list[Param]:
+        """The parameters that are memory, which come first."""
+        return [p for p in self.params if not p.counted]
+
+    @property
     def kept(self) -> tuple[int, ...]:
         """The axes of which a point is a row."""
         return tuple(i for i in range(len(self.shape)) if i not in self.axes)
@@ -130,7 +139,8 @@ class Kernel:
         rows = f", rows over axes {list(self.axes)}" if self.axes else ""
         lines = [f"kernel over {list(self.shape)}{rows}"]
         for p in self.params:
-            lines.append(f"    {'out' if p.out else 'in '} {p.name}: {p.dtype} strides {p.strides}")
+            role = "out" if p.out else "at " if p.counted else "in "
+            lines.append(f"    {role} {p.name}: {p.dtype} strides {p.strides}")
         for stage in self.stages:
             if self.axes:
                 lines.append(f"    {'at every point:' if stage.loop else 'once a row:'}")

@@ -17,7 +17,7 @@ from typing import Any
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space, constant_of, is_full, over, own_strides
-from lazyt.ir.places import Place, place
+from lazyt.ir.places import Place, counted, place
 from lazyt.ir.types import contiguous_strides
 
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
@@ -98,12 +98,16 @@ class _Lowering:
             self._row_stage(p)
             self._loop_stage(p, stored, borrowed)
         self._row_stage(last + 1, final=True)
-        params = [*self.params.values(), *self.stores.values()]
-        values = [*self.params, *self.stores]
+        arrays = {s: p for s, p in self.params.items() if not p.counted} | self.stores
+        along = [p for p in self.params.values() if p.counted]
         kernel = Kernel(
-            self.space.shape, self.space.axes, params, self.stages, list(self.numbers.values())
+            self.space.shape,
+            self.space.axes,
+            [*arrays.values(), *along],
+            self.stages,
+            list(self.numbers.values()),
         )
-        return Lowered(kernel, values, list(self.numbers))
+        return Lowered(kernel, list(arrays), list(self.numbers))
 
     def _is_full(self, v: Value) -> bool:
         return is_full(v, self.space)
@@ -131,7 +135,8 @@ class _Lowering:
         if found.root in self.scattered:
             found = Place(s, contiguous_strides(s.type.shape))
         strides = over(found, s.type.shape, target, self.space)
-        self.params[s] = Param(f"x{len(self.params)}", s.type.dtype.name, strides)
+        name, dtype = f"x{len(self.params)}", s.type.dtype.name
+        self.params[s] = Param(name, dtype, strides, counted=counted(s))
 
     def _borrowed(self) -> dict[Value, tuple[Value, int]]:
         """Dear full members that two phases need: the output that lends its memory, and from which

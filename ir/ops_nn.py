@@ -36,6 +36,7 @@ provide(
     nll=forms.nll,
     nll_grad=forms.nll_grad,
     class_count=forms.class_count,
+    class_checked=forms.class_checked,
     row_pick=forms.row_pick,
     row_put=forms.row_put,
     standardize=forms.standardize,
@@ -93,6 +94,15 @@ class_count: Op = Op(
     fields=("ignore", "of"),
     infer=lambda src, arg: TensorType.of((), arg[1], src[0].type.device),
     samples=lambda: [(([1, 3, 2],), (2, float32))],
+)
+# What `nll` asks of its targets, where it is written out for loops (ir/passes/decompose.py).
+class_checked: Op = Op(
+    "class_checked",
+    "class_checked({0}, {1}, {2})",
+    kind="opaque",
+    raising="always",
+    infer=lambda src, arg: src[0].type,
+    samples=lambda: [(([1, 3, 2], 4, 2), ())],
 )
 
 # --- rows of a table ------------------------------------------------------------------------------

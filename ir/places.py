@@ -59,6 +59,13 @@ def place(value: Value) -> Place:
     return Place(root, strides, whole)
 
 
+def counted(value: Value) -> bool:
+    """Whether a value counts along axes: an `arange` from 0 by 1, whose element is its offset."""
+    while value.op is not None and value.op.name in ("reshape", "expand", "permute"):
+        value = shown_by(value)
+    return value.op is not None and value.op.name == "arange" and value.src == (0, 1)
+
+
 def shown_by(view: Value) -> Value:
     """What a view looks at."""
     return view.src[1] if view.op.name == "replaced" else view.src[0]

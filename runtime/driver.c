@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-typedef void (*kernel)(char *const *, const int64_t *, int64_t, int64_t);
+typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t);
 
 enum { MOST_PARAMETERS = 256, MOST_THREADS = 64 };
 
@@ -24,6 +24,7 @@ static struct {
     char *const *p;
     const int64_t *n;
     int64_t extent, shares;
+    int refused;
 } pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER};
 
 void lazyt_init(void *tuple_item, void *as_double, int64_t offset)
@@ -36,8 +37,8 @@ void lazyt_init(void *tuple_item, void *as_double, int64_t offset)
 static void share(int64_t k)
 {
     int64_t lo = pool.extent * k / pool.shares, hi = pool.extent * (k + 1) / pool.shares;
-    if (lo < hi)
-        pool.call(pool.p, pool.n, lo, hi);
+    if (lo < hi && pool.call(pool.p, pool.n, lo, hi))
+        __atomic_store_n(&pool.refused, 1, __ATOMIC_RELAXED);
 }
 
 static void *work(void *number)
@@ -69,7 +70,7 @@ void lazyt_forked(void)
     pool.round = 0;
 }
 
-static void in_shares(kernel call, char *const *p, const int64_t *n, int64_t extent, int64_t shares)
+static int in_shares(kernel call, char *const *p, const int64_t *n, int64_t extent, int64_t shares)
 {
     pthread_mutex_lock(&pool.lock);
     while (pool.started < shares - 1) {
@@ -83,6 +84,7 @@ static void in_shares(kernel call, char *const *p, const int64_t *n, int64_t ext
     if (pool.started < shares - 1)
         shares = pool.started + 1;
     pool.call = call, pool.p = p, pool.n = n, pool.extent = extent, pool.shares = shares;
+    pool.refused = 0;
     pool.running = (int)shares - 1;
     pool.round++;
     pthread_cond_broadcast(&pool.begin);
@@ -91,18 +93,22 @@ static void in_shares(kernel call, char *const *p, const int64_t *n, int64_t ext
     pthread_mutex_lock(&pool.lock);
     while (pool.running > 0)
         pthread_cond_wait(&pool.end, &pool.lock);
+    int refused = pool.refused;
     pthread_mutex_unlock(&pool.lock);
+    return refused;
 }
 
 /* Runs one kernel on `count` nests in turn. table: a row of `width` a nest: the extent of its
  * outermost axis, how many threads share that, then the kernel's own extents and strides.
- * arguments: a tuple of `arrays` NumPy arrays, then of `numbers` Python floats, nest after nest. */
+ * arguments: a tuple of `arrays` NumPy arrays, then of `numbers` Python floats, nest after nest.
+ * The result is 0, or not where a kernel refused an operand or had too many. */
 int lazyt_run(kernel call, const int64_t *table, int64_t count, int64_t width, int64_t arrays,
               int64_t numbers, void *arguments)
 {
     char *p[MOST_PARAMETERS];
     double values[MOST_PARAMETERS];
     int64_t next = 0;
+    int refused = 0;
     if (arrays + numbers > MOST_PARAMETERS)
         return 1;
     for (; count > 0; count--, table += width) {
@@ -118,9 +124,9 @@ int lazyt_run(kernel call, const int64_t *table, int64_t count, int64_t width, i
         if (shares > extent)
             shares = extent;
         if (shares <= 1)
-            call(p, table + 2, 0, extent);
+            refused |= call(p, table + 2, 0, extent);
         else
-            in_shares(call, p, table + 2, extent, shares);
+            refused |= in_shares(call, p, table + 2, extent, shares);
     }
-    return 0;
+    return refused;
 }

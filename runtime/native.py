@@ -224,7 +224,8 @@ def _caller(nests: Sequence[CKernel], at: int) -> Callable[..., None]:
     arrays, numbers = one.arrays, one.numbers
 
     def call(*arguments, table=table) -> None:
-        run(at, where, count, width, arrays, numbers, arguments)
+        if run(at, where, count, width, arrays, numbers, arguments):
+            raise ValueError("an operand is out of its range")  # the evaluator says which
 
     return call
 

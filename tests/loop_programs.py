@@ -40,6 +40,16 @@ def layer_norm_backward(x: Any, layer: Any) -> Callable[[], Any]:
     return run
 
 
+def cross_entropy_backward(x: Any, classes: Any) -> Callable[[], Any]:
+    def run() -> Any:
+        scores = x.detach().requires_grad_()
+        loss = F.cross_entropy(scores, classes)
+        loss.backward()
+        return loss, scores.grad
+
+    return run
+
+
 def optimizer(kind: Callable[..., Any], count: int = 60) -> Callable[[], Any]:
     """A step of an optimizer over so many parameters of several shapes."""
     parameters = [nn.Parameter(torch.ones(3 + i % 5, 4)) for i in range(count)]
@@ -55,7 +65,8 @@ def programs() -> dict[str, Callable[[], Any]]:
     x = table()
     images = torch.arange(4 * 8 * 36, dtype=torch.float32).view(4, 8, 6, 6) / 100
     layer, batch = nn.LayerNorm(COLUMNS), nn.BatchNorm2d(8)
-    bias = torch.ones(COLUMNS)
+    bias, classes = torch.ones(COLUMNS), torch.arange(ROWS) % COLUMNS
+    classes.tolist()
     return {
         "softmax": quiet(lambda: torch.softmax(x, -1)),
         "log_softmax": quiet(lambda: torch.log_softmax(x, -1)),
@@ -71,6 +82,8 @@ def programs() -> dict[str, Callable[[], Any]]:
         "transposed": quiet(lambda: x.view(COLUMNS, ROWS) * 2 + x.t()),
         "layer_norm_training": layer_norm_backward(x, layer),
         "batch_norm_training": quiet(lambda: batch(images)),
+        "cross_entropy": quiet(lambda: F.cross_entropy(x, classes)),
+        "cross_entropy_training": cross_entropy_backward(x, classes),
         "sgd": optimizer(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
         "adam": optimizer(torch.optim.Adam),
         "adamw": optimizer(torch.optim.AdamW),

@@ -28,6 +28,8 @@ COUNTS = {
     "transposed": 1,
     "layer_norm_training": 2,
     "batch_norm_training": 2,
+    "cross_entropy": 2,
+    "cross_entropy_training": 3,
     "sgd": 1,
     "adam": 2,
     "adamw": 2,

@@ -181,3 +181,39 @@ def test_a_broken_cache_entry_is_made_again(c_tier: None, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert step() == value
+
+
+@needs_compiler
+def test_a_target_out_of_range_raises(c_tier: None) -> None:
+    """The kernel refuses; the evaluator says what and where."""
+    scores, target = torch.randn(6, 5), torch.tensor([0, 4, 2, 5, 1, 3])
+    loss = torch.nn.functional.cross_entropy(scores, target + 0)  # what is known is checked at once
+    with pytest.raises(IndexError, match="Target 5 is out of bounds"):
+        loss.item()
+    loss = torch.nn.functional.cross_entropy(scores, target - 1)
+    with pytest.raises(IndexError, match="Target -1 is out of bounds"):
+        loss.item()
+
+
+@needs_compiler
+@pytest.mark.parametrize("ignored", [-100, 2])
+@pytest.mark.parametrize("shape", [(6, 5), (5,), (3, 5, 2, 4)])
+def test_cross_entropy_agrees_with_the_evaluator(
+    shape: tuple[int, ...], ignored: int, c_tier: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = np.random.default_rng(0)
+    scores = numbers.standard_normal(shape).astype(np.float32)
+    own = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    target = numbers.integers(0, 5, own)
+
+    def step() -> tuple[np.ndarray, np.ndarray]:
+        x = torch.from_numpy(scores.copy()).requires_grad_()
+        loss = torch.nn.functional.cross_entropy(x, torch.tensor(target), ignore_index=ignored)
+        loss.backward()
+        return loss.detach().numpy(), x.grad.numpy()
+
+    found = step()
+    monkeypatch.setenv("LAZYT_CPU", "numpy")
+    drain.CACHE.clear()
+    for a, b, what in zip(found, step(), ("loss", "gradient")):
+        agree(a, b, what)

@@ -78,6 +78,12 @@ def class_count(target: np.ndarray, ignore: int, dtype: np.dtype) -> np.ndarray:
     return np.asarray(np.count_nonzero(target != ignore), dtype)
 
 
+def class_checked(target: np.ndarray, classes: int, ignore: int) -> np.ndarray:
+    """A copy of ``target``; IndexError where a target is no class and not ``ignore``."""
+    check_classes(target, classes, ignore)
+    return np.array(target)
+
+
 def check_rows(index: np.ndarray, rows: int) -> None:
     """IndexError in PyTorch's words where a row number is negative or past the end."""
     if index.size and (int(index.min()) < 0 or int(index.max()) >= rows):

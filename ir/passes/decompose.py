@@ -5,6 +5,7 @@ because NumPy computes them best in one call. A loop compiler wants their parts,
 what stands around them.
 
     softmax(x)      m = amax(x); e = exp(x - m); e / sum(e)
+    nll(x, t)       -sum(where(t == arange(classes), x, 0))
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..dtypes import int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
 from ..ops_reduce import count_of, reduced
+from ..types import TensorType
 
 
 def decompose(graph: Graph) -> Graph:
@@ -129,10 +132,66 @@ def _standardized(b: _Build, v: Value) -> Value:
     return b.op("mul", away, b.spread(scale, x.type.shape))
 
 
+def _ignored(b: _Build, target: Value, ignore: int, y: Value) -> Value:
+    """`y`, and 0 where the target is the class that does not count."""
+    skipped = Value(REGISTRY["eq"], (target, ignore), (), target.type.boolean, b.of.origin)
+    return Value(REGISTRY["where"], (skipped, 0.0, y), (), y.type, b.of.origin)
+
+
+def _own_class(b: _Build, target: Value, scores: tuple[int, ...]) -> Value:
+    """Where, over the shape of the scores, a class is the target's."""
+    axis = min(1, len(scores) - 1)
+    kept = reduced(scores, (axis,), True)
+    own = tuple(n if i == axis else 1 for i, n in enumerate(scores))
+    number = TensorType.of(scores[axis : axis + 1], int64)
+    classes = Value(REGISTRY["arange"], (0, 1), (number.shape, int64), number, b.of.origin)
+    pair = b.shaped(target, kept), b.shaped(classes, own)
+    boolean = target.type.with_shape(scores).boolean
+    return Value(REGISTRY["eq"], pair, (), boolean, b.of.origin)
+
+
+def _nll(b: _Build, v: Value) -> Value:
+    (x, target), (ignore,) = v.src, v.arg
+    if x.op is None or not v.type.numel or not x.type.numel or target.type.dtype is not int64:
+        return v  # scores that are not computed here are gathered
+    shape = x.type.shape
+    axis = min(1, len(shape) - 1)
+    target = b.op("class_checked", target, shape[axis], ignore)
+    hit = _own_class(b, target, shape)
+    own = Value(REGISTRY["where"], (hit, x, 0.0), (), x.type, b.of.origin)
+    picked = b.op("sum", own, arg=((axis,), False), shape=v.type.shape)
+    return _ignored(b, target, ignore, b.op("neg", picked))
+
+
+def _nll_grad(b: _Build, v: Value) -> Value:
+    (g, target), (classes, ignore) = v.src, v.arg
+    shape = v.type.shape
+    if not v.type.numel or not shape or target.type.dtype is not int64:
+        return v
+    target = b.op("class_checked", target, classes, ignore)
+    axis = min(1, len(shape) - 1)
+    share = _ignored(b, target, ignore, b.op("neg", g))
+    share = b.shaped(share, reduced(shape, (axis,), True))
+    hit = _own_class(b, target, shape)
+    return Value(REGISTRY["where"], (hit, share, 0.0), (), v.type, b.of.origin)
+
+
+def _class_count(b: _Build, v: Value) -> Value:
+    target, (ignore, dtype) = v.src[0], v.arg
+    counts = Value(REGISTRY["ne"], (target, ignore), (), target.type.boolean, b.of.origin)
+    type = v.type.with_shape(target.type.shape)
+    ones = Value(REGISTRY["cast"], (counts,), (dtype,), type, b.of.origin)
+    axes = tuple(range(len(type.shape)))
+    return b.op("sum", ones, arg=(axes, False), shape=()) if axes else ones
+
+
 RULES: dict[str, Callable[[_Build, Value], Value]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "logsumexp": _logsumexp,
     "var": _var,
     "std": _var,
+    "nll": _nll,
+    "nll_grad": _nll_grad,
+    "class_count": _class_count,
 }

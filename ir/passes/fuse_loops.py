@@ -12,13 +12,13 @@ recorded with its reason. Views inside are index arithmetic (ir/places.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Graph, Scalar, Value
 from ..ops_reduce import reduced
-from ..places import Place, place, shown_by
+from ..places import Place, counted, place, shown_by
 from ..types import TensorType, contiguous_strides
 from .fuse import Group, Grouping, Refusal, _ancestors
 
@@ -47,7 +47,7 @@ class Space:
 
 def loops(v: Value, can: Callable[[Value], bool]) -> bool:
     """Whether a value can be computed in a loop nest, by a tier that says of which it can."""
-    if v.op.view or not all(map(_carried, (v, *v.operands()))) or v.op.raises(v.type):
+    if v.op.view or not all(map(_carried, (v, *v.operands()))):
         return False
     if v.op.kind == "reduce" and not v.arg[0]:
         return False
@@ -116,9 +116,14 @@ def reads_own_point(reader: Value, s: Value, found: Place, space: Space) -> bool
 
 @dataclass(eq=False)
 class _Nest:
+    """roots: what is read from outside. mask, above: bitsets of its members, and of what they are
+    computed from; kept for nests of several members."""
+
     space: Space
     members: set[int]
     roots: set[Value]
+    mask: int = 0
+    above: int = 0
 
 
 def fuse_loops(graph: Graph, can: Callable[[Value], bool]) -> Grouping:
@@ -139,6 +144,8 @@ class _Fuser:
         self.looped = {v for v in self.body if loops(v, can)}
         self.nest_of: dict[int, _Nest] = {}
         self.refusals: list[Refusal] = []
+        self.large: list[_Nest] = []  # those of several members
+        self.direct = [self._operands(v) for v in self.body]
         # Views that only show what their root holds run with it.
         self.shown: dict[int, set[int]] = {}
         for i, v in enumerate(self.body):
@@ -147,10 +154,22 @@ class _Fuser:
                 if root in self.position and root is not v:
                     self.shown.setdefault(self.position[root], set()).add(i)
 
+    def _operands(self, v: Value) -> int:
+        bits = 0
+        for s in v.operands():
+            if s in self.position:
+                bits |= 1 << self.position[s]
+        return bits
+
     def run(self) -> Grouping:
         for i, v in enumerate(self.body):
             if v in self.looped:
                 self.nest_of[i] = _Nest(space_of(v), {i}, self._roots(v))
+                self._join_producers(i, v)
+        # Nests that have learnt which axes are reduced take in what has one value a row.
+        self.refusals.clear()
+        for i, v in enumerate(self.body):
+            if v in self.looped:
                 self._join_producers(i, v)
         self._join_siblings()
         return self._assemble()
@@ -204,22 +223,47 @@ class _Fuser:
         merged = _Nest(space, members, roots - {self.body[i] for i in members})
         for i in members:
             self.nest_of[i] = merged
+        merged.mask = self._mask(members)
+        merged.above = self._above(merged.mask)
+        self.large.append(merged)
         return None
 
     def _blocked(self, members: set[int]) -> str | None:
-        """Why something outside would have to run in the middle of a nest, or None."""
-        inside = reaching = 0
+        """Why something outside would have to run after some members and before others, or None."""
+        inside = self._mask(members)
+        entry = 0
         for i in members:
-            inside |= 1 << i
-            reaching |= self.above[i]
+            entry |= self.direct[i]
+        before = self._above(entry & ~inside)
+        nests = {id(n): n for n in self.large if self.nest_of[min(n.members)] is n}
+        self.large = list(nests.values())
+        while not before & inside:
+            found = [n for n in nests.values() if before & n.mask]
+            if not found:
+                return None
+            for n in found:
+                before |= n.mask | n.above
+                del nests[id(n)]
+        last = (before & ~inside).bit_length() - 1
+        return f"{self.body[last].op.name} would have to run between them"
+
+    def _mask(self, members: Iterable[int]) -> int:
+        """A bitset of members and the views that only show them."""
+        found = 0
+        for i in members:
+            found |= 1 << i
             for w in self.shown.get(i, ()):
-                inside |= 1 << w
-        between = reaching & ~inside
-        for w in range(min(members) + 1, max(members)):
-            if between >> w & 1 and self.above[w] & inside:
-                name = self.body[w].op.name
-                return f"a path between them runs through {name}, which is outside"
-        return None
+                found |= 1 << w
+        return found
+
+    def _above(self, bits: int) -> int:
+        """What some values are computed from, and they themselves."""
+        found = bits
+        while bits:
+            i = bits.bit_length() - 1
+            found |= self.above[i]
+            bits &= ~(1 << i | self.above[i])
+        return found
 
     def _misread(self, members: set[int], space: Space) -> str | None:
         """Why a member would read what another point computes, or None."""
@@ -251,20 +295,14 @@ class _Fuser:
                 owner[i] = first
                 members.pop(i, None)
             members[first] = inside
-        while True:
-            quotient = nx.DiGraph()
-            quotient.add_nodes_from(members)
-            quotient.add_edges_from(
-                (owner[position[s]], owner[i])
-                for i, v in enumerate(body)
-                for s in v.operands()
-                if s in position and owner[position[s]] != owner[i]
-            )
-            knots = [c for c in nx.strongly_connected_components(quotient) if len(c) > 1]
-            if not knots:
-                break
-            for knot in knots:
-                self._dissolve(knot, owner, members)
+        quotient = nx.DiGraph()
+        quotient.add_nodes_from(members)
+        quotient.add_edges_from(
+            (owner[position[s]], owner[i])
+            for i, v in enumerate(body)
+            for s in v.operands()
+            if s in position and owner[position[s]] != owner[i]
+        )
         batches = self._batches(quotient, members)
         joined = nx.quotient_graph(quotient, list(batches.values()), relabel=False)
         last = lambda batch: max(max(members[g]) for g in batch)
@@ -304,21 +342,6 @@ class _Fuser:
                 else:
                     told.append(("x", outside.setdefault(s, len(outside)), s.type.dtype.name))
         return tuple(told)
-
-    def _dissolve(self, knot: set[int], owner: dict[int, int], members: dict) -> None:
-        """Takes apart the smallest nest of a cycle of nests that each need another first."""
-        chosen = min((len(members[g]), g) for g in knot if len(members[g]) > 1)[1]
-        inside = members.pop(chosen)
-        for i in sorted(inside):
-            owner[i] = i
-            members[i] = {i}
-            v = self.body[i]
-            if v in self.looped:
-                self.nest_of[i] = _Nest(space_of(v), {i}, self._roots(v))
-                for s in dict.fromkeys(v.operands()):
-                    if self.position.get(s) in inside:
-                        reason = "each of two nests would need the other first"
-                        self.refusals.append(Refusal(s, v, reason))
 
     def _grouping(self, order: list[list[int]], members: dict[int, set[int]]) -> Grouping:
         users = self.graph.users()
@@ -362,8 +385,8 @@ def _placed(v: Value) -> bool:
 
 
 def _is_constant(s: Value) -> bool:
-    """Whether an operand is a constant tensor, which a loop takes as a number."""
-    return constant_of(s) is not None
+    """Whether an operand needs no memory: a constant tensor, or a count along an axis."""
+    return constant_of(s) is not None or counted(s)
 
 
 def constant_of(s: Value) -> Value | None:
