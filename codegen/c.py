@@ -1,12 +1,15 @@
 """C11 text of a kernel of the loop IR.
 
-    int NAME(char *const *p, const int64_t *n, int64_t lo, int64_t hi)
+    int NAME(char *const *p, const int64_t *n, int64_t lo, int64_t hi, void *t)
+    void NAME_end(char *const *p, const int64_t *n, const void *t, int64_t shares)
 
 `p` holds the arrays and the addresses of run-time numbers, `n` the extents and strides, and
 [lo, hi) is the caller's share of the outermost row axis (threads). The result is 1 where an operand
-was out of its range: then what was computed is of no use. The text holds no extents and no
-user names: kernels that differ in them only are one text, compiled once. What is compiled in is
-whether the innermost stride of an array is 1, 0 or something else.
+was out of its range: then what was computed is of no use. Where the rows are reduced in turn, every
+share leaves its partial results in `t`, and the second function finishes from those of all shares.
+
+The text holds no extents and no user names: kernels that differ in them only are one text, compiled
+once. What is compiled in is whether the innermost stride of an array is 1, 0 or something else.
 
 Loops that must run fast are marked `omp simd`: their iterations are independent, or reduce by the
 clause. Three shapes of a nest:
@@ -42,7 +45,7 @@ class Axis:
 class CKernel:
     """text: the C function, called `name`. arrays, numbers: how many of each `p` holds. table:
     extents and strides for `n`. extent: of the outermost row axis, which may be shared out. work:
-    points of the whole nest."""
+    points of the whole nest. partials: numbers of 8 bytes that a share leaves; 0 without an end."""
 
     name: str
     text: str
@@ -51,6 +54,7 @@ class CKernel:
     table: tuple[int, ...]
     extent: int
     work: int
+    partials: int
 
 
 def render(kernel: Kernel) -> CKernel:
@@ -94,12 +98,14 @@ class _Writer:
         self.row_values: set[str] = set()
         for stage in kernel.stages:
             for s in stage.statements:
-                if isinstance(s, Load):
-                    self.dtype[s.name] = s.param.dtype
-                elif isinstance(s, (Apply, Reduce)):
-                    self.dtype[s.name] = s.dtype
-                if isinstance(s, Reduce) or (kernel.axes and not stage.loop and hasattr(s, "name")):
+                if isinstance(s, Store):
+                    continue
+                self.dtype[s.name] = s.param.dtype if isinstance(s, Load) else s.dtype
+                if isinstance(s, Reduce) or (kernel.axes and not stage.loop and not stage.end):
                     self.row_values.add(s.name)
+        self.totals = kernel.totals
+        self.row_values -= {s.name for s in self.totals}
+        self.at_end = False
 
     # --- text -------------------------------------------------------------------------------------
 
@@ -122,15 +128,9 @@ class _Writer:
 
     def write(self) -> CKernel:
         k = self.kernel
-        arrays = k.arrays
-        for i, p in enumerate(arrays):
-            const = "" if p.out else "const "
-            kind = C_TYPES[p.dtype]
-            self.line(f"{const}{kind} *{p.name} = ({const}{kind} *)p[{i}];")
-        for p in k.params[len(arrays) :]:
-            self.line(f"const int64_t {p.name} = 0;")
-        for j, s in enumerate(k.numbers):
-            self.line(f"const double {s} = *(const double *)p[{len(arrays) + j}];")
+        self.arguments([stage for stage in k.stages if not stage.end])
+        for s in self.totals:
+            self.line(f"{self.slot(s)} {s.name}t = {self.start(s)};")
         if self.refuses(k.statements()):
             self.line("int bad = 0;")
         if not k.axes:
@@ -139,17 +139,75 @@ class _Writer:
             self.over_columns()
         else:
             self.over_rows()
+        for i, s in enumerate(self.totals):
+            self.line(f"(({self.slot(s)} *)t)[{i}] = {s.name}t;")
         self.line("return bad;" if self.refuses(k.statements()) else "return 0;")
         body = "\n".join(self.lines)
-        name = "k" + hashlib.sha256(body.encode()).hexdigest()[:16]
-        head = f"int {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi)"
+        end = self.end()
+        name = "k" + hashlib.sha256((body + end).encode()).hexdigest()[:16]
+        head = f"int {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi, void *t)"
         work = 1
         for extent in k.shape:
             work *= extent
         extent = self.rows[0].extent
         text = f"{head}\n{{\n{body}\n}}\n"
-        table = tuple(self.table)
-        return CKernel(name, text, len(arrays), len(k.numbers), table, extent, work)
+        if end:
+            head = (
+                f"void {name}_end(char *const *p, const int64_t *n, const void *t, int64_t shares)"
+            )
+            text += f"{head}\n{{\n{end}\n}}\n"
+        table, arrays, numbers = tuple(self.table), len(k.arrays), len(k.numbers)
+        return CKernel(name, text, arrays, numbers, table, extent, work, len(self.totals))
+
+    def arguments(self, stages: list[Stage]) -> None:
+        """Names for what `p` holds, as far as some stages use it."""
+        used = [s for stage in stages for s in stage.statements]
+        params = {s.param for s in used if isinstance(s, (Load, Store))}
+        operands = {o for s in used if isinstance(s, Apply) for o in s.operands}
+        operands |= {s.operand for s in used if isinstance(s, (Reduce, Store))}
+        arrays = self.kernel.arrays
+        for i, p in enumerate(arrays):
+            const = "" if p.out else "const "
+            kind = C_TYPES[p.dtype]
+            if p in params:
+                self.line(f"{const}{kind} *{p.name} = ({const}{kind} *)p[{i}];")
+        for p in self.kernel.params[len(arrays) :]:
+            if p in params:
+                self.line(f"const int64_t {p.name} = 0;")
+        for j, s in enumerate(self.kernel.numbers):
+            if s in operands:
+                self.line(f"const double {s} = *(const double *)p[{len(arrays) + j}];")
+
+    def end(self) -> str:
+        """The body of the function that finishes, or nothing."""
+        if not self.totals:
+            return ""
+        self.lines, self.at_end, stages = [], True, [t for t in self.kernel.stages if t.end]
+        self.arguments(stages)
+        for s in self.totals:
+            self.line(f"{self.slot(s)} {s.name}t = {self.start(s)};")
+        self.line("for (int64_t k = 0; k < shares; k++) {")
+        self.depth += 1
+        for i, s in enumerate(self.totals):
+            kind = self.slot(s)
+            self.line(
+                f"const {kind} {s.name}k = ((const {kind} *)t)[k * {len(self.totals)} + {i}];"
+            )
+            self.line(self.gather(s, f"{s.name}t", f"{s.name}k"))
+        self.close(1)
+        for s in self.totals:
+            self.line(f"const {C_TYPES[s.dtype]} {s.name} = ({C_TYPES[s.dtype]}){s.name}t;")
+        for stage in stages:
+            self.statements(stage.statements, None, "")
+        return "\n".join(self.lines)
+
+    def gather(self, s: Reduce, into: str, value: str) -> str:
+        """Takes one value into a result; a nan stays."""
+        rule = REDUCTIONS[s.op]
+        if not rule.nan:
+            return rule.step.format(into, value) + ";"
+        sign = ">" if rule.clause == "max" else "<"
+        return f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into};"
 
     # --- shapes of a nest -------------------------------------------------------------------------
 
@@ -171,10 +229,10 @@ class _Writer:
         names = self.outer_loops(self.rows, "i", shared=True)
         self.advance(self.rows, names, "r")
         for stage in self.kernel.stages:
-            if not stage.loop:
+            if stage.loop:
+                self.row_loop(stage)
+            elif not stage.end:
                 self.statements(stage.statements, None, "r")
-                continue
-            self.row_loop(stage)
         self.close(len(self.rows))
 
     def row_loop(self, stage: Stage) -> None:
@@ -235,8 +293,10 @@ class _Writer:
         for stage in self.kernel.stages:
             if stage.loop:
                 self.column_loop(stage, inner, suffix)
+            if stage.loop or stage.end:
                 continue
-            self.line("#pragma omp simd" + self.guard(stage.statements))
+            if not any(isinstance(s, Reduce) for s in stage.statements):
+                self.line("#pragma omp simd" + self.guard(stage.statements))
             self.line("for (int64_t j = 0; j < m; j++) {")
             self.depth += 1
             self.statements(stage.statements, inner, suffix, block=True)
@@ -257,13 +317,7 @@ class _Writer:
         for s in stage.statements:
             if isinstance(s, Reduce):
                 value, into = self.operand(s.operand, s.dtype), f"{s.name}w[j]"
-                step = REDUCTIONS[s.op].step.format(into, value)
-                if REDUCTIONS[s.op].nan:
-                    sign = ">" if REDUCTIONS[s.op].clause == "max" else "<"
-                    step = (
-                        f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into}"
-                    )
-                self.line(step + ";")
+                self.line(self.gather(s, into, value))
             else:
                 self.statements([s], inner, "q", block=True)
         self.close(1 + len(self.loops))
@@ -295,11 +349,10 @@ class _Writer:
         """Pointers to where the loops around have arrived: of a stage's parameters, or all."""
         if not axes:
             return
-        used = None
-        if stage is not None:
-            used = {s.param for s in stage.statements if isinstance(s, (Load, Store))}
+        stages = [t for t in self.kernel.stages if not t.end] if stage is None else [stage]
+        used = {s.param for t in stages for s in t.statements if isinstance(s, (Load, Store))}
         for i, p in enumerate(self.kernel.params):
-            if used is not None and p not in used:
+            if p not in used:
                 continue
             steps = [
                 f" + {index} * {self.stride(axis, i)}"
@@ -330,6 +383,8 @@ class _Writer:
             elif isinstance(s, Store):
                 place = self.element(s.param, inner, suffix, block)
                 self.line(f"{place} = {self.operand(s.operand, s.param.dtype)};")
+            elif isinstance(s, Reduce):
+                self.line(self.gather(s, f"{s.name}t", self.operand(s.operand, s.dtype)))
             elif isinstance(s, Apply):
                 operands = [
                     self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
@@ -367,7 +422,8 @@ class _Writer:
 
     def operand(self, o: Operand, dtype: str) -> str:
         if isinstance(o, str):
-            return f"{o}[j]" if self.columns and o in self.row_values else o
+            block = self.columns and not self.at_end and o in self.row_values
+            return f"{o}[j]" if block else o
         if isinstance(o, Number):
             return f"(({C_TYPES[dtype]}){o})"
         return number(o, dtype)
@@ -387,6 +443,10 @@ class _Writer:
 
     def start(self, s: Reduce) -> str:
         return REDUCTIONS[s.op].start
+
+    def slot(self, s: Reduce) -> str:
+        """The type that a share's result over its rows has: 8 bytes."""
+        return "double" if s.dtype in ("float32", "float64") else "int64_t"
 
     def wide(self, s: Reduce) -> str:
         """The type that partial results are gathered in."""

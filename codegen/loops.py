@@ -10,6 +10,7 @@
 
 A kernel has a shape; `axes` are the reduced ones, and a *row* is a point of the others. Stages run
 one after another for every row: a loop over the reduced axes, or statements that run once a row.
+A reduction among these gathers over the rows, and a last stage runs once they are all finished.
 Accesses are affine: a parameter has a stride for every axis, in elements.
 """
 
@@ -105,10 +106,12 @@ Statement = Load | Apply | Reduce | Store
 
 @dataclass
 class Stage:
-    """Statements that run once a row, or (`loop`) at every point of the reduced axes."""
+    """Statements that run once a row, (`loop`) at every point of the reduced axes, or (`end`) once
+    after all rows."""
 
     loop: bool
     statements: list[Statement] = field(default_factory=list)
+    end: bool = False
 
 
 @dataclass
@@ -131,6 +134,17 @@ class Kernel:
         """The axes of which a point is a row."""
         return tuple(i for i in range(len(self.shape)) if i not in self.axes)
 
+    @property
+    def totals(self) -> list[Reduce]:
+        """The reductions over the rows."""
+        return [
+            s
+            for stage in self.stages
+            if not stage.loop
+            for s in stage.statements
+            if isinstance(s, Reduce)
+        ]
+
     def statements(self) -> Iterator[Statement]:
         for stage in self.stages:
             yield from stage.statements
@@ -143,6 +157,7 @@ class Kernel:
             lines.append(f"    {role} {p.name}: {p.dtype} strides {p.strides}")
         for stage in self.stages:
             if self.axes:
-                lines.append(f"    {'at every point:' if stage.loop else 'once a row:'}")
+                when = "at the end:" if stage.end else "once a row:"
+                lines.append(f"    {'at every point:' if stage.loop else when}")
             lines += [f"        {s}" for s in stage.statements]
         return "\n".join(lines)

@@ -1,7 +1,8 @@
 """From a group of the graph to a kernel of the loop IR.
 
-Every member is full (a value a point) or row (a value a row) and belongs to a phase: how many loops
-over the row have to be finished before it can be computed.
+Every member is full (a value a point), row (a value a row) or total (one after all rows). Full and
+row members belong to a phase: how many loops over the row have to be finished before they can be
+computed.
 
     softmax(x) over rows    phase 0: amax     phase 1: exp(x - m), sum     phase 2: exp(x - m) / sum
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
-from lazyt.ir.passes.fuse_loops import Space, constant_of, is_full, over, own_strides
+from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
 from lazyt.ir.places import Place, counted, place
 from lazyt.ir.types import contiguous_strides
 
@@ -70,7 +71,7 @@ def overwritable(lowered: Lowered, v: Value) -> list[Value]:
 class _Lowering:
     def __init__(self, group: Group, scattered: frozenset[Value] | set[Value]):
         self.scattered = scattered
-        self.space = Space(group.shape, group.axes)
+        self.space = Space(group.shape, group.axes, group.total)
         self.members = [v for v in group.values if not v.op.view]
         self.outputs = set(group.outputs)
         self.inside = set(self.members)
@@ -83,8 +84,10 @@ class _Lowering:
         self.row_names: set[str] = set()
 
     def lower(self) -> Lowered:
+        self.level = {v: self.space.level(v) for v in self.members}
         for v in self.members:
-            self.phase[v] = self._phase(v)
+            if self.level[v] != "total":
+                self.phase[v] = self._phase(v)
         for v in self.members:
             for s in v.operands():
                 self._read(v, s)
@@ -98,6 +101,7 @@ class _Lowering:
             self._row_stage(p)
             self._loop_stage(p, stored, borrowed)
         self._row_stage(last + 1, final=True)
+        self._end_stage()
         arrays = {s: p for s, p in self.params.items() if not p.counted} | self.stores
         along = [p for p in self.params.values() if p.counted]
         kernel = Kernel(
@@ -110,7 +114,11 @@ class _Lowering:
         return Lowered(kernel, list(arrays), list(self.numbers))
 
     def _is_full(self, v: Value) -> bool:
-        return is_full(v, self.space)
+        return self.level[v] == "full"
+
+    def _along_row(self, v: Value) -> bool:
+        """Whether a member reduces along the row."""
+        return v.op.kind == "reduce" and self.level[v] == "row"
 
     def _member(self, s: Value) -> Value | None:
         root = place(s).root
@@ -123,7 +131,7 @@ class _Lowering:
         return phase + 1 if v.op.kind == "reduce" else phase
 
     def _last_loops(self) -> list[int]:
-        loops = [self.phase[v] - 1 for v in self.members if v.op.kind == "reduce"]
+        loops = [self.phase[v] - 1 for v in self.members if self._along_row(v)]
         return loops + [self.phase[v] for v in self.stores if self._is_full(v)]
 
     def _read(self, v: Value, s: Value) -> None:
@@ -159,23 +167,40 @@ class _Lowering:
         """What is computed once a row before the loop of a phase; at the end the row results."""
         stage = Stage(False)
         for v in self.members:
-            if self._is_full(v) or v.op.kind == "reduce" or self.phase[v] != phase:
+            if self.level[v] != "row" or v.op.kind == "reduce" or self.phase[v] != phase:
                 continue
             self._apply(v, stage)
             self.row_names.add(self.name[v])
         if final:
             for v, param in self.stores.items():
-                if not self._is_full(v):
+                if self.level[v] == "row":
                     stage.statements.append(Store(param, self.name[v]))
+            for v in self.members:
+                if self.level[v] == "total" and v.op.kind == "reduce":
+                    self._reduce(v, stage)
         if stage.statements:
             self.stages.append(stage)
+
+    def _end_stage(self) -> None:
+        """What is computed once all rows are finished."""
+        stage = Stage(False, end=True)
+        for v in self.members:
+            if self.level[v] == "total" and v.op.kind != "reduce":
+                self._apply(v, stage)
+        for v, param in self.stores.items():
+            if self.level[v] == "total":
+                stage.statements.append(Store(param, self.name[v]))
+        if stage.statements:
+            self.stages.append(stage)
+
+    def _reduce(self, v: Value, stage: Stage) -> None:
+        operand = self._operand(v, v.src[0], stage)
+        stage.statements.append(Reduce(self.name[v], v.op.name, operand, v.type.dtype.name))
 
     def _loop_stage(
         self, phase: int, stored: dict[Value, int], borrowed: dict[Value, tuple[Value, int]]
     ) -> None:
-        reductions = [
-            v for v in self.members if v.op.kind == "reduce" and self.phase[v] == phase + 1
-        ]
+        reductions = [v for v in self.members if self._along_row(v) and self.phase[v] == phase + 1]
         results = [v for v in self.stores if self._is_full(v) and self.phase[v] == phase]
         if not reductions and not results:
             return
@@ -201,8 +226,7 @@ class _Lowering:
                 stage.statements.append(Store(self.stores[borrowed[v][0]], self.name[v]))
                 stored[v] = phase
         for r in reductions:
-            operand = self._operand(r, r.src[0], stage)
-            stage.statements.append(Reduce(self.name[r], r.op.name, operand, r.type.dtype.name))
+            self._reduce(r, stage)
         for v in results:
             stage.statements.append(Store(self.stores[v], self.name[v]))
             stored.setdefault(v, phase)
@@ -229,7 +253,8 @@ class _Lowering:
             return self.name[member]
         param = self.params[s]
         name = f"{param.name}v"
-        if not param.varies(self.space.axes, self.space.shape) and self.space.axes:
+        along = param.varies(self.space.axes, self.space.shape) or not self.space.axes
+        if not along and not stage.end:
             self._load_for_row(name, param, stage)
         elif not any(isinstance(t, Load) and t.name == name for t in stage.statements):
             stage.statements.append(Load(name, param))

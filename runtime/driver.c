@@ -7,9 +7,10 @@
 #include <pthread.h>
 #include <stdint.h>
 
-typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t);
+typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t, void *);
+typedef void (*finish)(char *const *, const int64_t *, const void *, int64_t);
 
-enum { MOST_PARAMETERS = 256, MOST_THREADS = 64 };
+enum { MOST_PARAMETERS = 256, MOST_THREADS = 64, MOST_PARTIALS = 32 };
 
 static void *(*item_of)(void *tuple, int64_t index); /* PyTuple_GetItem */
 static double (*double_of)(void *number);            /* PyFloat_AsDouble */
@@ -23,7 +24,8 @@ static struct {
     kernel call;
     char *const *p;
     const int64_t *n;
-    int64_t extent, shares;
+    int64_t extent, shares, partials;
+    double *t; /* `partials` numbers a share */
     int refused;
 } pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER};
 
@@ -37,7 +39,7 @@ void lazyt_init(void *tuple_item, void *as_double, int64_t offset)
 static void share(int64_t k)
 {
     int64_t lo = pool.extent * k / pool.shares, hi = pool.extent * (k + 1) / pool.shares;
-    if (lo < hi && pool.call(pool.p, pool.n, lo, hi))
+    if (lo < hi && pool.call(pool.p, pool.n, lo, hi, pool.t + k * pool.partials))
         __atomic_store_n(&pool.refused, 1, __ATOMIC_RELAXED);
 }
 
@@ -70,7 +72,9 @@ void lazyt_forked(void)
     pool.round = 0;
 }
 
-static int in_shares(kernel call, char *const *p, const int64_t *n, int64_t extent, int64_t shares)
+/* Returns how many shares there were. */
+static int64_t in_shares(kernel call, char *const *p, const int64_t *n, int64_t extent,
+                         int64_t shares, double *t, int64_t partials)
 {
     pthread_mutex_lock(&pool.lock);
     while (pool.started < shares - 1) {
@@ -84,7 +88,7 @@ static int in_shares(kernel call, char *const *p, const int64_t *n, int64_t exte
     if (pool.started < shares - 1)
         shares = pool.started + 1;
     pool.call = call, pool.p = p, pool.n = n, pool.extent = extent, pool.shares = shares;
-    pool.refused = 0;
+    pool.refused = 0, pool.t = t, pool.partials = partials;
     pool.running = (int)shares - 1;
     pool.round++;
     pthread_cond_broadcast(&pool.begin);
@@ -93,23 +97,23 @@ static int in_shares(kernel call, char *const *p, const int64_t *n, int64_t exte
     pthread_mutex_lock(&pool.lock);
     while (pool.running > 0)
         pthread_cond_wait(&pool.end, &pool.lock);
-    int refused = pool.refused;
     pthread_mutex_unlock(&pool.lock);
-    return refused;
+    return shares;
 }
 
-/* Runs one kernel on `count` nests in turn. table: a row of `width` a nest: the extent of its
+/* Runs one kernel on `count` nests in turn; `end`, if there is one, finishes from the `partials`
+ * numbers that every share left. table: a row of `width` a nest: the extent of its
  * outermost axis, how many threads share that, then the kernel's own extents and strides.
  * arguments: a tuple of `arrays` NumPy arrays, then of `numbers` Python floats, nest after nest.
  * The result is 0, or not where a kernel refused an operand or had too many. */
-int lazyt_run(kernel call, const int64_t *table, int64_t count, int64_t width, int64_t arrays,
+int lazyt_run(kernel call, finish end, int64_t partials, const int64_t *table, int64_t count, int64_t width, int64_t arrays,
               int64_t numbers, void *arguments)
 {
     char *p[MOST_PARAMETERS];
-    double values[MOST_PARAMETERS];
+    double values[MOST_PARAMETERS], t[MOST_THREADS * MOST_PARTIALS];
     int64_t next = 0;
     int refused = 0;
-    if (arrays + numbers > MOST_PARAMETERS)
+    if (arrays + numbers > MOST_PARAMETERS || partials > MOST_PARTIALS)
         return 1;
     for (; count > 0; count--, table += width) {
         int64_t extent = table[0], shares = table[1];
@@ -123,10 +127,15 @@ int lazyt_run(kernel call, const int64_t *table, int64_t count, int64_t width, i
             shares = MOST_THREADS;
         if (shares > extent)
             shares = extent;
-        if (shares <= 1)
-            refused |= call(p, table + 2, 0, extent);
-        else
-            refused |= in_shares(call, p, table + 2, extent, shares);
+        if (shares <= 1) {
+            shares = 1;
+            refused |= call(p, table + 2, 0, extent, t);
+        } else {
+            shares = in_shares(call, p, table + 2, extent, shares, t, partials);
+            refused |= pool.refused;
+        }
+        if (end)
+            end(p, table + 2, t, shares);
     }
     return refused;
 }

@@ -132,12 +132,12 @@ _LOADED: dict[str, int] = {}
 _LIBRARIES: list[ctypes.CDLL] = []
 
 
-def addresses(kernels: Sequence[CKernel]) -> list[int]:
-    """The address of every kernel's function; compiles those that no cache has, in one call."""
+def addresses(kernels: Sequence[CKernel]) -> list[tuple[int, int | None]]:
+    """The addresses of every kernel's functions; compiles those that no cache has, in one call."""
     lacking = {k.name: k for k in kernels if k.name not in _LOADED}
     folder = cache_folder() / "c"
     for name in list(lacking):
-        if _load(folder / f"{_key(lacking[name].text)}.so", [name]):
+        if _load(folder / f"{_key(lacking[name].text)}.so", _functions(lacking[name])):
             del lacking[name]
     if lacking:
         source = prelude() + "\n" + "\n".join(k.text for k in lacking.values())
@@ -150,9 +150,14 @@ def addresses(kernels: Sequence[CKernel]) -> list[int]:
                 os.link(whole, own)
             except OSError:
                 shutil.copyfile(whole, own)
-        if not _load(whole, list(lacking)):
+        if not _load(whole, [name for k in lacking.values() for name in _functions(k)]):
             raise CompilerError(f"{whole} cannot be loaded")
-    return [_LOADED[k.name] for k in kernels]
+    return [(_LOADED[k.name], _LOADED.get(f"{k.name}_end")) for k in kernels]
+
+
+def _functions(kernel: CKernel) -> list[str]:
+    """The names of a kernel's functions."""
+    return [kernel.name, f"{kernel.name}_end"] if kernel.partials else [kernel.name]
 
 
 def _load(path: Path, names: list[str]) -> bool:
@@ -192,6 +197,8 @@ def driver() -> Callable:
         ctypes.c_void_p,
         ctypes.c_void_p,
         ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_int64,
         ctypes.c_int64,
         ctypes.c_int64,
         ctypes.c_int64,
@@ -215,16 +222,16 @@ def callers(batches: Sequence[Sequence[CKernel]]) -> list[Callable[..., None]]:
     return [_caller(some, at) for some, at in zip(batches, addresses([b[0] for b in batches]))]
 
 
-def _caller(nests: Sequence[CKernel], at: int) -> Callable[..., None]:
+def _caller(nests: Sequence[CKernel], at: tuple[int, int | None]) -> Callable[..., None]:
     run, one, most = driver(), nests[0], threads()
     # A row a nest: its extent, its threads, its table.
     rows = [(k.extent, most if k.work >= SHARED_FROM else 1, *k.table) for k in nests]
     table = np.array(rows, np.int64)
     where, count, width = table.ctypes.data, len(rows), table.shape[1]
-    arrays, numbers = one.arrays, one.numbers
+    arrays, numbers, partials, (start, end) = one.arrays, one.numbers, one.partials, at
 
     def call(*arguments, table=table) -> None:
-        if run(at, where, count, width, arrays, numbers, arguments):
+        if run(start, end, partials, where, count, width, arrays, numbers, arguments):
             raise ValueError("an operand is out of its range")  # the evaluator says which
 
     return call

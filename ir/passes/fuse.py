@@ -22,7 +22,8 @@ class Group:
 
     shape: the iteration space. kind: the primitive's kind for a group of one, "fused", or "loops"
     for a loop nest (fuse_loops.py). axes: those that the nest reduces. batch: nests of one number
-    do the same to other arrays and need nothing of each other.
+    do the same to other arrays and need nothing of each other. total: the nest's rows are reduced
+    to one number in turn.
     """
 
     values: list[Value]
@@ -31,6 +32,7 @@ class Group:
     kind: str
     axes: tuple[int, ...] = ()
     batch: int = -1
+    total: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ left). A row may be read back by full members, which then run in a later stage o
 
     x - x.amax(1, keepdim=True).expand(...)      stage 1: the maximum of a row; stage 2: subtract
 
-so softmax is one nest of three stages. Nests are convex, and every edge that is not fused is
-recorded with its reason. Views inside are index arithmetic (ir/places.py).
+so softmax is one nest of three stages. What reduces the rows to one number, and what is computed
+from that, are *total* members: they are finished after all rows (the mean of a loss).
+
+Nests are convex, and every edge that is not fused is recorded with its reason. Views inside are
+index arithmetic (ir/places.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +26,21 @@ from ..places import Place, counted, place, shown_by
 from ..types import TensorType, contiguous_strides
 from .fuse import Group, Grouping, Refusal, _ancestors
 
+LEVELS = ("full", "row", "total")
 MAX_OPERATIONS = 96
 MAX_ROOTS = 40
+MAX_TOTALS = 16
 CARRIED = frozenset(("float32", "float64", "int64", "int32", "bool"))
 
 
 @dataclass(frozen=True)
 class Space:
-    """An iteration space: the shape, and which of its axes are reduced."""
+    """An iteration space: the shape, the axes of it that are reduced, and whether the rows are then
+    reduced to one number."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...] = ()
+    total: bool = False
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that a row member may have: reduced axes kept as extents of 1, or dropped."""
@@ -43,6 +51,12 @@ class Space:
     def is_row(self, shape: tuple[int, ...]) -> bool:
         """Whether a value of that shape is a row member."""
         return shape != self.shape and shape in self.rows()
+
+    def level(self, v: Value) -> str:
+        """How often a member is computed: at every point ("full"), once a "row", or in "total"."""
+        if self.total and v.type.numel == 1:
+            return "total"
+        return "row" if v.op.kind == "reduce" or self.is_row(v.type.shape) else "full"
 
 
 def loops(v: Value, can: Callable[[Value], bool]) -> bool:
@@ -72,17 +86,16 @@ def joined(a: Space, b: Space) -> Space | str:
     if a.shape == b.shape:
         if a.axes and b.axes and a.axes != b.axes:
             return f"one reduces the axes {list(a.axes)}, the other {list(b.axes)}"
-        return Space(a.shape, a.axes or b.axes)
-    if a.is_row(b.shape) and not b.axes:
-        return a
-    if b.is_row(a.shape) and not a.axes:
-        return b
+        return Space(a.shape, a.axes or b.axes, a.total or b.total)
+    for rows, other in ((a, b), (b, a)):
+        if rows.is_row(other.shape) and not other.axes:
+            return rows
+        if rows.total and math.prod(other.shape) == 1:
+            return rows
+        whole = len(other.axes) == len(other.shape) and math.prod(other.shape) > 1
+        if whole and rows.is_row(other.shape):
+            return Space(rows.shape, rows.axes, True)
     return f"different iteration spaces: {list(a.shape)} and {list(b.shape)}"
-
-
-def is_full(v: Value, space: Space) -> bool:
-    """Whether a member has a value for every point, not one a row."""
-    return v.op.kind != "reduce" and not space.is_row(v.type.shape)
 
 
 def over(found: Place, shape: tuple[int, ...], target: tuple[int, ...], space: Space) -> tuple:
@@ -94,6 +107,8 @@ def over(found: Place, shape: tuple[int, ...], target: tuple[int, ...], space: S
     )
     if target == space.shape or not space.axes:
         return strides
+    if space.total and math.prod(target) == 1:
+        return (0,) * len(space.shape)
     if len(target) == len(space.shape):
         return tuple(0 if i in space.axes else k for i, k in enumerate(strides))
     rest = iter(strides)
@@ -217,6 +232,9 @@ class _Fuser:
         members, roots = a.members | b.members, a.roots | b.roots
         if len(members) > MAX_OPERATIONS or len(roots) > MAX_ROOTS:
             return "the nest has become too large"
+        values = [self.body[i] for i in members] if space.total else []
+        if sum(v.op.kind == "reduce" and v.type.numel == 1 for v in values) > MAX_TOTALS:
+            return "the nest has become too large"
         reason = self._blocked(members) or self._misread(members, space)
         if reason is not None:
             return reason
@@ -274,10 +292,16 @@ class _Fuser:
                 p = self.position.get(found.root)
                 if p not in members or _is_constant(s):
                     continue
+                read, level = space.level(found.root), space.level(v)
+                if read == "total" and level != "total":
+                    return f"{v.op.name} needs all rows of {found.root.op.name}"
                 if not reads_own_point(v, s, found, space):
                     return f"{v.op.name} reads other elements of {found.root.op.name}"
-                if v.op.kind != "reduce" and is_full(found.root, space) and not is_full(v, space):
-                    return f"{v.op.name} has one value a row, {found.root.op.name} one a point"
+                expected = {"row": "full", "total": "row"}.get(level)
+                if v.op.kind == "reduce" and read != expected:
+                    return f"{v.op.name} would reduce the results of a reduction"
+                if v.op.kind != "reduce" and LEVELS.index(read) < LEVELS.index(level):
+                    return f"{v.op.name} has one value a {level}, {found.root.op.name} more"
         return None
 
     def _assemble(self) -> Grouping:
@@ -357,11 +381,13 @@ class _Fuser:
                 continue
             kind, shape = values[0].op.kind, values[0].type.shape if _typed(values[0]) else ()
             axes: tuple[int, ...] = ()
+            total = False
             if values[0] in self.looped:
                 nest = self.nest_of[self.position[values[0]]]
                 kind, shape, axes = "loops", nest.space.shape, nest.space.axes
+                total = nest.space.total
             batch = number if len(order[number]) > 1 else -1
-            found.groups.append(Group(values, outputs, shape, kind, axes, batch))
+            found.groups.append(Group(values, outputs, shape, kind, axes, batch, total))
         found.graph = Graph(self.graph.inputs, self.graph.scalars, arranged, self.graph.outputs)
         return found
 
