@@ -70,7 +70,7 @@ def identity() -> str:
     command = compiler()
     assert command is not None
     said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
-    lines = [*command, said.stdout.split("\n", 1)[0], *FLAGS, *_processor()]
+    lines = [*command, said.stdout.split("\n", 1)[0], *flags(), *_processor()]
     return "\n".join(lines)
 
 
@@ -82,6 +82,13 @@ def _processor() -> list[str]:
 
         return [platform.processor(), platform.machine()]
     return [line for line in text.splitlines() if line.startswith(("model name", "flags"))][:2]
+
+
+@lru_cache(maxsize=1)
+def flags() -> tuple[str, ...]:
+    """What the compiler is called with: compilers shy away from the widest vectors unless told."""
+    wide = any("avx512f" in line for line in _processor())
+    return (*FLAGS, "-mprefer-vector-width=512") if wide else FLAGS
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +114,7 @@ def compile_shared(source: str, target: Path) -> None:
     handle, made = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     os.close(handle)
     COUNTERS.compiler_calls += 1
-    call = [*command, *FLAGS, "-o", made, str(written), "-lm", "-lpthread"]
+    call = [*command, *flags(), "-o", made, str(written), "-lm", "-lpthread"]
     try:
         done = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode != 0:

@@ -103,3 +103,27 @@ def calls(grouping: Grouping) -> list[list[Group]]:
             key = ("batch", group.batch) if group.batch >= 0 else number
             found.setdefault(key, []).append(group)
     return list(found.values())
+
+
+def lenet_step() -> Callable[[], Any]:
+    """A training step of the digits network on a batch."""
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    )
+    made = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    images = torch.arange(8 * 28 * 28, dtype=torch.float32).view(8, 1, 28, 28) / 6272
+    classes = torch.arange(8)
+    classes.tolist()
+
+    def step() -> Any:
+        made.zero_grad()
+        loss = F.cross_entropy(net(images), classes)
+        loss.backward()
+        made.step()
+        return loss
+
+    for _ in range(2):
+        step().item()
+    return step

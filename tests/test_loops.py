@@ -79,3 +79,14 @@ def test_text_has_no_extents() -> None:
         for view in lazyt.explain(step).programs:
             texts |= {render(lower(b[0]).kernel).text for b in calls(grouped(view)) if b[0].axes}
     assert len(texts) == 1
+
+
+def test_a_training_step_of_the_digits_network() -> None:
+    """Besides products and convolutions: 4 forward, 2 of the loss, 4 backward with the updates of
+    the biases, 2 of the other updates, and pooling both ways."""
+    (view,) = lazyt.explain(loop_programs.lenet_step()).programs
+    grouping = grouped(view)
+    single = [g.values[0].op.name for g in grouping.groups if g.kind not in ("loops", "constant")]
+    others = [name for name in single if not name.startswith(("matmul", "conv"))]
+    assert sorted(others) == ["max_pool", "max_pool", "max_pool_grad", "max_pool_grad"]
+    assert len(calls(grouping)) == 12

@@ -334,12 +334,12 @@ class _Fuser:
         return self._grouping([sorted(batch) for batch in order], members)
 
     def _batches(self, quotient: Any, members: dict[int, set[int]]) -> dict[Any, set[int]]:
-        """Nests at one depth of the graph of nests that do the same: an optimizer's, of every
-        parameter. At one depth none needs another."""
+        """Nests that do the same, as far from the end of the graph of nests as each other, so that
+        none needs another: an optimizer's, of every parameter."""
         import networkx as nx
 
         found: dict[Any, set[int]] = {}
-        for depth, level in enumerate(nx.topological_generations(quotient)):
+        for depth, level in enumerate(nx.topological_generations(quotient.reverse(copy=False))):
             for g in level:
                 v = self.body[min(members[g])]
                 key = (depth, self._signature(members[g])) if v in self.looped else g

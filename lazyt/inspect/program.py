@@ -12,7 +12,7 @@ from typing import Any
 
 from lazyt.codegen import memory as placing
 from lazyt.codegen.c import render
-from lazyt.codegen.lower import lower
+from lazyt.codegen.lower import Lowered
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
 from lazyt.ir.cost import Cost, bytes_read, cost, nbytes
 from lazyt.ir.graph import Graph, Value
@@ -22,6 +22,13 @@ from lazyt.ir.printer import text, type_text
 from lazyt.runtime.plan import in_loops, loop_nests
 
 from .origins import line_of, place_of
+
+
+def _read_from_outside(group: fusion.Group) -> list[Value]:
+    """What the members of a group read that the group does not compute."""
+    inside = set(group.values)
+    members = [v for v in group.values if not v.op.view]
+    return list(dict.fromkeys(s for v in members for s in v.operands() if s not in inside))
 
 
 def quantity(number: int, unit: str = "") -> str:
@@ -59,7 +66,8 @@ class Kernel:
     operands, result: types as the IR writes them; shapes: of the operands, then of the result(s).
     flops, bytes: as `lazyt.ir.cost` counts them. lines: the user's, as `file:line`; variables: what
     those statements store into, where that is known. loops, c: of a loop nest, the loop IR and its
-    C text (which is then the source too).
+    C text (which is then the source too); nests: how many that do the same to other arrays run in
+    its call.
     """
 
     name: str
@@ -74,12 +82,15 @@ class Kernel:
     places: tuple[str, ...] = ()
     loops: str = ""
     c: str = ""
+    nests: int = 1
 
     def __repr__(self) -> str:
         return f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
 
     def __str__(self) -> str:
         facts = f"{quantity(self.flops, 'FLOP')}, {quantity(self.bytes, 'B')}"
+        if self.nests > 1:
+            facts += f", in one call with {self.nests - 1} more that do the same"
         if self.places:
             facts += ", from " + ", ".join(self.places)
         body = "\n".join("    " + line for line in self.source.splitlines())
@@ -212,9 +223,12 @@ class ProgramView:
     def kernels(self) -> list[Kernel]:
         found = []
         line_of_value = self.code.line_of
+        batches = self._batches()
         for group in self.grouping.groups:
             if group.kind == "loops":
-                found.append(self._nest(group))
+                together = batches.pop(line_of_value[group.outputs[0]], None)
+                if together is not None:
+                    found.append(self._nests(*together))
                 continue
             if group.values[0] not in line_of_value:
                 continue  # a constant that only nests read
@@ -265,29 +279,41 @@ class ProgramView:
             tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
         )
 
-    def _nest(self, group: fusion.Group) -> Kernel:
-        """A loop nest: its own text is C, not the line that calls it."""
-        kernel = lower(group).kernel
-        values = [v for v in group.values if not v.op.view]
-        inside = set(group.values)
-        outer = list(dict.fromkeys(s for v in values for s in v.operands() if s not in inside))
-        flops = sum(cost(v).flops for v in values)
-        moved = sum(map(bytes_read, outer)) + sum(nbytes(v.type) for v in group.outputs)
+    def _batches(self) -> dict[int, tuple[list[fusion.Group], Lowered]]:
+        """By the line of their call: the loop nests of one kernel, and the first one lowered."""
+        groups: dict[int, list[fusion.Group]] = {}
+        for group in self.grouping.groups:
+            if group.kind == "loops":
+                groups.setdefault(self.code.line_of[group.outputs[0]], []).append(group)
+        return {
+            line: (groups[line], nests[0]) for line, nests in zip(sorted(groups), self.code.nests)
+        }
+
+    def _nests(self, groups: list[fusion.Group], lowered: Lowered) -> Kernel:
+        """A kernel of one loop nest, or of several in turn: its text is C, not the line that calls
+        it. Operations, operands and results are those of the first nest."""
+        values = [v for v in groups[0].values if not v.op.view]
+        outer, outputs = _read_from_outside(groups[0]), groups[0].outputs
+        members = [v for group in groups for v in group.values if not v.op.view]
+        flops = sum(cost(v).flops for v in members)
+        moved = sum(nbytes(v.type) for group in groups for v in group.outputs)
+        moved += sum(bytes_read(v) for group in groups for v in _read_from_outside(group))
         operations = tuple(v.op.name for v in values)
-        text = render(kernel).text
+        text = render(lowered.kernel).text
         return Kernel(
-            f"{'_'.join(operations)[:60]}_{self.number[values[-1]]}",
+            f"{'_'.join(operations)[:60]}_{self.number[members[-1]]}",
             text.rstrip(),
             operations,
             tuple(type_text(v.type) for v in outer),
-            tuple(type_text(v.type) for v in group.outputs),
-            tuple(v.type.shape for v in (*outer, *group.outputs)),
+            tuple(type_text(v.type) for v in outputs),
+            tuple(v.type.shape for v in (*outer, *outputs)),
             flops,
             moved,
-            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
-            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
-            str(kernel),
+            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in members))),
+            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in members))),
+            str(lowered.kernel),
             text,
+            len(groups),
         )
 
     @cached_property
