@@ -1,9 +1,10 @@
-"""lazyt against PyTorch (eager, and optionally one thread), interleaved in one process.
+"""lazyt against PyTorch (eager, and with --compile torch.compile), interleaved in one process.
 
-    python benchmarks/compare.py [--threads N] [--rounds R] [name ...]
+    [LAZYT_CPU=c] python benchmarks/compare.py [--compile] [--threads N] [--rounds R] [name ...]
 
-Every case is run in turns on both, so that both meet the same machine; printed are the medians of
-the rounds in microseconds and their ratio. Needs the extra `oracle`.
+Every case is run in turns on all, so that all meet the same machine; printed are the medians of the
+rounds in microseconds and lazyt's ratio to each. Needs the extra `oracle`. Figures that were
+measured stand in benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch as pytorch
 import lazyt
 
 Case = Callable[[ModuleType], Callable[[], object]]
+PAUSE_S = 0.02
 CASES: dict[str, tuple[Case, int]] = {}
 
 
@@ -97,7 +99,79 @@ def lenet_step_32(torch):
     return training(torch, lenet(torch), (32, 1, 32, 32), 10, 0.9)
 
 
+# --- single kernels -------------------------------------------------------------------------------
+
+
+def chain(torch, numel):
+    """Ten elementwise operations in a row; one element is read."""
+    x = torch.rand(numel)
+
+    def run():
+        y = x
+        for _ in range(5):
+            y = y * 1.01 + 0.5
+        return y[0].item()
+
+    return run
+
+
+@case(200)
+def chain_1e5(torch):
+    """Ten operations over 1e5 floats."""
+    return chain(torch, 100_000)
+
+
+@case(3)
+def chain_1e7(torch):
+    """Ten operations over 1e7 floats."""
+    return chain(torch, 10_000_000)
+
+
+@case(10)
+def softmax(torch):
+    """Softmax over the rows of 4096 x 1024."""
+    x = torch.randn(4096, 1024)
+
+    def run():
+        y = torch.softmax(x, -1)
+        return y[0, 0].item()
+
+    return run
+
+
+@case(10)
+def layer_norm(torch):
+    """Layer norm of 4096 x 768, forward and backward."""
+    x, g = torch.randn(4096, 768, requires_grad=True), torch.randn(4096, 768)
+    layer = torch.nn.LayerNorm(768)
+
+    def run():
+        x.grad = layer.weight.grad = layer.bias.grad = None
+        layer(x).backward(g)
+        return x.grad[0, 0].item() + layer.weight.grad[0].item()
+
+    return run
+
+
+@case(10)
+def cross_entropy(torch):
+    """Cross entropy of 4096 x 1000, forward and backward."""
+    x, t = torch.randn(4096, 1000, requires_grad=True), torch.randint(0, 1000, (4096,))
+
+    def run():
+        x.grad = None
+        loss = torch.nn.functional.cross_entropy(x, t)
+        loss.backward()
+        return loss.item() + x.grad[0, 0].item()
+
+    return run
+
+
 def timed(run: Callable[[], object], repeat: int) -> float:
+    """Microseconds a run. Threads of the library before keep a processor busy for a while after
+    their work; so there is a pause first, and a run that is not counted."""
+    time.sleep(PAUSE_S)
+    run()
     started = time.perf_counter()
     for _ in range(repeat):
         run()
@@ -109,21 +183,26 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(CASES))
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch (0: its default)")
     parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--compile", action="store_true", help="also torch.compile")
     options = parser.parse_args()
     if options.threads:
         pytorch.set_num_threads(options.threads)
-    print(f"{'case':16}{'lazyt us':>12}{'PyTorch us':>12}{'ratio':>8}")
+    columns = ["lazyt", "PyTorch", *(["compiled"] if options.compile else [])]
+    print(f"{'case':16}" + "".join(f"{name + ' us':>14}" for name in columns) + "   ratios")
     for name in options.names or CASES:
         prepare, repeat = CASES[name]
-        ours, theirs = prepare(lazyt), prepare(pytorch)
-        pairs = []
+        runs = [prepare(lazyt), prepare(pytorch)]
+        if options.compile:
+            runs.append(pytorch.compile(prepare(pytorch)))
+        rounds = []
         for i in range(options.rounds + 3):
-            one, other = timed(ours, repeat), timed(theirs, repeat)
+            times = [timed(run, repeat) for run in runs]
             lazyt.zeros(1).item()  # nothing that was only traced is left for the next round
             if i >= 3:
-                pairs.append((one, other))
-        a, b = (statistics.median(column) for column in zip(*pairs))
-        print(f"{name:16}{a:12.2f}{b:12.2f}{a / b:8.2f}")
+                rounds.append(times)
+        ours, *others = (statistics.median(column) for column in zip(*rounds))
+        figures = "".join(f"{figure:14.2f}" for figure in (ours, *others))
+        print(f"{name:16}{figures}   " + " ".join(f"{ours / other:.2f}" for other in others))
 
 
 if __name__ == "__main__":
