@@ -12,10 +12,11 @@ The text holds no extents and no user names: kernels that differ in them only ar
 once. What is compiled in is whether the innermost stride of an array is 1, 0 or something else.
 
 Loops that must run fast are marked `omp simd`: their iterations are independent, or reduce by the
-clause. Three shapes of a nest:
+clause. Four shapes of a nest:
 
     map        nothing is reduced: the innermost axis is the vector loop
     rows       the innermost axis is reduced: a vector loop along the row
+    all        everything is reduced: as rows, with the loop itself shared out
     columns    the innermost axis is kept: blocks of columns are the vector loop, rows run outside
 """
 
@@ -30,6 +31,7 @@ from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, S
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
+PARTIALS = 32  # partial results that a share may leave (runtime/driver.c)
 WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
 
 
@@ -104,6 +106,15 @@ class _Writer:
                 if isinstance(s, Reduce) or (kernel.axes and not stage.loop and not stage.end):
                     self.row_values.add(s.name)
         self.totals = kernel.totals
+        self.finishing = [stage for stage in kernel.stages if stage.end]
+        along = [stage for stage in kernel.stages if stage.loop]
+        self.whole = False
+        if self.rows[0].extent == 1 and len(along) == 1 and not (self.columns or self.totals):
+            reductions = [s for s in along[0].statements if isinstance(s, Reduce)]
+            self.whole = 0 < len(reductions) <= PARTIALS
+        if self.whole:
+            self.totals = reductions
+            self.finishing = [stage for stage in kernel.stages if not stage.loop]
         self.row_values -= {s.name for s in self.totals}
         self.at_end = False
 
@@ -129,18 +140,23 @@ class _Writer:
     def write(self) -> CKernel:
         k = self.kernel
         self.arguments([stage for stage in k.stages if not stage.end])
-        for s in self.totals:
+        for s in [] if self.whole else self.totals:
             self.line(f"{self.slot(s)} {s.name}t = {self.start(s)};")
         if self.refuses(k.statements()):
             self.line("int bad = 0;")
         if not k.axes:
             self.map()
+        elif self.whole:
+            self.over_all()
         elif self.columns:
             self.over_columns()
         else:
             self.over_rows()
         for i, s in enumerate(self.totals):
-            self.line(f"(({self.slot(s)} *)t)[{i}] = {s.name}t;")
+            value = f"{s.name}t"
+            if self.whole:
+                value = f"{s.name}n ? NAN : {s.name}w" if REDUCTIONS[s.op].nan else f"{s.name}w"
+            self.line(f"(({self.slot(s)} *)t)[{i}] = {value};")
         self.line("return bad;" if self.refuses(k.statements()) else "return 0;")
         body = "\n".join(self.lines)
         end = self.end()
@@ -149,7 +165,7 @@ class _Writer:
         work = 1
         for extent in k.shape:
             work *= extent
-        extent = self.rows[0].extent
+        extent = (self.loops if self.whole else self.rows)[0].extent
         text = f"{head}\n{{\n{body}\n}}\n"
         if end:
             head = (
@@ -182,7 +198,7 @@ class _Writer:
         """The body of the function that finishes, or nothing."""
         if not self.totals:
             return ""
-        self.lines, self.at_end, stages = [], True, [t for t in self.kernel.stages if t.end]
+        self.lines, self.at_end, stages = [], True, self.finishing
         self.arguments(stages)
         for s in self.totals:
             self.line(f"{self.slot(s)} {s.name}t = {self.start(s)};")
@@ -197,6 +213,8 @@ class _Writer:
         self.close(1)
         for s in self.totals:
             self.line(f"const {C_TYPES[s.dtype]} {s.name} = ({C_TYPES[s.dtype]}){s.name}t;")
+        if self.refuses(s for stage in stages for s in stage.statements):
+            self.line("int bad = 0;")
         for stage in stages:
             self.statements(stage.statements, None, "")
         return "\n".join(self.lines)
@@ -235,6 +253,14 @@ class _Writer:
                 self.statements(stage.statements, None, "r")
         self.close(len(self.rows))
 
+    def over_all(self) -> None:
+        """One loop over everything, which is shared out; what follows it belongs to the end."""
+        for stage in self.kernel.stages:
+            if stage.loop:
+                self.row_loop(stage)
+                break
+            self.statements(stage.statements, None, "")
+
     def row_loop(self, stage: Stage) -> None:
         """A stage along a row: partial results of the vector lanes, gathered in wider ones."""
         reductions = [s for s in stage.statements if isinstance(s, Reduce)]
@@ -243,20 +269,21 @@ class _Writer:
             if REDUCTIONS[r.op].nan:
                 self.line(f"int {r.name}n = 0;")
         *outer, inner = self.loops
-        names = self.outer_loops(outer, "a", shared=False)
-        self.advance(outer, names, "q", "r", stage)
-        suffix = "q" if outer else "r"
+        base = "" if self.whole else "r"
+        names = self.outer_loops(outer, "a", shared=self.whole)
+        self.advance(outer, names, "q", base, stage)
+        suffix = "q" if outer else base
         chunked = any(s.op == "sum" and s.dtype == "float32" for s in reductions)
-        extent = self.extent(inner)
+        first, last = ("lo", "hi") if self.whole and not outer else ("0", self.extent(inner))
         if chunked:
-            self.line(f"for (int64_t c = 0; c < {extent}; c += {CHUNK}) {{")
+            self.line(f"for (int64_t c = {first}; c < {last}; c += {CHUNK}) {{")
             self.depth += 1
-            self.line(f"const int64_t e = c + {CHUNK} < {extent} ? c + {CHUNK} : {extent};")
+            self.line(f"const int64_t e = c + {CHUNK} < {last} ? c + {CHUNK} : {last};")
         for r in reductions:
             self.line(f"{C_TYPES[r.dtype]} {r.name}p = {self.start(r)};")
         clauses = "".join(self.clause(s) for s in reductions)
         self.line(f"#pragma omp simd{clauses}{self.guard(stage.statements)}")
-        bounds = ("c", "e") if chunked else ("0", extent)
+        bounds = ("c", "e") if chunked else (first, last)
         self.line(f"for (int64_t j = {bounds[0]}; j < {bounds[1]}; j++) {{")
         self.depth += 1
         for s in stage.statements:
@@ -271,6 +298,8 @@ class _Writer:
         for r in reductions:
             self.line(REDUCTIONS[r.op].step.format(f"{r.name}w", f"{r.name}p") + ";")
         self.close(int(chunked) + len(outer))
+        if self.whole:
+            return
         for r in reductions:
             kind = C_TYPES[r.dtype]
             value = f"({kind}){r.name}w"

@@ -217,3 +217,16 @@ def test_cross_entropy_agrees_with_the_evaluator(
     drain.CACHE.clear()
     for a, b, what in zip(found, step(), ("loss", "gradient")):
         agree(a, b, what)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["sum", "prod", "amax", "amin", "any", "all", "mean", "std"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_reduction_of_everything_is_shared_out(name: str, broken: bool, c_tier: None) -> None:
+    numbers = np.random.default_rng(1).uniform(0.999, 1.001, (3, 200, 301)).astype(np.float32)
+    if broken:
+        numbers[2, 7, 5] = np.nan
+    expected = getattr(torch.from_numpy(numbers).double(), name)().numpy()
+    x = torch.from_numpy(numbers)
+    found = getattr(x.permute(2, 0, 1) * 1.0, name)().numpy()
+    np.testing.assert_allclose(found, expected, rtol=2e-4)
