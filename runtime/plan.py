@@ -184,10 +184,13 @@ def loop_nests(graph: Graph) -> Grouping:
     """The loop nests of an optimized graph, for the C tier."""
     from lazyt.codegen.cstyle import can
     from lazyt.ir.passes.fuse_loops import fuse_loops
+    from lazyt.ir.passes.recompute import recompute
 
     for run in (decompose, eliminate_common_subexpressions, eliminate_dead_code):
         graph = run(graph)
-    return fuse_loops(graph, can)
+    grouping = fuse_loops(graph, can)
+    again = recompute(grouping)
+    return grouping if again is None else fuse_loops(again, can)
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
