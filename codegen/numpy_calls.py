@@ -123,7 +123,7 @@ def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
     found = {v for v in graph.inputs if v.index in strided}
     for v in graph.body:
         passed_on = v.op.view or not v.op.has_out
-        if v.op.name in ("permute", "as_strided") or (
+        if v.op.name in ("permute", "as_strided", "expand") or (
             passed_on and not found.isdisjoint(v.operands())
         ):
             found.add(v)

@@ -230,3 +230,11 @@ def test_a_reduction_of_everything_is_shared_out(name: str, broken: bool, c_tier
     x = torch.from_numpy(numbers)
     found = getattr(x.permute(2, 0, 1) * 1.0, name)().numpy()
     np.testing.assert_allclose(found, expected, rtol=2e-4)
+
+
+@needs_compiler
+def test_what_numpy_orders_otherwise_is_read_row_major(c_tier: None) -> None:
+    """np.concatenate puts an axis of stride 0 last in memory."""
+    x = torch.tensor([[[True, True, True]], [[True, False, False]]]).expand(2, 3, 3)
+    found = torch.cat([x, x], 1).logical_not()
+    assert found.tolist() == [[[False] * 3] * 6, [[False, True, True]] * 6]
