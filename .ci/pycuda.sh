@@ -12,13 +12,15 @@ trap 'rm -rf "$build"' EXIT
 version=2026.1
 
 # PyCUDA guesses the toolkit as the folder above the nvcc on PATH, which is wrong where that nvcc is
-# a wrapper. nvcc itself knows its root; without nvcc the headers come as a package of their own.
+# a wrapper. nvcc itself knows its root; without nvcc the headers come as packages (cuda.h from the
+# first, cudaProfiler.h from the second).
 root=""
 if command -v nvcc >/dev/null; then
     root=$(nvcc --dryrun -x cu -E /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p' | head -n 1)
 fi
 if [ ! -f "$root/include/cuda.h" ]; then
-    "$python" -m pip install -q --no-deps --target "$build/headers" 'nvidia-cuda-runtime>=13,<14'
+    "$python" -m pip install -q --no-deps --target "$build/headers" \
+        'nvidia-cuda-runtime>=13,<14' 'nvidia-cuda-profiler-api>=13,<14'
     root=$(dirname "$(dirname "$(find "$build/headers" -name cuda.h | head -n 1)")")
 fi
 echo "CUDA headers: $root/include"

@@ -236,5 +236,7 @@ def test_a_reduction_of_everything_is_shared_out(name: str, broken: bool, c_tier
 def test_what_numpy_orders_otherwise_is_read_row_major(c_tier: None) -> None:
     """np.concatenate puts an axis of stride 0 last in memory."""
     x = torch.tensor([[[True, True, True]], [[True, False, False]]]).expand(2, 3, 3)
-    found = torch.cat([x, x], 1).logical_not()
+    joined = torch.cat([x, x], 1)  # is kept, so that NumPy makes the array
+    found = joined.logical_not()
     assert found.tolist() == [[[False] * 3] * 6, [[False, True, True]] * 6]
+    assert joined.sum().item() == 24

@@ -1,21 +1,24 @@
-/* A CUDA driver without a GPU: a libcuda.so.1 whose device memory is the host's and whose "cubins" are
- * host shared objects made from CUDA C by build.py.
+/* A CUDA driver without a GPU: a libcuda.so.1 whose device memory is the host's and whose "cubins"
+ * are host shared objects made from CUDA C by build.py.
  *
  * Unmodified PyCUDA runs on it, so what allocates, copies and launches is tested where no GPU is:
  *
  *     cuMemAlloc         malloc, filled with 0xff (a NaN in every float type), counted and limited
- *     cuMemcpy*          memcpy, after a check that the device side lies in one live allocation
- *     cuModuleLoadData   the ELF image to a file, dlopen
- *     cuLaunchKernel     the image's lazyt_launch, at once: streams are in order and always idle
- *     events             the time they were recorded at
+ *     cuMemcpy*          memcpy, after a check that the device side lies in one allocation or
+ * variable cuModuleLoadData   the ELF image to a file, dlopen cuLaunchKernel     the image's
+ * lazyt_launch, at once: streams are in order and always idle events             the time they were
+ * recorded at
  *
  * Not modelled: concurrency of streams, graphs, textures, linking, IPC. Those entry points exist,
- * since PyCUDA resolves all of its symbols when it is imported, and answer CUDA_ERROR_NOT_SUPPORTED.
+ * since PyCUDA resolves all of its symbols when it is imported, and answer
+ * CUDA_ERROR_NOT_SUPPORTED.
  *
+ * LAZYT_FAKE_CUDA_RACES=1 also looks for races in device memory, where modules were compiled with
+ * checks and an allocation is at most 64 MiB: 24 bytes more for each byte that is touched.
  * LAZYT_FAKE_CUDA_MEMORY (bytes, 1 GiB if unset) is the size of the device's memory; the exported
- * lazyt_driver_limit() changes it. LAZYT_FAKE_CUDA_REVERSE=1 runs the threads of a block in reverse.
- * lazyt_driver_count() tells what was allocated, copied and launched; lazyt_driver_fault() gives the
- * message of the last launch that failed, which cuGetErrorString also shows.
+ * lazyt_driver_limit() changes it. LAZYT_FAKE_CUDA_REVERSE=1 runs the threads of a block in
+ * reverse. lazyt_driver_count() tells what was allocated, copied and launched; lazyt_driver_fault()
+ * gives the message of the last launch that failed, which cuGetErrorString also shows.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -35,16 +38,35 @@ typedef int CUresult, CUdevice;
 typedef unsigned long long CUdeviceptr;
 
 enum {
-    SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101,
-    INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209, FILE_NOT_FOUND = 301,
-    INVALID_HANDLE = 400, NOT_FOUND = 500, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NOT_INITIALIZED = 3,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    NO_BINARY_FOR_GPU = 209,
+    FILE_NOT_FOUND = 301,
+    INVALID_HANDLE = 400,
+    NOT_FOUND = 500,
+    LAUNCH_OUT_OF_RESOURCES = 701,
+    LAUNCH_FAILED = 719,
     NOT_SUPPORTED = 801
 };
 
-enum { VERSION = 13000, SHARED_DEFAULT = 48 << 10, SHARED_OPTIN = 227 << 10 };
+enum {
+    VERSION = 13000,
+    SHARED_DEFAULT = 48 << 10,
+    SHARED_OPTIN = 227 << 10,
+    RACE_BYTES = 64 << 20
+};
 
 /* What a host shared object exports; cuda_host.h defines the same structures. */
-typedef struct { char kind, pointee; unsigned char constant; unsigned size, align, pointee_size; } Param;
+typedef struct {
+    char kind, pointee;
+    unsigned char constant;
+    unsigned size, align, pointee_size;
+} Param;
 typedef struct {
     const char *name;
     void (*invoke)(void **);
@@ -53,18 +75,30 @@ typedef struct {
     int max_threads;
     size_t static_shared;
 } Kernel;
-typedef struct { void *start; size_t bytes; unsigned granule; int writable; const char *name; } Buffer;
+typedef struct {
+    void *start;
+    size_t bytes;
+    unsigned granule;
+    int writable;
+    const char *name;
+} Buffer;
 typedef int (*Launch)(const Kernel *, const unsigned *, size_t, void **, const Buffer *, int, int);
 
-typedef struct { int device, references; } Context;
-typedef struct { double milliseconds; int recorded; } Event;
 typedef struct {
+    int device, references;
+} Context;
+typedef struct {
+    double milliseconds;
+    int recorded;
+} Event;
+typedef struct Module {
     void *handle;
     Launch launch;
     const char *(*fault)(void);
     int (*count)(void);
     const Kernel *(*at)(int);
     struct Function *functions;
+    struct Module *next;
 } Module;
 typedef struct Function {
     struct Function *next;
@@ -76,7 +110,9 @@ typedef struct Function {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static Buffer *blocks; /* live allocations, by address */
 static int live, room;
-static size_t memory_limit, used, peak, allocations, frees, launches, copies, streams, events, modules;
+static size_t memory_limit, used, peak, allocations, frees, launches, copies, streams, events,
+    modules;
+static Module *loaded;
 static int initialized;
 static char last_fault[4096];
 static Context primary = {0, 0};
@@ -90,10 +126,14 @@ API const char *lazyt_driver_fault(void) { return last_fault; }
 /* what: live (allocations), bytes (in them), peak (bytes), allocations, frees, launches, copies,
  * streams, events, modules (live ones); anything else gives SIZE_MAX. */
 API size_t lazyt_driver_count(const char *what) {
-    const struct { const char *name; size_t value; } counts[] = {
-        {"live", (size_t)live}, {"bytes", used}, {"peak", peak}, {"allocations", allocations},
-        {"frees", frees}, {"launches", launches}, {"copies", copies}, {"streams", streams},
-        {"events", events}, {"modules", modules},
+    const struct {
+        const char *name;
+        size_t value;
+    } counts[] = {
+        {"live", (size_t)live},       {"bytes", used},      {"peak", peak},
+        {"allocations", allocations}, {"frees", frees},     {"launches", launches},
+        {"copies", copies},           {"streams", streams}, {"events", events},
+        {"modules", modules},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (!strcmp(counts[i].name, what)) return counts[i].value;
@@ -102,7 +142,10 @@ API size_t lazyt_driver_count(const char *what) {
 
 /* ---------------------------------------------------------------- errors, versions, devices */
 
-static const struct { CUresult code; const char *name, *text; } errors[] = {
+static const struct {
+    CUresult code;
+    const char *name, *text;
+} errors[] = {
     {SUCCESS, "CUDA_SUCCESS", "no error"},
     {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
     {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
@@ -190,11 +233,43 @@ API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
 /* CUdevice_attribute -> its value on an H100 (sm_90). Others are 0: absent features, free modes. */
 API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
     static const int values[][2] = {
-        {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 2147483647}, {6, 65535}, {7, 65535},
-        {8, SHARED_DEFAULT}, {9, 65536}, {10, 32}, {11, 2147483647}, {12, 65536}, {13, 1980000},
-        {14, 512}, {15, 1}, {16, 132}, {19, 1}, {31, 1}, {32, 1}, {36, 2619000}, {37, 5120},
-        {38, 50 << 20}, {39, 2048}, {40, 3}, {41, 1}, {75, 9}, {76, 0}, {78, 1}, {79, 1}, {80, 1},
-        {81, 228 << 10}, {82, 65536}, {83, 1}, {90, 1}, {97, SHARED_OPTIN}, {106, 32}, {111, 1024},
+        {1, 1024},
+        {2, 1024},
+        {3, 1024},
+        {4, 64},
+        {5, 2147483647},
+        {6, 65535},
+        {7, 65535},
+        {8, SHARED_DEFAULT},
+        {9, 65536},
+        {10, 32},
+        {11, 2147483647},
+        {12, 65536},
+        {13, 1980000},
+        {14, 512},
+        {15, 1},
+        {16, 132},
+        {19, 1},
+        {31, 1},
+        {32, 1},
+        {36, 2619000},
+        {37, 5120},
+        {38, 50 << 20},
+        {39, 2048},
+        {40, 3},
+        {41, 1},
+        {75, 9},
+        {76, 0},
+        {78, 1},
+        {79, 1},
+        {80, 1},
+        {81, 228 << 10},
+        {82, 65536},
+        {83, 1},
+        {90, 1},
+        {97, SHARED_OPTIN},
+        {106, 32},
+        {111, 1024},
     };
     if (device) return INVALID_DEVICE;
     *value = 0;
@@ -324,7 +399,8 @@ static CUresult allocate(void **pointer, size_t bytes, const char *kind) {
     CUresult result = OUT_OF_MEMORY;
     if (!bytes) return INVALID_VALUE;
     pthread_mutex_lock(&mutex);
-    if (bytes <= memory_limit && used <= memory_limit - bytes && !posix_memalign(&start, 256, bytes)) {
+    if (bytes <= memory_limit && used <= memory_limit - bytes &&
+        !posix_memalign(&start, 256, bytes)) {
         memset(start, 0xff, bytes);
         if (live == room) {
             room = room ? 2 * room : 64;
@@ -383,14 +459,18 @@ API CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
     return allocate(pointer, bytes, "pinned host memory");
 }
 
-API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) { return cuMemHostAlloc(pointer, bytes, 0); }
+API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) {
+    return cuMemHostAlloc(pointer, bytes, 0);
+}
 API CUresult cuMemFreeHost(void *pointer) { return release((uintptr_t)pointer); }
 API CUresult cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
     (void)pointer, (void)bytes, (void)flags;
     return SUCCESS;
 }
 API CUresult cuMemHostUnregister(void *pointer) { return (void)pointer, SUCCESS; }
-API CUresult cuMemHostGetFlags(unsigned *flags, void *pointer) { return (void)pointer, *flags = 0, SUCCESS; }
+API CUresult cuMemHostGetFlags(unsigned *flags, void *pointer) {
+    return (void)pointer, *flags = 0, SUCCESS;
+}
 API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *pointer, unsigned flags) {
     (void)flags;
     return *device = (uintptr_t)pointer, SUCCESS;
@@ -415,12 +495,26 @@ API CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdevicep
     return result;
 }
 
-/* A device side of a copy must lie in one live allocation; host sides are the caller's business. */
-static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, int to_device, int from_device) {
+/* Whether the bytes are those of one live allocation, or of a variable of a loaded module. */
+static int on_device(CUdeviceptr address, size_t bytes) {
+    Dl_info info;
+    const ElfW(Sym) *symbol = NULL;
+    if (holding(address, bytes)) return 1;
+    if (!dladdr1((void *)(uintptr_t)address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol)
+        return 0;
+    if (address + bytes > (uintptr_t)info.dli_saddr + symbol->st_size) return 0;
+    for (Module *m = loaded; m; m = m->next)
+        if (((struct link_map *)m->handle)->l_addr == (uintptr_t)info.dli_fbase) return 1;
+    return 0;
+}
+
+/* The device side of a copy is looked at; the host's is the caller's business. */
+static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, int to_device,
+                     int from_device) {
     if (!depth) return INVALID_CONTEXT;
     if (!bytes) return SUCCESS;
     pthread_mutex_lock(&mutex);
-    int valid = (!to_device || holding(to, bytes)) && (!from_device || holding(from, bytes));
+    int valid = (!to_device || on_device(to, bytes)) && (!from_device || on_device(from, bytes));
     copies++;
     pthread_mutex_unlock(&mutex);
     if (!valid) return INVALID_VALUE;
@@ -456,7 +550,10 @@ typedef struct {
     void *array;
     size_t pitch;
 } Side2D;
-typedef struct { Side2D from, to; size_t width, height; } Copy2D;
+typedef struct {
+    Side2D from, to;
+    size_t width, height;
+} Copy2D;
 typedef struct {
     size_t x, y, z, level;
     unsigned type;
@@ -465,7 +562,10 @@ typedef struct {
     void *array, *reserved;
     size_t pitch, height;
 } Side3D;
-typedef struct { Side3D from, to; size_t width, height, depth; } Copy3D;
+typedef struct {
+    Side3D from, to;
+    size_t width, height, depth;
+} Copy3D;
 
 enum { MEMORY_HOST = 1, MEMORY_ARRAY = 3 };
 
@@ -484,11 +584,13 @@ API CUresult cuMemcpy3D_v2(const Copy3D *p) {
         }
     return SUCCESS;
 }
-API CUresult cuMemcpy3DAsync_v2(const Copy3D *p, void *stream) { return (void)stream, cuMemcpy3D_v2(p); }
+API CUresult cuMemcpy3DAsync_v2(const Copy3D *p, void *stream) {
+    return (void)stream, cuMemcpy3D_v2(p);
+}
 
 static Side3D deepen(const Side2D *side) {
-    return (Side3D){side->x, side->y, 0, 0, side->type, side->host, side->device, side->array, NULL,
-                    side->pitch, 0};
+    return (Side3D){side->x,      side->y,     0,    0,           side->type, side->host,
+                    side->device, side->array, NULL, side->pitch, 0};
 }
 
 API CUresult cuMemcpy2D_v2(const Copy2D *p) {
@@ -496,14 +598,16 @@ API CUresult cuMemcpy2D_v2(const Copy2D *p) {
     return cuMemcpy3D_v2(&whole);
 }
 API CUresult cuMemcpy2DUnaligned_v2(const Copy2D *p) { return cuMemcpy2D_v2(p); }
-API CUresult cuMemcpy2DAsync_v2(const Copy2D *p, void *stream) { return (void)stream, cuMemcpy2D_v2(p); }
+API CUresult cuMemcpy2DAsync_v2(const Copy2D *p, void *stream) {
+    return (void)stream, cuMemcpy2D_v2(p);
+}
 
 static CUresult fill(CUdeviceptr to, size_t pitch, const void *value, size_t size, size_t width,
                      size_t height) {
     if (!depth) return INVALID_CONTEXT;
     if (!width || !height) return SUCCESS;
     pthread_mutex_lock(&mutex);
-    int valid = holding(to, (height - 1) * pitch + width * size) != NULL;
+    int valid = on_device(to, (height - 1) * pitch + width * size);
     pthread_mutex_unlock(&mutex);
     if (!valid) return INVALID_VALUE;
     for (size_t y = 0; y < height; y++)
@@ -512,19 +616,20 @@ static CUresult fill(CUdeviceptr to, size_t pitch, const void *value, size_t siz
     return SUCCESS;
 }
 
-#define MEMSET(bits, type)                                                                             \
-    API CUresult cuMemsetD##bits##_v2(CUdeviceptr to, type v, size_t n) {                              \
-        return fill(to, 0, &v, sizeof v, n, 1);                                                        \
-    }                                                                                                  \
-    API CUresult cuMemsetD##bits##Async(CUdeviceptr to, type v, size_t n, void *stream) {              \
-        return (void)stream, fill(to, 0, &v, sizeof v, n, 1);                                          \
-    }                                                                                                  \
-    API CUresult cuMemsetD2D##bits##_v2(CUdeviceptr to, size_t pitch, type v, size_t w, size_t h) {    \
-        return fill(to, pitch, &v, sizeof v, w, h);                                                    \
-    }                                                                                                  \
-    API CUresult cuMemsetD2D##bits##Async(CUdeviceptr to, size_t pitch, type v, size_t w, size_t h,    \
-                                          void *stream) {                                              \
-        return (void)stream, fill(to, pitch, &v, sizeof v, w, h);                                      \
+#define MEMSET(bits, type)                                                                \
+    API CUresult cuMemsetD##bits##_v2(CUdeviceptr to, type v, size_t n) {                 \
+        return fill(to, 0, &v, sizeof v, n, 1);                                           \
+    }                                                                                     \
+    API CUresult cuMemsetD##bits##Async(CUdeviceptr to, type v, size_t n, void *stream) { \
+        return (void)stream, fill(to, 0, &v, sizeof v, n, 1);                             \
+    }                                                                                     \
+    API CUresult cuMemsetD2D##bits##_v2(CUdeviceptr to, size_t pitch, type v, size_t w,   \
+                                        size_t h) {                                       \
+        return fill(to, pitch, &v, sizeof v, w, h);                                       \
+    }                                                                                     \
+    API CUresult cuMemsetD2D##bits##Async(CUdeviceptr to, size_t pitch, type v, size_t w, \
+                                          size_t h, void *stream) {                       \
+        return (void)stream, fill(to, pitch, &v, sizeof v, w, h);                         \
     }
 MEMSET(8, unsigned char)
 MEMSET(16, unsigned short)
@@ -615,7 +720,10 @@ static CUresult load(Module **module, const void *image) {
         free(m);
         return INVALID_IMAGE;
     }
-    return *module = m, modules++, SUCCESS;
+    pthread_mutex_lock(&mutex);
+    m->next = loaded, loaded = m, modules++;
+    pthread_mutex_unlock(&mutex);
+    return *module = m, SUCCESS;
 }
 
 API CUresult cuModuleLoadData(Module **module, const void *image) {
@@ -646,10 +754,17 @@ API CUresult cuModuleLoad(Module **module, const char *path) {
 
 API CUresult cuModuleUnload(Module *module) {
     if (!module) return INVALID_HANDLE;
+    pthread_mutex_lock(&mutex);
+    for (Module **m = &loaded; *m; m = &(*m)->next)
+        if (*m == module) {
+            *m = module->next, modules--;
+            break;
+        }
+    pthread_mutex_unlock(&mutex);
     for (Function *f = module->functions, *next; f; f = next) next = f->next, free(f);
     dlclose(module->handle);
     free(module);
-    return modules--, SUCCESS;
+    return SUCCESS;
 }
 
 API CUresult cuModuleGetFunction(Function **function, Module *module, const char *name) {
@@ -665,11 +780,13 @@ API CUresult cuModuleGetFunction(Function **function, Module *module, const char
     return NOT_FOUND;
 }
 
-API CUresult cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, Module *module, const char *name) {
+API CUresult cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, Module *module,
+                                  const char *name) {
     Dl_info info;
-    const ElfW(Sym) *symbol;
+    const ElfW(Sym) * symbol;
     void *address = module ? dlsym(module->handle, name) : NULL;
-    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol) return NOT_FOUND;
+    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol)
+        return NOT_FOUND;
     if (pointer) *pointer = (uintptr_t)address;
     if (bytes) *bytes = symbol->st_size;
     return SUCCESS;
@@ -677,8 +794,16 @@ API CUresult cuModuleGetGlobal_v2(CUdeviceptr *pointer, size_t *bytes, Module *m
 
 /* CUfunction_attribute, by number. */
 API CUresult cuFuncGetAttribute(int *value, int attribute, Function *f) {
-    const int values[] = {f->kernel->max_threads, (int)f->kernel->static_shared, 0, 0, 32, 90, 90, 0,
-                          f->max_dynamic_shared, -1};
+    const int values[] = {f->kernel->max_threads,
+                          (int)f->kernel->static_shared,
+                          0,
+                          0,
+                          32,
+                          90,
+                          90,
+                          0,
+                          f->max_dynamic_shared,
+                          -1};
     if (attribute < 0 || attribute > 9) return INVALID_VALUE;
     return *value = values[attribute], SUCCESS;
 }
@@ -690,11 +815,31 @@ API CUresult cuFuncSetAttribute(Function *f, int attribute, int value) {
     return f->max_dynamic_shared = value, SUCCESS;
 }
 
-API CUresult cuFuncSetCacheConfig(Function *f, int config) { return (void)f, (void)config, SUCCESS; }
-API CUresult cuFuncSetSharedMemConfig(Function *f, int config) { return (void)f, (void)config, SUCCESS; }
+API CUresult cuFuncSetCacheConfig(Function *f, int config) {
+    return (void)f, (void)config, SUCCESS;
+}
+API CUresult cuFuncSetSharedMemConfig(Function *f, int config) {
+    return (void)f, (void)config, SUCCESS;
+}
 
-API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                            unsigned bz, unsigned shared, void *stream, void **params, void **extra) {
+/* What the launches before CUDA 4 kept in the function. PyCUDA's plain call still sets the shape,
+ * and then launches with one of its own. */
+API CUresult cuFuncSetBlockShape(Function *f, int x, int y, int z) {
+    if (x < 1 || y < 1 || z < 1 || x > 1024 || y > 1024 || z > 64) return INVALID_VALUE;
+    return (int64_t)x * y * z > f->kernel->max_threads ? INVALID_VALUE : SUCCESS;
+}
+API CUresult cuFuncSetSharedSize(Function *f, unsigned bytes) {
+    return bytes > (unsigned)f->max_dynamic_shared ? INVALID_VALUE : SUCCESS;
+}
+
+static int chosen(const char *variable) {
+    const char *value = getenv(variable);
+    return value && *value == '1';
+}
+
+API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                            unsigned by, unsigned bz, unsigned shared, void *stream, void **params,
+                            void **extra) {
     enum { EXTRA_POINTER = 1, EXTRA_SIZE = 2 };
     const unsigned dims[6] = {gx, gy, gz, bx, by, bz};
     const Kernel *kernel = f->kernel;
@@ -724,10 +869,12 @@ API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, 
         if (offset > bytes) return LAUNCH_OUT_OF_RESOURCES;
         params = unpacked;
     }
-    const char *order = getenv("LAZYT_FAKE_CUDA_REVERSE");
     pthread_mutex_lock(&mutex);
     launches++;
-    int failed = f->module->launch(kernel, dims, shared, params, blocks, live, order && *order == '1');
+    int races = chosen("LAZYT_FAKE_CUDA_RACES");
+    for (int i = 0; i < live; i++) blocks[i].granule = races && blocks[i].bytes <= RACE_BYTES;
+    int reverse = chosen("LAZYT_FAKE_CUDA_REVERSE");
+    int failed = f->module->launch(kernel, dims, shared, params, blocks, live, reverse);
     if (failed) snprintf(last_fault, sizeof last_fault, "%s", f->module->fault());
     pthread_mutex_unlock(&mutex);
     return failed ? LAUNCH_FAILED : SUCCESS;
@@ -735,7 +882,8 @@ API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, 
 
 /* ---------------------------------------------------------------- present, not supported */
 
-#define UNSUPPORTED(name) API CUresult name(void) { return NOT_SUPPORTED; }
+#define UNSUPPORTED(name) \
+    API CUresult name(void) { return NOT_SUPPORTED; }
 UNSUPPORTED(cuArray3DCreate_v2)
 UNSUPPORTED(cuArray3DGetDescriptor_v2)
 UNSUPPORTED(cuArrayCreate_v2)
@@ -743,8 +891,6 @@ UNSUPPORTED(cuArrayDestroy)
 UNSUPPORTED(cuArrayGetDescriptor_v2)
 UNSUPPORTED(cuCtxDisablePeerAccess)
 UNSUPPORTED(cuCtxEnablePeerAccess)
-UNSUPPORTED(cuFuncSetBlockShape)
-UNSUPPORTED(cuFuncSetSharedSize)
 UNSUPPORTED(cuIpcCloseMemHandle)
 UNSUPPORTED(cuIpcGetEventHandle)
 UNSUPPORTED(cuIpcGetMemHandle)

@@ -1,0 +1,1 @@
+"""Runs what codegen wrote for CUDA."""
