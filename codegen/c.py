@@ -107,6 +107,7 @@ class _Writer:
                     self.row_values.add(s.name)
         self.totals = kernel.totals
         self.finishing = [stage for stage in kernel.stages if stage.end]
+        self.running = [stage for stage in kernel.stages if not stage.end]
         along = [stage for stage in kernel.stages if stage.loop]
         self.whole = False
         if self.rows[0].extent == 1 and len(along) == 1 and not (self.columns or self.totals):
@@ -115,6 +116,7 @@ class _Writer:
         if self.whole:
             self.totals = reductions
             self.finishing = [stage for stage in kernel.stages if not stage.loop]
+            self.running = kernel.stages[: kernel.stages.index(along[0]) + 1]
         self.row_values -= {s.name for s in self.totals}
         self.at_end = False
 
@@ -139,7 +141,7 @@ class _Writer:
 
     def write(self) -> CKernel:
         k = self.kernel
-        self.arguments([stage for stage in k.stages if not stage.end])
+        self.arguments(self.running)
         for s in [] if self.whole else self.totals:
             self.line(f"{self.slot(s)} {s.name}t = {self.start(s)};")
         if self.refuses(k.statements()):
@@ -255,11 +257,10 @@ class _Writer:
 
     def over_all(self) -> None:
         """One loop over everything, which is shared out; what follows it belongs to the end."""
-        for stage in self.kernel.stages:
-            if stage.loop:
-                self.row_loop(stage)
-                break
+        *before, along = self.running
+        for stage in before:
             self.statements(stage.statements, None, "")
+        self.row_loop(along)
 
     def row_loop(self, stage: Stage) -> None:
         """A stage along a row: partial results of the vector lanes, gathered in wider ones."""
@@ -378,7 +379,7 @@ class _Writer:
         """Pointers to where the loops around have arrived: of a stage's parameters, or all."""
         if not axes:
             return
-        stages = [t for t in self.kernel.stages if not t.end] if stage is None else [stage]
+        stages = self.running if stage is None else [stage]
         used = {s.param for t in stages for s in t.statements if isinstance(s, (Load, Store))}
         for i, p in enumerate(self.kernel.params):
             if p not in used:

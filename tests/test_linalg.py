@@ -298,3 +298,11 @@ def test_norms_that_need_singular_values_say_so(order: object) -> None:
     torch = load("lazyt")
     with pytest.raises(NotImplementedError, match="needs singular values"):
         torch.linalg.matrix_norm(torch.eye(2), order)
+
+
+def test_a_planned_product_without_columns() -> None:
+    """The second run is a plan, which hands the product a buffer."""
+    torch = load("lazyt")
+    a, b = torch.ones(1, 2, 2), torch.ones(2, 0)
+    for _ in range(3):
+        assert (a @ b).add(1).tolist() == [[[], []]]

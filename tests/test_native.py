@@ -240,3 +240,21 @@ def test_what_numpy_orders_otherwise_is_read_row_major(c_tier: None) -> None:
     found = joined.logical_not()
     assert found.tolist() == [[[False] * 3] * 6, [[False, True, True]] * 6]
     assert joined.sum().item() == 24
+
+
+@needs_compiler
+def test_dumped_kernels_compile_as_they_are(c_tier: None, tmp_path: Path) -> None:
+    torch.dump(tmp_path)
+    try:
+        torch.softmax(torch.randn(40, 30), -1).sum().item()
+    finally:
+        torch.dump(None)
+    sources = sorted(tmp_path.rglob("*.c"))
+    assert len(sources) == 2 and len(list(tmp_path.rglob("*.loops"))) == 2
+    command = native.compiler()
+    assert command is not None
+    for source in sources:
+        flags = [*native.flags(), "-Wall", "-Werror", "-Wno-unused-function"]
+        made = tmp_path / "made.so"
+        done = subprocess.run([*command, *flags, str(source), "-o", str(made), "-lm"])
+        assert done.returncode == 0

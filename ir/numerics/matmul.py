@@ -13,7 +13,7 @@ def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous and a.size:
         flat = a.reshape(-1, a.shape[-1])
         if out is not None and out.flags.c_contiguous:
-            np.matmul(flat, b, out=out.reshape(-1, b.shape[-1]))
+            np.matmul(flat, b, out=out.reshape(len(flat), b.shape[-1]))
             return out
         return np.matmul(flat, b).reshape(a.shape[:-1] + (b.shape[-1],))
     return np.matmul(a, b, out=out)

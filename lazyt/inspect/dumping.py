@@ -5,6 +5,7 @@
                             groups.txt
                             plan.txt        inputs, kept values, workspace, live ranges
                             plan.py         the code that runs, with FLOPs, bytes and your lines
+                            k0.c, k0.loops  the kernels that it calls in the C tier
     folder/0002-...
 
 A plan is made when a program comes back, so what runs only once leaves nothing here. A folder is
@@ -25,9 +26,10 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from lazyt.runtime.native import prelude
 from lazyt.runtime.plan import ON_COMPILE, Plan
 
-from .program import ProgramView
+from .program import Kernel, ProgramView
 
 FOLDER: list[str] = [""]
 KNOWN: dict[str, str] = {}
@@ -93,7 +95,17 @@ def files_of(view: ProgramView) -> dict[str, str]:
     files["plan.txt"] = f"{view.plan}\n"
     head = "# " + view.summary().replace("\n", "\n# ")
     files["plan.py"] = f"{head}\n{view.dressed}"
+    nests = [kernel for kernel in view.kernels if kernel.c]
+    for i, kernel in enumerate(nests):
+        files[f"k{i}.loops"] = f"{kernel.loops}\n"
+        files[f"k{i}.c"] = f"{_headed(kernel)}\n{prelude()}\n{kernel.c}"
     return files
+
+
+def _headed(kernel: Kernel) -> str:
+    """A kernel's facts as a comment of C."""
+    facts = str(kernel).split("\n")[:2]
+    return "/* " + "\n * ".join(line.strip() for line in facts) + " */"
 
 
 def slug(name: str) -> str:
