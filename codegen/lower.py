@@ -59,13 +59,16 @@ def overwritable(lowered: Lowered, v: Value) -> list[Value]:
         for j, s in enumerate(stage.statements):
             if isinstance(s, (Load, Store)):
                 order.setdefault(s.param, []).append((i, j))
-    found = []
+    found, kept = [], set()
     for p, read in at.items():
-        if p.out or read.type is not v.type or p.strides != target.strides:
+        if p.out:
             continue
-        if max(order.get(p, [(-1, 0)])) < min(order[target]):
+        last = max(order.get(p, [(-1, 0)]))
+        if p.strides != target.strides or last > min(order[target]):
+            kept.add(place(read).root)  # another parameter may show the same memory
+        elif read.type is v.type:
             found.append(read)
-    return found
+    return [read for read in found if place(read).root not in kept]
 
 
 class _Lowering:

@@ -258,3 +258,12 @@ def test_dumped_kernels_compile_as_they_are(c_tier: None, tmp_path: Path) -> Non
         made = tmp_path / "made.so"
         done = subprocess.run([*command, *flags, str(source), "-o", str(made), "-lm"])
         assert done.returncode == 0
+
+
+@needs_compiler
+def test_memory_that_a_nest_reads_in_another_order_is_not_written_over(c_tier: None) -> None:
+    x = torch.arange(9.0).view(3, 3).clone()
+    x.tolist()
+    turned = x.t() + 0.25
+    x += torch.tensor([1.0, 2.0, 3.0]) > 5
+    assert turned.tolist() == [[0.25, 3.25, 6.25], [1.25, 4.25, 7.25], [2.25, 5.25, 8.25]]
