@@ -190,7 +190,7 @@ def loop_nests(graph: Graph) -> Grouping:
         graph = run(graph)
     grouping = fuse_loops(graph, can)
     again = recompute(grouping)
-    return grouping if again is None else fuse_loops(again, can)
+    return grouping if again is None else fuse_loops(eliminate_dead_code(again), can)
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:

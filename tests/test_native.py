@@ -267,3 +267,12 @@ def test_memory_that_a_nest_reads_in_another_order_is_not_written_over(c_tier: N
     turned = x.t() + 0.25
     x += torch.tensor([1.0, 2.0, 3.0]) > 5
     assert turned.tolist() == [[0.25, 3.25, 6.25], [1.25, 4.25, 7.25], [2.25, 5.25, 8.25]]
+
+
+@needs_compiler
+def test_a_value_that_only_others_compute_again_is_gone(c_tier: None) -> None:
+    """Its own nest was left without results."""
+    zeros = torch.ones(()) > 2
+    zeros.zero_()
+    found = torch.minimum(zeros.reshape(-1).clone(), torch.from_numpy(np.array([0.0, -1.0])))
+    assert found.tolist() == [0.0, -1.0]
