@@ -153,6 +153,7 @@ class _Lowering:
         """Dear full members that two phases need: the output that lends its memory, and from which
         phase on it is the output's own."""
         free = [v for v in self.stores if self._is_full(v)]
+        free.sort(key=lambda o: -self.phase[o])  # the longer it is lent, the better
         found: dict[Value, tuple[Value, int]] = {}
         for v in self.members:
             if not self._is_full(v) or v in self.outputs or v.op.name not in DEAR:
@@ -214,13 +215,13 @@ class _Lowering:
             if v in needed or not self._is_full(v):
                 continue
             needed.add(v)
-            if v not in stored:
+            if not self._held(v, phase, stored, borrowed):
                 stack += [m for s in v.operands() if (m := self._member(s)) is not None]
         stage = Stage(True)
         for v in self.members:
             if v not in needed:
                 continue
-            if v in stored:
+            if self._held(v, phase, stored, borrowed):
                 o = borrowed[v][0] if v in borrowed else v
                 stage.statements.append(Load(self.name[v], self.stores[o]))
                 continue
@@ -234,6 +235,12 @@ class _Lowering:
             stage.statements.append(Store(self.stores[v], self.name[v]))
             stored.setdefault(v, phase)
         self.stages.append(stage)
+
+    @staticmethod
+    def _held(v: Value, phase: int, stored: dict, borrowed: dict) -> bool:
+        """Whether the memory that a full member was stored in still holds it: what was borrowed is
+        given back to its output."""
+        return v in stored and (v not in borrowed or phase <= borrowed[v][1])
 
     def _apply(self, v: Value, stage: Stage) -> None:
         operands = tuple(self._operand(v, s, stage) for s in v.src)

@@ -276,3 +276,21 @@ def test_a_value_that_only_others_compute_again_is_gone(c_tier: None) -> None:
     zeros.zero_()
     found = torch.minimum(zeros.reshape(-1).clone(), torch.from_numpy(np.array([0.0, -1.0])))
     assert found.tolist() == [0.0, -1.0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("late", [False, True])
+def test_lent_memory_is_given_back(late: bool, c_tier: None) -> None:
+    """An output lends its memory to `e`, which is needed again after the output is there."""
+    numbers = np.random.default_rng(2).standard_normal((4, 6)).astype(np.float32)
+    e = torch.from_numpy(numbers).exp()
+    y = e / e.sum(-1, keepdim=True)
+    z = e * (y * y).sum(-1, keepdim=True)
+    if not late:
+        z = z.sum(-1)
+    powers = np.exp(numbers)
+    shares = powers / powers.sum(-1, keepdims=True)
+    expected = powers * (shares * shares).sum(-1, keepdims=True)
+    del e
+    agree(y.numpy(), shares, "y")
+    agree(z.numpy(), expected if late else expected.sum(-1), "z")
