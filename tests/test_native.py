@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -294,3 +295,20 @@ def test_lent_memory_is_given_back(late: bool, c_tier: None) -> None:
     del e
     agree(y.numpy(), shares, "y")
     agree(z.numpy(), expected if late else expected.sum(-1), "z")
+
+
+@needs_compiler
+def test_a_full_disk_is_one_warning(
+    c_tier: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    native.driver()
+    monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
+    monkeypatch.setattr(native, "_LOADED", {})
+    monkeypatch.setattr(native, "_write_whole", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device") as caught:
+        for _ in range(2):
+            assert (torch.ones(5) * 3).add(torch.ones(5)).sum().item() == 20
+    assert len(caught) == 1
