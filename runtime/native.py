@@ -69,7 +69,11 @@ def identity() -> str:
     """What the compiler says it is, with the processor that `-march=native` means."""
     command = compiler()
     assert command is not None
-    said = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
+    call = [*command, "--version"]
+    try:
+        said = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise CompilerError(f"{shlex.join(call)} did not finish in {TIMEOUT_S} s") from None
     lines = [*command, said.stdout.split("\n", 1)[0], *flags(), *_processor()]
     return "\n".join(lines)
 

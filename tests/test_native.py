@@ -312,3 +312,26 @@ def test_a_full_disk_is_one_warning(
         for _ in range(2):
             assert (torch.ones(5) * 3).add(torch.ones(5)).sum().item() == 20
     assert len(caught) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_compiler_that_hangs_is_one_warning(
+    answers: bool, c_tier: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "cc"
+    version = "exit" if answers else "true"
+    script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {version}\nexec sleep 60\n')
+    script.chmod(0o755)
+    native.driver()
+    monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
+    monkeypatch.setattr(native, "_LOADED", {})
+    monkeypatch.setattr(native, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(native, "compiler", lambda: (str(script),))
+    native.identity.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="did not finish") as caught:
+            assert (torch.ones(7) * 3).add(torch.ones(7)).sum().item() == 28
+    finally:
+        native.identity.cache_clear()
+    assert len(caught) == 1
