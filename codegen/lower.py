@@ -13,6 +13,7 @@ output of its dtype lends its memory in between.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lazyt.ir.graph import Scalar, Value
@@ -21,6 +22,7 @@ from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
 from lazyt.ir.places import Place, counted, place
 from lazyt.ir.types import contiguous_strides
 
+from .c import CKernel, render
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
 
 # Operations that cost more than storing their result and loading it again.
@@ -37,6 +39,11 @@ class Lowered:
     kernel: Kernel
     values: list[Value]
     numbers: list[Scalar]
+
+    @cached_property
+    def c(self) -> CKernel:
+        """The kernel in C."""
+        return render(self.kernel)
 
 
 def lower(group: Group, scattered: frozenset[Value] | set[Value] = frozenset()) -> Lowered:

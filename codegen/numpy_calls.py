@@ -14,6 +14,7 @@ lines or addresses; `dressed` adds them as comments.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +24,6 @@ from lazyt.ir.passes.fuse import Group, Grouping
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
-from .c import render
 from .lower import Lowered, lower, overwritable
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
@@ -263,12 +263,16 @@ class _Writer:
         self.line(f"    {self.name(v)} = {text}", v)
 
     def batch(self, nest: tuple[Group, Lowered]) -> list[tuple[Group, Lowered]]:
-        """The nests that run in one call: those of one batch whose kernels are one text."""
-        number, text = nest[0].batch, render(nest[1].kernel).text
+        """The nests that run in one call: those that follow each other in a batch and are one text.
+
+        Memory is planned in the order of the graph, so none may overtake another.
+        """
+        number = nest[0].batch
         if number < 0:
             return [nest]
-        same = {id(g): (g, low) for g, low in self.nest_of.values() if g.batch == number}
-        return [(g, low) for g, low in same.values() if render(low.kernel).text == text]
+        batch = {id(g): (g, low) for g, low in self.nest_of.values() if g.batch == number}
+        rest = itertools.dropwhile(lambda other: other[0] is not nest[0], batch.values())
+        return list(itertools.takewhile(lambda other: other[1].c.text == nest[1].c.text, rest))
 
     def nest(self, together: list[tuple[Group, Lowered]]) -> None:
         """Loop nests of one kernel, by one call."""

@@ -224,11 +224,9 @@ def load(code: NumpyCode) -> Callable:
     for i, t in enumerate(code.memory.blocks):
         scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
     if code.nests:
-        from lazyt.codegen.c import render
-
         from .native import callers
 
-        batches = [[render(n.kernel) for n in together] for together in code.nests]
+        batches = [[n.c for n in together] for together in code.nests]
         for i, call in enumerate(callers(batches)):
             scope[f"k{i}"] = call
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)

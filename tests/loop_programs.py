@@ -8,8 +8,10 @@ from typing import Any
 import lazyt as torch
 import lazyt.nn as nn
 import lazyt.nn.functional as F
+from lazyt.codegen.lower import Lowered
+from lazyt.codegen.numpy_calls import generate
 from lazyt.inspect.program import ProgramView
-from lazyt.ir.passes.fuse import Group, Grouping
+from lazyt.ir.passes.fuse import Grouping
 from lazyt.ir.passes.pipeline import optimize
 from lazyt.runtime.plan import loop_nests
 
@@ -95,14 +97,9 @@ def grouped(view: ProgramView) -> Grouping:
     return loop_nests(optimize(view.traced)[0])
 
 
-def calls(grouping: Grouping) -> list[list[Group]]:
-    """The loop nests as they are called: those of a batch together."""
-    found: dict[Any, list[Group]] = {}
-    for number, group in enumerate(grouping.groups):
-        if group.kind == "loops":
-            key = ("batch", group.batch) if group.batch >= 0 else number
-            found.setdefault(key, []).append(group)
-    return list(found.values())
+def calls(grouping: Grouping) -> list[list[Lowered]]:
+    """The loop nests as a plan calls them: those of one call together."""
+    return generate(grouping).nests
 
 
 def lenet_step() -> Callable[[], Any]:

@@ -9,8 +9,6 @@ import pytest
 from loop_programs import calls, grouped
 
 import lazyt
-from lazyt.codegen.c import render
-from lazyt.codegen.lower import lower
 
 # Kernels that a program is, beside the draw of dropout and the count of batches of a batch norm.
 COUNTS = {
@@ -50,9 +48,9 @@ def test_reads_well(name: str, golden: Callable[[str], None]) -> None:
     parts = []
     for view in lazyt.explain(loop_programs.programs()[name]).programs:
         for batch in calls(grouped(view)):
-            kernel = lower(batch[0]).kernel
+            kernel = batch[0].kernel
             many = f" and {len(batch) - 1} more like it" if len(batch) > 1 else ""
-            parts += [f"--- loop IR{many}\n{kernel}", f"--- C\n{render(kernel).text}"]
+            parts += [f"--- loop IR{many}\n{kernel}", f"--- C\n{batch[0].c.text}"]
     golden("\n".join(parts))
 
 
@@ -77,7 +75,7 @@ def test_text_has_no_extents() -> None:
             return lazyt.softmax(x[:rows], -1)
 
         for view in lazyt.explain(step).programs:
-            texts |= {render(lower(b[0]).kernel).text for b in calls(grouped(view)) if b[0].axes}
+            texts |= {b[0].c.text for b in calls(grouped(view)) if b[0].kernel.axes}
     assert len(texts) == 1
 
 
@@ -90,3 +88,18 @@ def test_a_training_step_of_the_digits_network() -> None:
     others = [name for name in single if not name.startswith(("matmul", "conv"))]
     assert sorted(others) == ["max_pool", "max_pool", "max_pool_grad", "max_pool_grad"]
     assert len(calls(grouping)) == 12
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_nests_of_one_call_follow_each_other(spread: bool) -> None:
+    """Memory is planned in the order of the graph: no nest of a batch runs before its turn."""
+    arrays = [lazyt.ones(n, 4).clone() for n in (5, 6, 7)]
+    factors = [lazyt.ones(*shape).clone() for shape in ((5, 4), (4,) if spread else (6, 4), (7, 4))]
+    for a in (*arrays, *factors):
+        a.tolist()
+
+    def step() -> object:
+        return [a * b + 1 for a, b in zip(arrays, factors)]
+
+    (view,) = lazyt.explain(step).programs
+    assert [len(call) for call in calls(grouped(view))] == ([1, 1, 1] if spread else [3])

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from lazyt.codegen import memory as placing
-from lazyt.codegen.c import render
 from lazyt.codegen.lower import Lowered
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
 from lazyt.ir.cost import Cost, bytes_read, cost, nbytes
@@ -299,7 +298,7 @@ class ProgramView:
         moved = sum(nbytes(v.type) for group in groups for v in group.outputs)
         moved += sum(bytes_read(v) for group in groups for v in _read_from_outside(group))
         operations = tuple(v.op.name for v in values)
-        text = render(lowered.kernel).text
+        text = lowered.c.text
         return Kernel(
             f"{'_'.join(operations)[:60]}_{self.number[members[-1]]}",
             text.rstrip(),
