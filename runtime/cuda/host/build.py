@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from ...native import cache_folder
+
 HERE = Path(__file__).parent
 HEADER = HERE / "cuda_host.h"
 DRIVER = HERE / "driver.c"
@@ -168,14 +170,6 @@ def _machine_flags() -> tuple[str, ...]:
     info = Path("/proc/cpuinfo")
     features = info.read_text().split() if info.exists() else ()
     return ("-mfma",) if "fma" in features else ()
-
-
-def cache_folder() -> Path:
-    """Where compiled files are kept: LAZYT_CACHE, else lazyt/ in the user's cache folder."""
-    chosen = os.environ.get("LAZYT_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lazyt"
 
 
 def _digest(*parts: str) -> str:
