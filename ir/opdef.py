@@ -26,17 +26,20 @@ from .types import TensorType
 
 REGISTRY: dict[str, Op] = {}
 NAMESPACE: dict[str, Any] = {"np": np}
+# How operands come to one device (ops_device.py); empty while there is only the CPU.
+PLACING: list[Callable[[Op, tuple], tuple]] = []
 
 
 class Op:
     """One primitive.
 
-    kind: "elementwise", "view", "reduce", "update" or "opaque"; what passes and code generators may
-        assume about it.
+    kind: "elementwise", "view", "reduce", "update", "transfer" or "opaque"; what passes and code
+        generators may assume about it.
     vjp: one rule an operand, `rule(g, y, *src) -> Node | None`, where y is the node itself; None
         where no gradient flows. A single function instead of a tuple serves every operand of a
         variadic op and is called as `rule(i, g, y, *src)`.
-    fields: names of the structural arguments, in the order of `Node.arg`.
+    fields: names of the structural arguments, in the order of `Node.arg`. optional: how many of
+        the last may be missing.
     runtime: numbers among the operands are run-time integers from the start (slice offsets).
     raising: "always" or "integers" where computing it may fail on some values.
     also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here
@@ -57,6 +60,7 @@ class Op:
         vjp: tuple | Callable | None = None,
         infer: Callable | None = None,
         fields: tuple[str, ...] = (),
+        optional: int = 0,
         grad_name: str | None = None,
         runtime: bool = False,
         saves_numbers: bool | str = False,
@@ -71,6 +75,7 @@ class Op:
         self.vjp = vjp
         self.infer = infer
         self.fields = fields
+        self.optional = optional
         self.grad_name = (grad_name or "".join(p.title() for p in name.split("_"))) + "Backward0"
         self.runtime = runtime
         self.saves_numbers = saves_numbers
@@ -90,6 +95,8 @@ class Op:
 
     def __call__(self, *src: Any, arg: tuple = ()) -> Node:
         """Applies the primitive: infers and checks, then emits the node."""
+        for place in PLACING:
+            src = place(self, src)
         return emit(self, src, arg, self.infer(src, arg))  # type: ignore[misc]
 
     def raises(self, type: Any) -> bool:

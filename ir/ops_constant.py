@@ -1,7 +1,8 @@
 """Constants: tensors of one number, and ranges.
 
 `full` takes its number as an operand, so that a number that changes from run to run is a run-time
-scalar like any other.
+scalar like any other. Their structural arguments are those of a type: the shape, the dtype and, for
+what is not on the CPU, the device.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ full_: Op = Op(
     "full",
     "np.full({shape}, {0}, dtype={dtype})",
     kind="constant",
-    fields=("extents", "of"),
-    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    fields=("extents", "of", "device"),
+    optional=1,
+    infer=lambda src, arg: TensorType.of(*arg),
     samples=lambda: [
         ((2.5,), ((2, 3), float32)),
         ((-0.0,), ((), bfloat16)),
@@ -33,8 +35,9 @@ arange_: Op = Op(
     "arange",
     "arange({0}, {1}, {shape}, {dtype})",
     kind="constant",
-    fields=("extents", "of"),
-    infer=lambda src, arg: TensorType.of(arg[0], arg[1]),
+    fields=("extents", "of", "device"),
+    optional=1,
+    infer=lambda src, arg: TensorType.of(*arg),
     runtime=True,
     samples=lambda: [
         ((1, 2), ((5,), int64)),
@@ -45,7 +48,12 @@ arange_: Op = Op(
 )
 
 
-def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
+def typed(shape: tuple[int, ...], dtype: DType, device: str = "cpu") -> tuple:
+    """The structural argument of a constant."""
+    return (shape, dtype) if device == "cpu" else (shape, dtype, device)
+
+
+def full(shape: tuple[int, ...], number: Any, dtype: DType, device: str = "cpu") -> Node:
     """A constant tensor of one number."""
     if dtype.is_floating_point:
         number = float(number)
@@ -53,14 +61,14 @@ def full(shape: tuple[int, ...], number: Any, dtype: DType) -> Node:
         number = bool(number)
     else:
         number = int(number)
-    return full_(number, arg=(shape, dtype))
+    return full_(number, arg=typed(shape, dtype, device))
 
 
 def zeros_like(x: Node) -> Node:
     """Zeros in the shape and dtype of `x`."""
-    return full(x.type.shape, 0, x.type.dtype)
+    return full(x.type.shape, 0, x.type.dtype, x.type.device)
 
 
 def full_like(x: Node, number: Any) -> Node:
     """A constant tensor of one number in the shape and dtype of `x`."""
-    return full(x.type.shape, number, x.type.dtype)
+    return full(x.type.shape, number, x.type.dtype, x.type.device)

@@ -82,7 +82,10 @@ scatter: Op = Op(
 
 def _untouched(g: Node, at: Node, axis: int, include_self: bool) -> Node:
     """The cotangent of what stood there before: none where a place receives something anew."""
-    return g if include_self else scatter(g, at, full(at.type.shape, 0, g.type.dtype), arg=(axis,))
+    if include_self:
+        return g
+    nothing = full(at.type.shape, 0, g.type.dtype, g.type.device)
+    return scatter(g, at, nothing, arg=(axis,))
 
 
 def _shares(g: Node, y: Node, x: Node, at: Node, value: Node) -> tuple[Node, Node, Node]:
@@ -97,8 +100,9 @@ def _shares(g: Node, y: Node, x: Node, at: Node, value: Node) -> tuple[Node, Nod
 def _counted(g: Node, y: Node, at: Node) -> Node:
     """For the mean: `g` divided by how many elements made each result."""
     axis, _, include_self = y.arg
-    ones = full(at.type.shape, 1, g.type.dtype)
-    count = scatter_add(full(g.type.shape, int(include_self), g.type.dtype), at, ones, arg=(axis,))
+    ones = full(at.type.shape, 1, g.type.dtype, g.type.device)
+    own = full(g.type.shape, int(include_self), g.type.dtype, g.type.device)
+    count = scatter_add(own, at, ones, arg=(axis,))
     return div(g, clamp_min(count, 1.0))
 
 

@@ -21,7 +21,7 @@ from .ops_elementwise import (
     div,
     eq,
     exp,
-    full,
+    full_like,
     mul,
     pow_,
     sign,
@@ -161,7 +161,7 @@ def _var_vjp(g: Node, y: Node, x: Node) -> Node:
     spread = widened(g, y, x)
     if count <= correction:
         # Nothing to divide by: as in PyTorch nan at the mean itself and infinite elsewhere.
-        infinite = full(x.type.shape, math.inf, x.type.dtype)
+        infinite = full_like(x, math.inf)
         return mul(spread, where(eq(x, mean), math.nan, infinite))
     return mul(mul(spread, 2.0 / (count - correction)), sub(x, mean))
 

@@ -63,7 +63,7 @@ def _cumprod_vjp(g: Node, y: Node, x: Node) -> Node:
     extent = xm.type.shape[-1]
     lead = xm.type.shape[:-1]
     columns = []
-    before = full(lead + (1,), 1, x.type.dtype)
+    before = full(lead + (1,), 1, x.type.dtype, x.type.device)
     for i in range(extent):
         # Products with x_i left out, for every j >= i.
         rest = narrow(xm, rank - 1, i + 1, extent - i - 1)
@@ -92,7 +92,7 @@ def exclusive_prod(x: Node, backwards: bool) -> Node:
     last = len(x.type.shape) - 1
     if backwards:
         x = flip_(x, arg=((last,),))
-    one = full(x.type.shape[:-1] + (1,), 1, x.type.dtype)
+    one = full(x.type.shape[:-1] + (1,), 1, x.type.dtype, x.type.device)
     scanned = cumprod(cat_(one, narrow(x, last, 0, x.type.shape[-1] - 1), arg=(last,)), arg=(last,))
     return flip_(scanned, arg=((last,),)) if backwards else scanned
 

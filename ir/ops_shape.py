@@ -316,7 +316,7 @@ def narrow(x: Node, axis: int, start: int, length: int) -> Node:
 
 def scatter_partial(into: Node | None, part: Partial, type: TensorType) -> Node:
     """Adds a partial cotangent into the full one (zeros where there is none yet)."""
-    base = full(type.shape, 0, type.dtype) if into is None else into
+    base = full(type.shape, 0, type.dtype, type.device) if into is None else into
     if into is None and not overlaps(part.sizes, part.strides):
         return strided_update_(base, part.g, part.offset, arg=(part.sizes, part.strides))
     return strided_add_(base, part.g, part.offset, arg=(part.sizes, part.strides))

@@ -13,7 +13,7 @@ from .types import TensorType
 
 _HEADER = re.compile(r"^graph\((.*)\) \{$")
 _LINE = re.compile(r"^%(\d+): (.+?) = (\w+)\((.*?)\)(?: \{(.*)\})?$")
-_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
+_TYPE = re.compile(r"(\w+)\[([\d,]*)\](?:@(\w+:\d+))?")
 _KINDS: dict[str, type] = {"float": float, "int": int, "bool": bool}
 
 
@@ -81,9 +81,9 @@ def _split(text: str) -> list[str]:
 
 def _type(text: str) -> Any:
     found = []
-    for name, extents in _TYPE.findall(text):
+    for name, extents, device in _TYPE.findall(text):
         shape = tuple(int(d) for d in extents.split(",") if d)
-        found.append(TensorType.of(shape, BY_NAME[name]))
+        found.append(TensorType.of(shape, BY_NAME[name], device or "cpu"))
     return tuple(found) if text.startswith("(") else found[0]
 
 

@@ -47,7 +47,8 @@ class TensorType:
         return self.numel * self.dtype.itemsize
 
     def __repr__(self) -> str:
-        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+        where = "" if self.device == "cpu" else f"@{self.device}"
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]{where}"
 
     def __reduce__(self):
         return (TensorType.of, (self.shape, self.dtype, self.device))

@@ -24,7 +24,7 @@ def verify(graph: Graph) -> None:
                 raise InvalidGraph(f"an unknown scalar in {value_text(v, number)}")
         if v in defined:
             raise InvalidGraph(f"defined twice: {value_text(v, number)}")
-        if len(v.arg) != len(v.op.fields):
+        if not 0 <= len(v.op.fields) - len(v.arg) <= v.op.optional:
             raise InvalidGraph(f"arguments do not match the fields: {value_text(v, number)}")
         inferred = v.op.infer(_as_nodes(v), v.arg) if v.op.infer is not None else v.type
         if inferred is not v.type and inferred != v.type:

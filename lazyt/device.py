@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazyt.ir.public_type import PublicType
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 _FORM = re.compile(r"^(cpu|cuda|meta|mps|xpu)(?::(0|[1-9]\d*))?$")
 
@@ -70,9 +73,12 @@ class Device(metaclass=PublicType):
 
 
 def resolve(device: Any, name: str = "to") -> str:
-    """The device name a tensor's type carries; AssertionError or RuntimeError if it is not there.
+    """The device name a tensor's type carries ("cpu", "cuda:0"); the CPU for None.
 
     name: the function it is an argument of, for the TypeError about what is no device.
+
+    Errors: AssertionError where no GPU can be used, with what is missing; RuntimeError for a GPU
+    or a type of device that is not there.
     """
     if device is None:
         return "cpu"
@@ -84,5 +90,26 @@ def resolve(device: Any, name: str = "to") -> str:
     if found.type == "cpu":
         return "cpu"
     if found.type == "cuda":
-        raise AssertionError("Torch not compiled with CUDA enabled")
+        return _gpu(found.index)
     raise RuntimeError(f"device type {found.type!r} is not available")
+
+
+def _gpu(index: int | None) -> str:
+    from lazyt import cuda
+    from lazyt.ir.ops_device import several_devices
+
+    cuda.init()
+    if index is None:
+        index = cuda.current_device()
+    if not 0 <= index < cuda.device_count():
+        raise RuntimeError(
+            "CUDA error: invalid device ordinal\n"
+            f"cuda:{index} was asked for, {cuda.device_count()} can be used"
+        )
+    several_devices()
+    return f"cuda:{index}"
+
+
+def resolve_like(device: Any, tensor: Tensor, name: str) -> str:
+    """`resolve`, where no device means that of a tensor."""
+    return tensor._storage.node.type.device if device is None else resolve(device, name)

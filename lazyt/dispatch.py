@@ -23,6 +23,7 @@ from lazyt.ir import dtypes
 from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
@@ -68,9 +69,9 @@ def wrap(node: Node) -> Tensor:
     return t
 
 
-def from_array(array: np.ndarray, dtype: DType) -> Tensor:
+def from_array(array: np.ndarray, dtype: DType, device: str = "cpu") -> Tensor:
     """A tensor that owns `array` (already in the dtype's carrier, row-major, nobody else's)."""
-    return wrap(leaf(data, array, TensorType.of(array.shape, dtype)))
+    return wrap(data_node(array, dtype, device))
 
 
 def number_of(x: Any) -> Any:
@@ -282,9 +283,9 @@ def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
     return tuple(out), dtype
 
 
-def as_tensor_operand(number: Any, dtype: DType) -> Node:
+def as_tensor_operand(number: Any, dtype: DType, device: str = "cpu") -> Node:
     """A 0-d constant, for primitives that want a node where the user gave a number."""
-    return full((), number, dtype)
+    return full((), number, dtype, device)
 
 
 def tagged(
@@ -435,6 +436,6 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
     resize(out, shape)
 
 
-def data_node(array: np.ndarray, dtype: DType) -> Node:
-    """A realised node over an array that nobody else holds."""
-    return leaf(data, array, TensorType.of(array.shape, dtype))
+def data_node(array: np.ndarray, dtype: DType, device: str = "cpu") -> Node:
+    """A realised node over an array that nobody else holds; moved to a device."""
+    return transfer(leaf(data, array, TensorType.of(array.shape, dtype)), device)

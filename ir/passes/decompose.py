@@ -16,6 +16,7 @@ from typing import Any
 from ..dtypes import int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
+from ..ops_constant import typed
 from ..ops_reduce import count_of, reduced
 from ..types import TensorType
 
@@ -143,8 +144,9 @@ def _own_class(b: _Build, target: Value, scores: tuple[int, ...]) -> Value:
     axis = min(1, len(scores) - 1)
     kept = reduced(scores, (axis,), True)
     own = tuple(n if i == axis else 1 for i, n in enumerate(scores))
-    number = TensorType.of(scores[axis : axis + 1], int64)
-    classes = Value(REGISTRY["arange"], (0, 1), (number.shape, int64), number, b.of.origin)
+    number = TensorType.of(scores[axis : axis + 1], int64, target.type.device)
+    arg = typed(number.shape, int64, number.device)
+    classes = Value(REGISTRY["arange"], (0, 1), arg, number, b.of.origin)
     pair = b.shaped(target, kept), b.shaped(classes, own)
     boolean = target.type.with_shape(scores).boolean
     return Value(REGISTRY["eq"], pair, (), boolean, b.of.origin)

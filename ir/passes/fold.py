@@ -12,6 +12,7 @@ import numpy as np
 from .. import evaluate
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
+from ..ops_constant import typed
 from ..types import TensorType
 
 
@@ -28,7 +29,8 @@ def fold_constants(graph: Graph) -> Graph:
         one = TensorType.of((), v.type.dtype, v.type.device)
         with np.errstate(all="ignore"):
             result = evaluate.apply(v.op, one, v.arg, numbers)
-        return Value(full, (result.item(),), (v.type.shape, v.type.dtype), v.type, v.origin)
+        arg = typed(v.type.shape, v.type.dtype, v.type.device)
+        return Value(full, (result.item(),), arg, v.type, v.origin)
 
     return rewrite(graph, rule)
 
