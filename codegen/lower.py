@@ -23,6 +23,7 @@ from lazyt.ir.places import Place, counted, place
 from lazyt.ir.types import contiguous_strides
 
 from .c import CKernel, render
+from .launches import CudaKernel
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
 
 # Operations that cost more than storing their result and loading it again.
@@ -40,10 +41,22 @@ class Lowered:
     values: list[Value]
     numbers: list[Scalar]
 
+    @property
+    def device(self) -> str:
+        """The device that runs it."""
+        return self.values[-1].type.device
+
     @cached_property
     def c(self) -> CKernel:
         """The kernel in C."""
         return render(self.kernel)
+
+    @cached_property
+    def cuda(self) -> CudaKernel:
+        """The kernel in CUDA C."""
+        from . import cuda
+
+        return cuda.render(self.kernel)
 
 
 def lower(group: Group, scattered: frozenset[Value] | set[Value] = frozenset()) -> Lowered:

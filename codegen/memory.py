@@ -6,7 +6,8 @@ whose last use is past frees its buffer. A result gets, in this order,
     in place   the buffer of an operand that dies here, where the primitive reads element i only to
                write element i; that operand may be an input the caller donates,
     a slot     of the plan's workspace: kept between runs, so no run pays for fresh pages,
-    its own    memory, allocated by NumPy: everything that is kept after the run.
+    its own    memory, allocated by NumPy or from a device's pool: everything that is kept after the
+               run, and everything on a device.
 
     x1 = exp(x0); x2 = x1 * 2; keep x2   ->   x1: slot 0, x2: its own; the slot is free again
 """
@@ -145,7 +146,12 @@ def plan_memory(
                     owner[target] = v
                     if target in slot_of:
                         slot_of[v] = slot_of.pop(target)
-            elif v in escaping or v.type.__class__ is tuple or not (v.op.has_out or v in nests):
+            elif (
+                v in escaping
+                or v.type.__class__ is tuple
+                or v.type.device != "cpu"  # its memory comes from a pool, which costs nothing
+                or not (v.op.has_out or v in nests)
+            ):
                 plan.assignments[v] = Assignment(OWN)
             else:
                 slots = free.setdefault(v.type, [])
@@ -196,6 +202,8 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
     """The operand of `v` that it may overwrite, if any."""
     if not overwrites_in_place(v) or v.type.__class__ is tuple:
         return None
+    if v.type.device != "cpu" and v.op.kind != "update":
+        return None  # NumPy computes it, in memory of its own
     operands = v.operands()
     candidates = operands[:1] if v.op.kind == "update" else operands
     for s in candidates:

@@ -24,6 +24,7 @@ from lazyt.ir.passes.fuse import Group, Grouping
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
+from .launches import CudaKernel
 from .lower import Lowered, lower, overwritable
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
@@ -38,8 +39,9 @@ class NumpyCode:
     """source: the canonical text. values: what each line of it computes. memory: what is where.
 
     nests: the kernels that the text calls, k0, k1, …: each is one body with the arrays of one nest,
-    or of several in a row. fused: the values that no line computes: members of nests, and constants
-    that only nests read. line_of: the line that computes a value, members of nests among them.
+    or of several in a row. templates: the kernels g0, g1, … of single operations, and
+    their devices. fused: the values that no line computes: members of nests, and constants that
+    only nests read. line_of: the line that computes a value, members of nests among them.
     """
 
     source: str
@@ -49,6 +51,7 @@ class NumpyCode:
     nests: list[list[Lowered]] = field(default_factory=list)
     fused: frozenset[Value] = frozenset()
     line_of: dict[Value, int] = field(default_factory=dict)
+    templates: list[tuple[CudaKernel, str]] = field(default_factory=list)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -115,7 +118,12 @@ def generate(
                 if v not in outputs:
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
     memory = plan_memory(graph, donatable, inner, ends, nests)
-    return _Writer(graph, memory, block_of, shared, scattered, nest_of).write()
+    known = graph, memory, block_of, shared, scattered, nest_of
+    if grouping.devices() - {"cpu"}:
+        from .device_calls import DeviceWriter
+
+        return DeviceWriter(*known).write()
+    return Writer(*known).write()
 
 
 def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
@@ -144,7 +152,7 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
     return found
 
 
-class _Writer:
+class Writer:
     """Writes the function line by line."""
 
     def __init__(
@@ -160,6 +168,7 @@ class _Writer:
         self.scattered = scattered
         self.nest_of = nest_of
         self.nests: list[list[Lowered]] = []
+        self.templates: list[tuple[CudaKernel, str]] = []
         self.called: dict[Value, int] = {}
         self.read = _read(graph, nest_of)
         self.shared = shared
@@ -219,7 +228,8 @@ class _Writer:
         fused = set(self.nest_of)
         fused.update(v for v in graph.body if v.op.kind == "constant" and v not in self.read)
         line_of = {v: n for n, v in self.values.items()} | self.called
-        return NumpyCode(source, self.values, memory, graph, self.nests, frozenset(fused), line_of)
+        known = graph, self.nests, frozenset(fused), line_of, self.templates
+        return NumpyCode(source, self.values, memory, *known)
 
     def results(self) -> list[str]:
         """What is returned: a value that is an input, a view or returned before is copied."""
@@ -249,14 +259,24 @@ class _Writer:
         while root.op is not None:  # type: ignore[union-attr]
             root = root.src[0]  # type: ignore[union-attr]
         out = f"o{self.number[v]}"
-        self.line(f"    {out} = {taken} if d{root.index} else np.empty_like({taken})")  # type: ignore[union-attr]
+        self.line(f"    {out} = {taken} if d{root.index} else {self.fresh(v, taken)}")  # type: ignore[union-attr]
         return out
+
+    def fresh(self, v: Value, like: str = "") -> str:
+        """The text that makes memory for a value; like: a value of its type."""
+        if like:
+            return f"np.empty_like({like})"
+        return f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+
+    def row_major(self, text: str, v: Value) -> str:
+        """The text that copies a value which may lie in another order."""
+        return f"np.ascontiguousarray({text})"
 
     def whole(self, v: Value) -> None:
         """One value by one call."""
         out = self.buffer(v)
         if out is None and v.op.has_out and not self.scattered.isdisjoint(v.operands()):
-            out = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+            out = self.fresh(v)
         text = v.op.text([self.name(s) for s in v.src], v.arg, v.type, out)
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
@@ -272,19 +292,23 @@ class _Writer:
             return [nest]
         batch = {id(g): (g, low) for g, low in self.nest_of.values() if g.batch == number}
         rest = itertools.dropwhile(lambda other: other[0] is not nest[0], batch.values())
-        return list(itertools.takewhile(lambda other: other[1].c.text == nest[1].c.text, rest))
+        same = self.body(nest[1])
+        return list(itertools.takewhile(lambda other: self.body(other[1]) == same, rest))
+
+    def body(self, lowered: Lowered) -> str:
+        """The canonical text of a nest."""
+        return lowered.c.text
 
     def nest(self, together: list[tuple[Group, Lowered]]) -> None:
         """Loop nests of one kernel, by one call."""
         arguments = []
         for group, lowered in together:
             for v in group.outputs:
-                fresh = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
-                self.line(f"    {self.name(v)} = {self.buffer(v) or fresh}")
+                self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
             for s in lowered.values:
                 text = self.name(s)
                 if s not in group.outputs and place(s).root in self.scattered:
-                    text = f"np.ascontiguousarray({text})"
+                    text = self.row_major(text, s)
                 arguments.append(text)
             arguments += [f"float({self.name(s)})" for s in lowered.numbers]
         number = len(self.nests)
@@ -303,7 +327,7 @@ class _Writer:
             if v in outputs:
                 out = self.buffer(v)
                 if out is None:
-                    out = f"np.empty({literal(v.type.shape)}, np.{v.type.dtype.numpy.name})"
+                    out = self.fresh(v)
                 self.line(f"    {self.name(v)} = {out}")
         extent = group.shape[0]
         self.line(f"    for i in range(0, {extent}, {rows}):")

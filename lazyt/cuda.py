@@ -13,6 +13,7 @@ __all__ = [
     "empty_cache",
     "get_device_name",
     "get_device_properties",
+    "init",
     "is_available",
     "is_initialized",
     "manual_seed",
@@ -63,6 +64,11 @@ def max_memory_allocated(device: Any = None) -> int:
 
 def _absent() -> NoReturn:
     raise AssertionError("Torch not compiled with CUDA enabled")
+
+
+def init() -> None:
+    """Makes GPUs ready for use; AssertionError without one."""
+    _absent()
 
 
 def current_device() -> int:

@@ -231,6 +231,29 @@ def land(storage: Storage, new: Node) -> None:
     new.after = new.after or Exported(storage)
 
 
+def device_export(t: Tensor) -> dict[str, Any]:
+    """The CUDA array interface of a tensor on a device: its memory, which no plan overwrites from
+    here on."""
+    node = t._storage.node
+    whole = runtime.realised(node)
+    runtime.drain()  # what is pending has to read the memory before anybody writes to it
+    whole.export()
+    meta = t._meta
+    if meta is not None and meta.strides is not None:
+        whole = whole.window(meta.offset, shape_of(t), meta.strides)
+    return whole.__cuda_array_interface__
+
+
+def address_of(storage: Storage) -> int:
+    """The address of a storage's memory, on its device; 0 where it has no elements."""
+    type = storage.node.type
+    if not type.numel:
+        return 0
+    if type.device != "cpu":
+        return runtime.realised(storage.node).address
+    return memory_of(storage).ctypes.data
+
+
 def memory_of(storage: Storage) -> np.ndarray:
     """The array whose address `data_ptr` reports: the same one while nobody else holds it."""
     if storage.export is not None:

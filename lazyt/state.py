@@ -31,8 +31,10 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import TensorType, contiguous_strides
 
+from .exports import address_of as address_of
 from .exports import adopt as adopt
 from .exports import data as data
+from .exports import device_export as device_export
 from .exports import export as export
 from .exports import is_exported, land, land_at, with_history
 from .exports import memory_of as memory_of

@@ -33,16 +33,17 @@ from .state import (
     Meta,
     Storage,
     Versions,
+    address_of,
     adopt,
     array_of,
     check_overlap,
     check_writable,
     counter_of,
+    device_export,
     export,
     geometry,
     has_history,
     is_row_major,
-    memory_of,
     node_of,
     own_history,
     root_of,
@@ -173,11 +174,8 @@ class Tensor(metaclass=PublicType):
 
     def data_ptr(self) -> int:
         """The address of the first element; equal for two tensors that start together."""
-        offset, _, _ = geometry(self)
-        array = memory_of(self._storage)
-        if not array.size:
-            return 0
-        return array.ctypes.data + offset * array.itemsize
+        address = address_of(self._storage)
+        return address and address + geometry(self)[0] * self.element_size()
 
     def is_floating_point(self) -> bool:
         return self.dtype.category == dtypes.FLOATING
@@ -197,7 +195,7 @@ class Tensor(metaclass=PublicType):
     names = property(lambda self: (None,) * self.ndim)
 
     def get_device(self) -> int:
-        return -1 if self.is_cpu else 0
+        return -1 if self.is_cpu else self.device.index or 0
 
     # --- autograd attributes ----------------------------------------------------------------------
 
@@ -415,11 +413,19 @@ class Tensor(metaclass=PublicType):
         return array_of(self).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The memory as a NumPy array, shared; RuntimeError where a gradient is required."""
+        """The memory as a NumPy array, shared; RuntimeError where a gradient is required, TypeError
+        where it is on a device, unless forced."""
         if self.requires_grad:
             if not force:
                 raise RuntimeError(NUMPY_REQUIRES_GRAD)
-            return self.detach().numpy()
+            return self.detach().numpy(force=True)
+        if not self.is_cpu:
+            if not force:
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
+                    "copy the tensor to host memory first."
+                )
+            return self.cpu().numpy()
         if self.dtype is dtypes.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
         return export(self)
@@ -439,10 +445,30 @@ class Tensor(metaclass=PublicType):
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        if not self.is_cpu:
+            raise BufferError(
+                f"memory of {self.device} is exported by __cuda_array_interface__ only"
+            )
         return export(self).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return (1, 0) if self.is_cpu else (2, self.get_device())
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory for other libraries that use the GPU, shared (version 3 of the protocol)."""
+        if self.is_cpu:
+            raise AttributeError(
+                "Can't get __cuda_array_interface__ on non-CUDA tensor type: "
+                f"{self.type()} If CUDA data is required use tensor.cuda() to copy tensor to "
+                "device memory."
+            )
+        if self.requires_grad:
+            raise RuntimeError(
+                "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients "
+                "aren't required, use var.detach() to get Variable that doesn't require grad."
+            )
+        return device_export(self)
 
     def __bool__(self) -> bool:
         array = array_of(self)
@@ -612,7 +638,7 @@ class Tensor(metaclass=PublicType):
             _rebuild,
             (
                 type(self),
-                (value, node.type.dtype.name),
+                (value, node.type.dtype.name, node.type.device),
                 offset,
                 shape,
                 strides,
@@ -683,7 +709,7 @@ def wrap_dim(dim: int, rank: int) -> int:
 def _realised(array: np.ndarray, type: TensorType) -> Node:
     from .dispatch import data_node
 
-    return data_node(array, type.dtype)
+    return data_node(array, type.dtype, type.device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -717,17 +743,20 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def _rebuild(
     cls: type,
-    memory: tuple[np.ndarray, str],
+    memory: tuple[np.ndarray, str, str],
     offset: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
     requires_grad: bool,
     extra: dict | None,
 ) -> Any:
-    """A tensor out of its pickle: `memory` is the storage's values and the name of its dtype."""
+    """A tensor out of its pickle: `memory` is the storage's values, the name of its dtype and its
+    device."""
+    from .device import resolve
+
     t: Tensor = _new(cls)
-    array, dtype = memory
-    type = TensorType.of(array.shape, dtypes.dtype_named(dtype))
+    array, dtype, device = memory
+    type = TensorType.of(array.shape, dtypes.dtype_named(dtype), resolve(device))
     t._storage = wrap(_realised(array, type))._storage
     t._node = t._seen = None
     t._meta = None

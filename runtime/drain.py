@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazyt.ir import evaluate
 from lazyt.ir.autodiff import needed_values
 from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
+from lazyt.ir.opdef import PLACING
 from lazyt.ir.ops_shape import replaced
 
 from .cache import CACHE, Program
+from .placed import apply, device_of, on_host, owned
 from .stats import COUNTERS
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ def flush_before(node: Node) -> None:
 FLUSH[0] = flush_before
 
 
-def value_of(node: Node) -> np.ndarray:
-    """The value of a node, computing it if need be."""
+def realised(node: Node) -> Any:
+    """The value of a node where it is: an array of the host or of a device; computes it if need
+    be."""
     value = node.value
     if value is None:
         drain()
@@ -109,6 +111,12 @@ def value_of(node: Node) -> np.ndarray:
                 revive(node)
             value = node.value
     return value
+
+
+def value_of(node: Node) -> np.ndarray:
+    """The value of a node as the host reads it: a copy of what is on a device."""
+    value = realised(node)
+    return value if value.__class__ is np.ndarray else on_host(value)
 
 
 def revive(node: Node) -> None:
@@ -148,9 +156,7 @@ def _finish_threads() -> None:
 
 
 def _apply(n: Node) -> Any:
-    return evaluate.apply(
-        n.op, n.type, n.arg, [s.value if s.__class__ is Node else s for s in n.src]
-    )
+    return apply(n.op, n.type, n.arg, [s.value if s.__class__ is Node else s for s in n.src])
 
 
 def _drain(trace: list[Node]) -> None:
@@ -267,7 +273,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             program.last = cache.clock
             cache.programs[key] = program
             cache.nbytes += program.size
-        if first and not PLAN_FIRST[0]:
+        if first and not PLAN_FIRST[0] and not (PLACING and _on_devices(wanted)):
             counters.evaluated += 1
             _evaluate(wanted, kept)
             cache.trim()
@@ -317,7 +323,10 @@ def _scan(wanted: list[Node]) -> Any:
                     leaves.append(value)
                     add(~k)
                     add(s.type)
-                    if value.__class__ is np.ndarray and not value.flags.c_contiguous:
+                    if value.__class__ is np.ndarray:
+                        if not value.flags.c_contiguous:
+                            add("strided")
+                    elif value.__class__ is not tuple and not value.contiguous:
                         add("strided")
                 else:
                     add(~k)
@@ -400,9 +409,7 @@ def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
     # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.
     if getrefcount(array) - 3 != len(holders):
         return False
-    if array.__class__ is tuple or array.base is not None or not array.flags.writeable:
-        return False
-    return _only(holders)
+    return owned(array) and _only(holders)
 
 
 def _only(holders: dict[Node, int]) -> bool:
@@ -432,9 +439,7 @@ def _donatable(wanted: list[Node]) -> frozenset[int]:
     n = s = array = None  # type: ignore[assignment]
     found = []
     for k in range(len(arrays)):
-        if arrays[k].__class__ is tuple or arrays[k].base is not None:
-            continue
-        if not arrays[k].flags.c_contiguous:
+        if not owned(arrays[k]):
             continue
         # Holders, `arrays`, the caller's `leaves` and getrefcount's argument.
         if getrefcount(arrays[k]) - 3 != len(holders[k]):
@@ -456,7 +461,6 @@ def _evaluate(wanted: list[Node], kept: tuple[int, ...]) -> None:
     failed: dict[Node, Exception] = {}
     first: tuple[Exception, Node] | None = None
     count_call = COUNTERS.count_call
-    apply = evaluate.apply
     with np.errstate(all="ignore"):
         for n in wanted:
             src = n.src
@@ -491,6 +495,14 @@ def _located(error: Exception, node: Node) -> Exception:
         return type(error)(text)
     except Exception:
         return RuntimeError(text)
+
+
+def _on_devices(wanted: list[Node]) -> bool:
+    """Whether a program uses a device: then it is compiled when it is seen first, since kernels are
+    all that runs there."""
+    return any(device_of(n.type) != "cpu" for n in wanted) or any(
+        s.__class__ is Node and device_of(s.type) != "cpu" for n in wanted for s in n.src
+    )
 
 
 def _settle(wanted: list[Node], ok: bool) -> None:

@@ -24,6 +24,8 @@ from lazyt.ir.passes.fuse import Grouping, fuse
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
 
+from .placed import device_of, row_major
+
 CHECK_PASSES = [False]
 ON_COMPILE: list[Callable[[Plan], None]] = []
 
@@ -128,12 +130,7 @@ def compile_plan(
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
     shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
     known = donatable, shared, _strided(wanted, leaves)
-    made = _natively(optimized, *known) if in_loops() else None
-    if made is None:
-        grouping = fuse(optimized)
-        code = generate(grouping, *known)
-        made = grouping, code, load(code)
-    grouping, code, plan.run = made
+    grouping, code, plan.run = _made(optimized, known)
     optimized = code.graph
     if CHECK_PASSES[0]:
         verify(optimized)
@@ -164,33 +161,52 @@ def in_loops() -> bool:
     return available()
 
 
-def _natively(
-    graph: Graph, donatable: frozenset[int], shared: frozenset[int], strided: frozenset[int]
-) -> tuple[Grouping, NumpyCode, Callable] | None:
-    """Groups, code and function of a plan in the C tier; None where its compiler fails, after which
+def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
+    """Groups, code and function of a plan, in the tier there is for it; where the C compiler fails,
     the process does without."""
     from .native import CompilerError, give_up
 
-    grouping = loop_nests(graph)
-    code = generate(grouping, donatable, shared, strided)
-    try:
-        return grouping, code, load(code)
-    except (CompilerError, OSError) as error:
-        give_up(error)
-        return None
+    native = in_loops()
+    if native or _on_devices(graph):
+        grouping = loop_nests(graph, native)
+        code = generate(grouping, *known)
+        try:
+            return grouping, code, load(code)
+        except (CompilerError, OSError) as error:
+            if not native or any(together[0].device != "cpu" for together in code.nests):
+                raise
+            give_up(error)
+    grouping = fuse(graph)
+    code = generate(grouping, *known)
+    return grouping, code, load(code)
 
 
-def loop_nests(graph: Graph) -> Grouping:
-    """The loop nests of an optimized graph, for the C tier."""
+def _on_devices(graph: Graph) -> bool:
+    """Whether anything in a graph is on a device."""
+    return any(device_of(v.type) != "cpu" for v in (*graph.inputs, *graph.body))
+
+
+def loop_nests(graph: Graph, native: bool = True) -> Grouping:
+    """The loop nests of an optimized graph: on devices, and (native) on the CPU in the C tier."""
     from lazyt.codegen.cstyle import can
     from lazyt.ir.passes.fuse_loops import fuse_loops
+    from lazyt.ir.passes.fuse_loops import loops as computed_in_loops
+    from lazyt.ir.passes.materialize import materialize
     from lazyt.ir.passes.recompute import recompute
 
-    for run in (decompose, eliminate_common_subexpressions, eliminate_dead_code):
-        graph = run(graph)
-    grouping = fuse_loops(graph, can)
+    def here(v: Value) -> bool:
+        return native or device_of(v.type) != "cpu"
+
+    def may(v: Value) -> bool:
+        return here(v) and can(v)
+
+    graph = decompose(graph, here)
+    graph = eliminate_dead_code(eliminate_common_subexpressions(graph))
+    if _on_devices(graph):
+        graph = materialize(graph, {v for v in graph.body if computed_in_loops(v, may)})
+    grouping = fuse_loops(graph, may)
     again = recompute(grouping)
-    return grouping if again is None else fuse_loops(eliminate_dead_code(again), can)
+    return grouping if again is None else fuse_loops(eliminate_dead_code(again), may)
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
@@ -199,9 +215,7 @@ def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
         leaves[id(s.value)]
         for n in wanted
         for s in n.src
-        if s.__class__ is Node
-        and s.value.__class__ is np.ndarray
-        and not s.value.flags.c_contiguous
+        if s.__class__ is Node and s.value is not None and not row_major(s.value)
     )
 
 
@@ -223,12 +237,16 @@ def load(code: NumpyCode) -> Callable:
         scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
     for i, t in enumerate(code.memory.blocks):
         scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
-    if code.nests:
+    native = {i: nests for i, nests in enumerate(code.nests) if nests[0].device == "cpu"}
+    if native:
         from .native import callers
 
-        batches = [[n.c for n in together] for together in code.nests]
-        for i, call in enumerate(callers(batches)):
-            scope[f"k{i}"] = call
+        batches = [[n.c for n in together] for together in native.values()]
+        scope |= {f"k{i}": call for i, call in zip(native, callers(batches))}
+    if _on_devices(code.graph):
+        from .cuda.calls import scope_of
+
+        scope |= scope_of(code)
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)
     return scope["run"]
 

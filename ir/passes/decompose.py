@@ -21,10 +21,12 @@ from ..ops_reduce import count_of, reduced
 from ..types import TensorType
 
 
-def decompose(graph: Graph) -> Graph:
-    """The graph with composite primitives written out."""
+def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) -> Graph:
+    """The graph with composite primitives written out, those that are wanted so."""
 
     def rule(v: Value) -> Value:
+        if not wanted(v):
+            return v
         if v.op.name == "get":
             of = v.src[0].op
             return v if of is None or of.name != "standardize" else _standardized(_Build(v), v)

@@ -35,12 +35,13 @@ CARRIED = frozenset(("float32", "float64", "int64", "int32", "bool"))
 
 @dataclass(frozen=True)
 class Space:
-    """An iteration space: the shape, the axes of it that are reduced, and whether the rows are then
-    reduced to one number."""
+    """An iteration space: the shape, the axes of it that are reduced, whether the rows are then
+    reduced to one number, and the device that runs it."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...] = ()
     total: bool = False
+    device: str = "cpu"
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that a row member may have: reduced axes kept as extents of 1, or dropped."""
@@ -77,16 +78,18 @@ def _carried(v: Value) -> bool:
 def space_of(v: Value) -> Space:
     """The iteration space of one operation."""
     if v.op.kind == "reduce":
-        return Space(v.src[0].type.shape, tuple(v.arg[0]))
-    return Space(v.type.shape)
+        return Space(v.src[0].type.shape, tuple(v.arg[0]), device=v.type.device)
+    return Space(v.type.shape, device=v.type.device)
 
 
 def joined(a: Space, b: Space) -> Space | str:
     """The space of two nests together, or why there is none."""
+    if a.device != b.device:
+        return f"one runs on {a.device}, the other on {b.device}"
     if a.shape == b.shape:
         if a.axes and b.axes and a.axes != b.axes:
             return f"one reduces the axes {list(a.axes)}, the other {list(b.axes)}"
-        return Space(a.shape, a.axes or b.axes, a.total or b.total)
+        return Space(a.shape, a.axes or b.axes, a.total or b.total, a.device)
     for rows, other in ((a, b), (b, a)):
         if rows.is_row(other.shape) and not other.axes:
             return rows
@@ -94,7 +97,7 @@ def joined(a: Space, b: Space) -> Space | str:
             return rows
         whole = len(other.axes) == len(other.shape) and math.prod(other.shape) > 1
         if whole and rows.is_row(other.shape):
-            return Space(rows.shape, rows.axes, True)
+            return Space(rows.shape, rows.axes, True, rows.device)
     return f"different iteration spaces: {list(a.shape)} and {list(b.shape)}"
 
 

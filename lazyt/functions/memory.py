@@ -12,7 +12,7 @@ from typing import Any
 from lazyt.ir.dtypes import DType
 
 from ..device import Device
-from ..state import memory_of, resize, shape_of
+from ..state import address_of, memory_of, resize, shape_of
 from ..tensor import Tensor, attach
 from .creation import extents
 
@@ -29,8 +29,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
-        array = memory_of(self._storage)
-        return array.ctypes.data if array.size else 0
+        return address_of(self._storage)
 
     def nbytes(self) -> int:
         """The number of bytes."""
