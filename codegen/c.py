@@ -26,21 +26,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cstyle import C_TYPES, REDUCTIONS, REFUSALS, expression, number
-from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Statement, Store
+from .cstyle import C_TYPES, REDUCTIONS
+from .loops import Kernel, Load, Operand, Param, Reduce, Stage, Statement, Store
+from .nest_writer import Axis, NestWriter, reductions_of, used
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
-PARTIALS = 32  # partial results that a share may leave (runtime/driver.c)
-WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One loop: its extent, and the stride of every parameter along it, in elements."""
-
-    extent: int
-    strides: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -64,38 +55,21 @@ def render(kernel: Kernel) -> CKernel:
     return _Writer(kernel).write()
 
 
-def coalesced(kernel: Kernel, axes: tuple[int, ...]) -> list[Axis]:
-    """The loops over some of a kernel's axes: extents of 1 dropped, what lies together merged."""
-    found: list[Axis] = []
-    for i in axes:
-        if kernel.shape[i] == 1:
-            continue
-        axis = Axis(kernel.shape[i], tuple(p.strides[i] for p in kernel.params))
-        if found:
-            outer = found[-1]
-            inner = tuple(k * axis.extent for k in axis.strides)
-            if outer.strides == inner:
-                found[-1] = Axis(outer.extent * axis.extent, axis.strides)
-                continue
-        found.append(axis)
-    return found
+@dataclass(frozen=True)
+class Point:
+    """Where statements run: pointers of a suffix, at index j along `inner` if there is one.
+
+    block: j counts within a block of columns, and row values are arrays.
+    """
+
+    inner: Axis | None
+    suffix: str
+    block: bool = False
 
 
-class _Writer:
+class _Writer(NestWriter):
     def __init__(self, kernel: Kernel):
-        self.kernel = kernel
-        self.rows = coalesced(kernel, kernel.kept)
-        self.loops = coalesced(kernel, kernel.axes)
-        if kernel.axes and not self.loops:
-            self.loops = [Axis(1, (0,) * len(kernel.params))]
-        last = max((i for i in range(len(kernel.shape)) if kernel.shape[i] != 1), default=-1)
-        self.columns = bool(kernel.axes) and last in kernel.kept
-        if not self.rows:
-            self.rows = [Axis(1, (0,) * len(kernel.params))]
-        self.table: list[int] = []
-        self.entries: dict[tuple, str] = {}
-        self.lines: list[str] = []
-        self.depth = 1
+        super().__init__(kernel)
         self.dtype: dict[str, str] = {}
         self.row_values: set[str] = set()
         for stage in kernel.stages:
@@ -105,39 +79,13 @@ class _Writer:
                 self.dtype[s.name] = s.param.dtype if isinstance(s, Load) else s.dtype
                 if isinstance(s, Reduce) or (kernel.axes and not stage.loop and not stage.end):
                     self.row_values.add(s.name)
-        self.totals = kernel.totals
-        self.finishing = [stage for stage in kernel.stages if stage.end]
-        self.running = [stage for stage in kernel.stages if not stage.end]
-        along = [stage for stage in kernel.stages if stage.loop]
-        self.whole = False
-        if self.rows[0].extent == 1 and len(along) == 1 and not (self.columns or self.totals):
-            reductions = [s for s in along[0].statements if isinstance(s, Reduce)]
-            self.whole = 0 < len(reductions) <= PARTIALS
-        if self.whole:
-            self.totals = reductions
-            self.finishing = [stage for stage in kernel.stages if not stage.loop]
-            self.running = kernel.stages[: kernel.stages.index(along[0]) + 1]
         self.row_values -= {s.name for s in self.totals}
         self.at_end = False
 
     # --- text -------------------------------------------------------------------------------------
 
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.depth + text)
-
-    def extent(self, axis: Axis) -> str:
-        """The extent of a loop, as an entry of the table."""
-        return self._entry((id(axis),), axis.extent)
-
-    def stride(self, axis: Axis, param: int) -> str:
-        """The stride of a parameter along a loop, as an entry of the table."""
-        return self._entry((id(axis), param), axis.strides[param])
-
-    def _entry(self, key: tuple, value: int) -> str:
-        if key not in self.entries:
-            self.entries[key] = f"n[{len(self.table)}]"
-            self.table.append(value)
-        return self.entries[key]
+    def entry(self, key: tuple) -> str:
+        return f"n[{len(self.table)}]"
 
     def write(self) -> CKernel:
         k = self.kernel
@@ -179,21 +127,18 @@ class _Writer:
 
     def arguments(self, stages: list[Stage]) -> None:
         """Names for what `p` holds, as far as some stages use it."""
-        used = [s for stage in stages for s in stage.statements]
-        params = {s.param for s in used if isinstance(s, (Load, Store))}
-        operands = {o for s in used if isinstance(s, Apply) for o in s.operands}
-        operands |= {s.operand for s in used if isinstance(s, (Reduce, Store))}
+        found = used(s for stage in stages for s in stage.statements)
         arrays = self.kernel.arrays
         for i, p in enumerate(arrays):
             const = "" if p.out else "const "
             kind = C_TYPES[p.dtype]
-            if p in params:
+            if p in found:
                 self.line(f"{const}{kind} *{p.name} = ({const}{kind} *)p[{i}];")
         for p in self.kernel.params[len(arrays) :]:
-            if p in params:
+            if p in found:
                 self.line(f"const int64_t {p.name} = 0;")
         for j, s in enumerate(self.kernel.numbers):
-            if s in operands:
+            if s in found:
                 self.line(f"const double {s} = *(const double *)p[{len(arrays) + j}];")
 
     def end(self) -> str:
@@ -218,16 +163,8 @@ class _Writer:
         if self.refuses(s for stage in stages for s in stage.statements):
             self.line("int bad = 0;")
         for stage in stages:
-            self.statements(stage.statements, None, "")
+            self.statements(stage.statements, Point(None, ""))
         return "\n".join(self.lines)
-
-    def gather(self, s: Reduce, into: str, value: str) -> str:
-        """Takes one value into a result; a nan stays."""
-        rule = REDUCTIONS[s.op]
-        if not rule.nan:
-            return rule.step.format(into, value) + ";"
-        sign = ">" if rule.clause == "max" else "<"
-        return f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into};"
 
     # --- shapes of a nest -------------------------------------------------------------------------
 
@@ -242,7 +179,7 @@ class _Writer:
         self.depth += 1
         suffix = "q" if outer else ""
         for stage in self.kernel.stages:
-            self.statements(stage.statements, inner, suffix)
+            self.statements(stage.statements, Point(inner, suffix))
         self.close(1 + len(outer))
 
     def over_rows(self) -> None:
@@ -252,19 +189,19 @@ class _Writer:
             if stage.loop:
                 self.row_loop(stage)
             elif not stage.end:
-                self.statements(stage.statements, None, "r")
+                self.statements(stage.statements, Point(None, "r"))
         self.close(len(self.rows))
 
     def over_all(self) -> None:
         """One loop over everything, which is shared out; what follows it belongs to the end."""
         *before, along = self.running
         for stage in before:
-            self.statements(stage.statements, None, "")
+            self.statements(stage.statements, Point(None, ""))
         self.row_loop(along)
 
     def row_loop(self, stage: Stage) -> None:
         """A stage along a row: partial results of the vector lanes, gathered in wider ones."""
-        reductions = [s for s in stage.statements if isinstance(s, Reduce)]
+        reductions = reductions_of(stage)
         for r in reductions:
             self.line(f"{self.wide(r)} {r.name}w = {self.start(r)};")
             if REDUCTIONS[r.op].nan:
@@ -294,7 +231,7 @@ class _Writer:
                 if REDUCTIONS[s.op].nan:
                     self.line(f"{s.name}n |= {value} != {value};")
             else:
-                self.statements([s], inner, suffix)
+                self.statements([s], Point(inner, suffix))
         self.close(1)
         for r in reductions:
             self.line(REDUCTIONS[r.op].step.format(f"{r.name}w", f"{r.name}p") + ";")
@@ -329,13 +266,13 @@ class _Writer:
                 self.line("#pragma omp simd" + self.guard(stage.statements))
             self.line("for (int64_t j = 0; j < m; j++) {")
             self.depth += 1
-            self.statements(stage.statements, inner, suffix, block=True)
+            self.statements(stage.statements, Point(inner, suffix, block=True))
             self.close(1)
         self.close(1 + len(outer))
 
     def column_loop(self, stage: Stage, inner: Axis, base: str) -> None:
         """A stage over all rows for a block of columns."""
-        reductions = [s for s in stage.statements if isinstance(s, Reduce)]
+        reductions = reductions_of(stage)
         for r in reductions:
             self.line(f"{self.wide(r)} {r.name}w[{COLUMNS}];")
             self.line(f"for (int64_t j = 0; j < m; j++) {r.name}w[j] = {self.start(r)};")
@@ -349,7 +286,7 @@ class _Writer:
                 value, into = self.operand(s.operand, s.dtype), f"{s.name}w[j]"
                 self.line(self.gather(s, into, value))
             else:
-                self.statements([s], inner, "q", block=True)
+                self.statements([s], Point(inner, "q", block=True))
         self.close(1 + len(self.loops))
         for r in reductions:
             kind = C_TYPES[r.dtype]
@@ -380,9 +317,9 @@ class _Writer:
         if not axes:
             return
         stages = self.running if stage is None else [stage]
-        used = {s.param for t in stages for s in t.statements if isinstance(s, (Load, Store))}
+        found = used(s for t in stages for s in t.statements)
         for i, p in enumerate(self.kernel.params):
-            if p not in used:
+            if p not in found:
                 continue
             steps = [
                 f" + {index} * {self.stride(axis, i)}"
@@ -394,73 +331,39 @@ class _Writer:
                 kind = "const int64_t "
             self.line(f"{kind}{p.name}{suffix} = {p.name}{base}{''.join(steps)};")
 
-    def close(self, count: int) -> None:
-        for _ in range(count):
-            self.depth -= 1
-            self.line("}")
-
-    def statements(
-        self, statements: list[Statement], inner: Axis | None, suffix: str, block: bool = False
-    ) -> None:
-        """Loads, operations and stores at one point: (suffix) pointers, index j along `inner`.
-
-        block: j counts within a block of columns, and row values are arrays.
-        """
-        for s in statements:
-            if isinstance(s, Load):
-                place = self.element(s.param, inner, suffix, block)
-                self.define(s.name, s.param.dtype, place, block)
-            elif isinstance(s, Store):
-                place = self.element(s.param, inner, suffix, block)
-                self.line(f"{place} = {self.operand(s.operand, s.param.dtype)};")
-            elif isinstance(s, Reduce):
-                self.line(self.gather(s, f"{s.name}t", self.operand(s.operand, s.dtype)))
-            elif isinstance(s, Apply):
-                operands = [
-                    self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
-                    for k, o in enumerate(s.operands)
-                ]
-                if s.op in REFUSALS:
-                    self.line(f"bad |= {REFUSALS[s.op].format(*operands)};")
-                    text = operands[0]
-                else:
-                    text = expression(s.op, operands, s.dtype, s.source)
-                self.define(s.name, s.dtype, text, block)
-
-    def define(self, name: str, dtype: str, text: str, block: bool) -> None:
-        if block and name in self.row_values:
+    def define(self, name: str, dtype: str, text: str, at: Point) -> None:
+        if at.block and name in self.row_values:
             self.line(f"{name}[j] = {text};")
         else:
-            kind = "int" if dtype == "bool" else C_TYPES[dtype]
-            self.line(f"const {kind} {name} = {text};")
+            super().define(name, dtype, text, at)
 
-    def element(self, param: Param, inner: Axis | None, suffix: str, block: bool) -> str:
-        at = self.kernel.params.index(param)
-        index = "(b + j)" if block else "j"
+    def element(self, param: Param, at: Point) -> str:
+        k = self.kernel.params.index(param)
+        inner, suffix = at.inner, at.suffix
+        index = "(b + j)" if at.block else "j"
         if param.counted:
-            step = "0" if inner is None else self.stride(inner, at)
+            step = "0" if inner is None else self.stride(inner, k)
             return (
                 f"({param.name}{suffix} + {index} * {step})"
                 if step != "0"
                 else f"{param.name}{suffix}"
             )
-        if inner is None or inner.strides[at] == 0:
+        if inner is None or inner.strides[k] == 0:
             return f"*{param.name}{suffix}"
-        if inner.strides[at] == 1:
+        if inner.strides[k] == 1:
             return f"{param.name}{suffix}[{index.strip('()')}]"
-        return f"{param.name}{suffix}[{index} * {self.stride(inner, at)}]"
+        return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}]"
 
     def operand(self, o: Operand, dtype: str) -> str:
-        if isinstance(o, str):
-            block = self.columns and not self.at_end and o in self.row_values
-            return f"{o}[j]" if block else o
-        if isinstance(o, Number):
-            return f"(({C_TYPES[dtype]}){o})"
-        return number(o, dtype)
+        if isinstance(o, str) and self.columns and not self.at_end and o in self.row_values:
+            return f"{o}[j]"
+        return super().operand(o, dtype)
 
-    def refuses(self, statements: Iterable[Statement]) -> bool:
-        """Whether some statement may find an operand out of its range."""
-        return any(isinstance(s, Apply) and s.op in REFUSALS for s in statements)
+    def refuse(self, condition: str) -> None:
+        self.line(f"bad |= {condition};")
+
+    def gathered(self, s: Reduce) -> str:
+        return f"{s.name}t"
 
     def guard(self, statements: Iterable[Statement]) -> str:
         """The clause of a vector loop that gathers refusals."""
@@ -471,13 +374,6 @@ class _Writer:
         nan = f" reduction(|:{s.name}n)" if rule.nan else ""
         return f" reduction({rule.clause}:{s.name}p){nan}"
 
-    def start(self, s: Reduce) -> str:
-        return REDUCTIONS[s.op].start
-
     def slot(self, s: Reduce) -> str:
         """The type that a share's result over its rows has: 8 bytes."""
         return "double" if s.dtype in ("float32", "float64") else "int64_t"
-
-    def wide(self, s: Reduce) -> str:
-        """The type that partial results are gathered in."""
-        return WIDE.get(s.dtype, C_TYPES[s.dtype]) if s.op in ("sum", "prod") else C_TYPES[s.dtype]

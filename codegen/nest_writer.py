@@ -1,0 +1,210 @@
+"""What the writers of C and of CUDA C have in common.
+
+    stage of the loop IR       x0v = x0;  v0 = exp(x0v);  y0 = v0
+    text in either language    const float x0v = x0[j];
+                               const float v0 = lz_exp_f32(x0v);
+                               y0[j] = v0;
+
+Shared are the loops that are left once a kernel's axes are coalesced, the shape of the nest, the
+table of extents and strides, the text of every statement, and how reductions start and gather. A
+language adds how loops run, how an element is addressed and what becomes of a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .cstyle import C_TYPES, REDUCTIONS, REFUSALS, expression, number
+from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Statement, Store
+
+PARTIALS = 32  # partial results that a share may leave (runtime/driver.c)
+WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop: its extent, and the stride of every parameter along it, in elements."""
+
+    extent: int
+    strides: tuple[int, ...]
+
+
+def coalesced(kernel: Kernel, axes: tuple[int, ...]) -> list[Axis]:
+    """The loops over some of a kernel's axes: extents of 1 dropped, what lies together merged."""
+    found: list[Axis] = []
+    for i in axes:
+        if kernel.shape[i] == 1:
+            continue
+        axis = Axis(kernel.shape[i], tuple(p.strides[i] for p in kernel.params))
+        if found:
+            outer = found[-1]
+            inner = tuple(k * axis.extent for k in axis.strides)
+            if outer.strides == inner:
+                found[-1] = Axis(outer.extent * axis.extent, axis.strides)
+                continue
+        found.append(axis)
+    return found
+
+
+class NestWriter:
+    """Writes the loops of one kernel.
+
+    rows, loops: over the kept and the reduced axes, one at least where there are such. columns:
+    whether the innermost axis is kept. whole: everything is reduced, in one loop that can be shared
+    out. totals: the reductions that are finished by a second function, from `finishing`; `running`
+    are the stages before.
+    """
+
+    truth = "int"  # the type of a truth value in a register
+
+    def __init__(self, kernel: Kernel):
+        self.kernel = kernel
+        single = Axis(1, (0,) * len(kernel.params))
+        self.rows = coalesced(kernel, kernel.kept) or [single]
+        self.loops = coalesced(kernel, kernel.axes)
+        if kernel.axes and not self.loops:
+            self.loops = [single]
+        last = max((i for i in range(len(kernel.shape)) if kernel.shape[i] != 1), default=-1)
+        self.columns = bool(kernel.axes) and last in kernel.kept
+        self.table: list[int] = []
+        self.entries: dict[tuple, str] = {}
+        self.lines: list[str] = []
+        self.depth = 1
+        self.totals = kernel.totals
+        self.finishing = [stage for stage in kernel.stages if stage.end]
+        self.running = [stage for stage in kernel.stages if not stage.end]
+        along = [stage for stage in kernel.stages if stage.loop]
+        self.whole = False
+        if self.rows[0].extent == 1 and len(along) == 1 and not (self.columns or self.totals):
+            reductions = reductions_of(along[0])
+            self.whole = 0 < len(reductions) <= PARTIALS
+        if self.whole:
+            self.totals = reductions
+            self.finishing = [stage for stage in kernel.stages if not stage.loop]
+            self.running = kernel.stages[: kernel.stages.index(along[0]) + 1]
+
+    # --- text -------------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def close(self, count: int = 1) -> None:
+        """Ends the innermost blocks."""
+        for _ in range(count):
+            self.depth -= 1
+            self.line("}")
+
+    def extent(self, axis: Axis) -> str:
+        """The extent of a loop, as an entry of the table."""
+        return self._entry((id(axis),), axis.extent)
+
+    def stride(self, axis: Axis, param: int) -> str:
+        """The stride of a parameter along a loop, as an entry of the table."""
+        return self._entry((id(axis), param), axis.strides[param])
+
+    def _entry(self, key: tuple, value: int) -> str:
+        if key not in self.entries:
+            self.entries[key] = self.entry(key)
+            self.table.append(value)
+        return self.entries[key]
+
+    def entry(self, key: tuple) -> str:
+        """What the next entry of the table is called: (axis,) its extent, (axis, param) a stride;
+        axes by their id."""
+        raise NotImplementedError
+
+    # --- statements -------------------------------------------------------------------------------
+
+    def statements(self, statements: Iterable[Statement], at: Any) -> None:
+        """Loads, operations, stores and totals at one point, `at`, whatever that is."""
+        for s in statements:
+            if isinstance(s, Load):
+                self.define(s.name, s.param.dtype, self.element(s.param, at), at)
+            elif isinstance(s, Store):
+                value = self.operand(s.operand, s.param.dtype)
+                self.line(f"{self.element(s.param, at)} = {value};")
+            elif isinstance(s, Reduce):
+                self.line(self.gather(s, self.gathered(s), self.operand(s.operand, s.dtype)))
+            elif isinstance(s, Apply):
+                operands = [
+                    self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
+                    for k, o in enumerate(s.operands)
+                ]
+                if s.op in REFUSALS:
+                    self.refuse(REFUSALS[s.op].format(*operands))
+                    text = operands[0]
+                else:
+                    text = self.expression(s, operands)
+                self.define(s.name, s.dtype, text, at)
+
+    def expression(self, s: Apply, operands: list[str]) -> str:
+        return expression(s.op, operands, s.dtype, s.source)
+
+    def define(self, name: str, dtype: str, text: str, at: Any) -> None:
+        """A named value."""
+        self.line(f"const {self.register(dtype)} {name} = {text};")
+
+    def register(self, dtype: str) -> str:
+        """The type of a value of a dtype that is not in memory."""
+        return self.truth if dtype == "bool" else C_TYPES[dtype]
+
+    def element(self, param: Param, at: Any) -> str:
+        """The element of a parameter at a point."""
+        raise NotImplementedError
+
+    def refuse(self, condition: str) -> None:
+        """What happens where an operand is out of its range."""
+        raise NotImplementedError
+
+    def gathered(self, s: Reduce) -> str:
+        """The variable that a total is gathered in."""
+        raise NotImplementedError
+
+    def operand(self, o: Operand, dtype: str) -> str:
+        """An operand of an operation on values of `dtype`."""
+        if isinstance(o, str):
+            return o
+        if isinstance(o, Number):
+            return f"(({C_TYPES[dtype]}){o})"
+        return number(o, dtype)
+
+    def refuses(self, statements: Iterable[Statement]) -> bool:
+        """Whether some statement may find an operand out of its range."""
+        return any(isinstance(s, Apply) and s.op in REFUSALS for s in statements)
+
+    # --- reductions -------------------------------------------------------------------------------
+
+    def start(self, s: Reduce) -> str:
+        return REDUCTIONS[s.op].start
+
+    def gather(self, s: Reduce, into: str, value: str) -> str:
+        """Takes one value into a result; a nan stays."""
+        rule = REDUCTIONS[s.op]
+        if not rule.nan:
+            return rule.step.format(into, value) + ";"
+        sign = ">" if rule.clause == "max" else "<"
+        return f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into};"
+
+    def wide(self, s: Reduce) -> str:
+        """The type that partial results are gathered in."""
+        return WIDE.get(s.dtype, C_TYPES[s.dtype]) if s.op in ("sum", "prod") else C_TYPES[s.dtype]
+
+
+def reductions_of(stage: Stage) -> list[Reduce]:
+    """The reductions of a stage."""
+    return [s for s in stage.statements if isinstance(s, Reduce)]
+
+
+def used(statements: Iterable[Statement]) -> set[Param | str | Number]:
+    """The parameters that statements load and store, and the operands they read."""
+    found: set = set()
+    for s in statements:
+        if isinstance(s, (Load, Store)):
+            found.add(s.param)
+        if isinstance(s, Apply):
+            found |= set(s.operands)
+        elif isinstance(s, (Reduce, Store)):
+            found.add(s.operand)
+    return found
