@@ -16,7 +16,7 @@ from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.numpy_calls import NumpyCode
 from lazyt.ir.dtypes import BY_NAME
 from lazyt.ir.opdef import NAMESPACE
-from lazyt.ir.types import TensorType
+from lazyt.ir.types import TensorType, viewed_strides
 
 from . import array as arrays
 from .array import DeviceArray
@@ -40,7 +40,7 @@ def copied(x: Any, out: Any = None) -> Any:
     if x.__class__ is not DeviceArray:
         return NAMESPACE["copied"](x, out)
     if out is None:
-        out = arrays.empty(x.type)
+        out = arrays.empty(arrays.type_of(x))
     arrays.copy_into(out, x)
     return out
 
@@ -52,8 +52,10 @@ def view(x: DeviceArray, show: Callable[[np.ndarray], np.ndarray]) -> DeviceArra
 
 def reshaped(x: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
     """`x` in another shape: a view where its memory can show it, else of a row-major copy."""
-    found = x.reshaped(shape)
-    return arrays.contiguous(x).reshaped(shape) if found is None else found
+    strides = viewed_strides(x.shape, x.strides, shape)
+    if strides is None:
+        return reshaped(arrays.contiguous(x), shape)
+    return x.window(0, shape, strides)
 
 
 def strided(x: Any, offset: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
