@@ -120,7 +120,7 @@ def geometry_over(memory: Memory, shape: tuple[int, ...], dtype: DType) -> np.nd
     kind = DEVICE_DTYPES[dtype]
     if memory.address == 0:
         return np.empty(shape, kind)
-    place = (ctypes.c_char * memory.nbytes).from_address(memory.address)
+    place: Any = (ctypes.c_char * memory.nbytes).from_address(memory.address)
     return np.ndarray(shape, kind, place)
 
 
@@ -327,7 +327,7 @@ def from_interface(lender: Any, index: int = 0) -> DeviceArray:
     low, high = np.lib.array_utils.byte_bounds(model)
     before = model.__array_interface__["data"][0] - low
     memory = lent(address - before, high - low, lender, place)
-    whole = (ctypes.c_char * memory.nbytes).from_address(memory.address)
+    whole: Any = (ctypes.c_char * memory.nbytes).from_address(memory.address)
     geometry = np.ndarray(shape, kinds, whole, before, model.strides)
     return DeviceArray(memory, geometry, dtype, index)
 

@@ -128,7 +128,8 @@ class CtypesDevice(Device):
         self.pool = SizeClassPool(self._allocate, self._free)
         self._pinned = SizeClassPool(self._allocate_host, self._free_host)
         place = self._allocate_host(4)
-        self.refusal = np.frombuffer((ctypes.c_char * 4).from_address(place), np.int32)
+        flag: Any = c_int.from_address(place)
+        self.refusal = np.frombuffer(flag, np.int32)
         self.refusal[0] = 0
         mapped = c_uint64()
         call("cuMemHostGetDevicePointer_v2", byref(mapped), c_void_p(place), 0)
@@ -169,8 +170,8 @@ class CtypesDevice(Device):
 
     def pinned(self, nbytes: int) -> np.ndarray:
         block = self._pinned.allocate(nbytes)
-        memory = (ctypes.c_char * nbytes).from_address(int(block))
-        memory.block = block  # type: ignore[attr-defined]  # alive as long as the array
+        memory: Any = (ctypes.c_char * nbytes).from_address(int(block))
+        memory.block = block  # alive as long as the array
         return np.frombuffer(memory, np.uint8)
 
     def free_pinned(self) -> None:
@@ -239,8 +240,8 @@ class CtypesDevice(Device):
 class CtypesDriver:
     """The library of host/driver.c."""
 
-    error = DriverError
-    memory_error = DriverMemoryError
+    error: type[Exception] = DriverError
+    memory_error: type[Exception] = DriverMemoryError
 
     def __init__(self, library: ctypes.CDLL):
         self._call = Library(library)

@@ -55,7 +55,8 @@ class PyCudaDevice(Device):
         self._pinned = pycuda.tools.PageLockedMemoryPool()
         mapped = cuda.host_alloc_flags.DEVICEMAP | cuda.host_alloc_flags.PORTABLE
         self.refusal = cuda.pagelocked_zeros(1, np.int32, mem_flags=mapped)
-        self.refusal_address = int(self.refusal.base.get_device_pointer())
+        allocation: Any = self.refusal.base
+        self.refusal_address = int(allocation.get_device_pointer())
 
     def _make_current(self, before: Device | None) -> None:
         _THREAD.__dict__.pop("pushed", None)
@@ -126,8 +127,8 @@ class PyCudaDevice(Device):
 class PyCudaDriver:
     """PyCUDA, on whatever libcuda is loaded."""
 
-    error = cuda.Error
-    memory_error = cuda.MemoryError
+    error: type[Exception] = cuda.Error
+    memory_error: type[Exception] = cuda.MemoryError
 
     def __init__(self, host: bool):
         cuda.init()

@@ -110,14 +110,16 @@ class Stream:
         if len(queues) < LARGEST:
             queues.append(device.stream())
             at = len(queues) - 1
-        self.device, self.queue = device, queues[at % LARGEST]
+        self.device = device
+        self.queue: Any = queues[at % LARGEST]
         self._before: list[Stream] = []
 
     @classmethod
     def default(cls, device: Device) -> Stream:
         """The stream that is used if no other is chosen."""
         made = cls.__new__(cls)
-        made.device, made.queue, made._before = device, None, []
+        made.device, made.queue = device, None
+        made._before = []
         return made
 
     @property
