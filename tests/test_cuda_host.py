@@ -690,7 +690,7 @@ def test_pycuda_device_and_memory() -> None:
     assert result["capability"] == [9, 0] and result["warp"] == 32 and result["version"] == 13000
     assert result["equal"] and result["done"] and result["elapsed"]
     assert result["total"] == 1 << 30 and result["live"] == 3
-    assert result["info"] == [(1 << 30) - 3 * 4000, 1 << 30]
+    assert result["info"] == [(1 << 30) - 2 * 4000, 1 << 30]  # pinned memory is the host's
 
 
 def test_pycuda_launches() -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from ...native import cache_folder
+from ...native import TIMEOUT_S, cache_folder
 
 HERE = Path(__file__).parent
 HEADER = HERE / "cuda_host.h"
@@ -154,9 +154,18 @@ def _compiler(variable: str, *names: str) -> str | None:
 def _call(command: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Runs a tool of the compiler; the sanitizer that this process may have is not its own."""
     env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "ASAN_OPTIONS")}
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, env=env
-    )
+    try:
+        return subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=env,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostCompileError(f"{command[0]} did not finish in {TIMEOUT_S} s") from None
 
 
 @functools.cache
@@ -206,6 +215,22 @@ def kernels(source: str) -> dict[str, str]:
     return found
 
 
+def _flags(mode: str) -> list[str]:
+    gnu = "clang" not in _version(cpp_compiler() or "")
+    flags = [*COMMON_FLAGS, *_machine_flags(), *MODES[mode], *(GNU_FLAGS if gnu else ())]
+    return [*flags, *GNU_CHECK_FLAGS] if gnu and mode == "check" else flags
+
+
+def _identity(mode: str) -> str:
+    version = _version(cpp_compiler() or "")
+    return _digest(HEADER.read_text(), version, *_flags(mode), *LINK_FLAGS, *TOOLKIT_HEADERS)
+
+
+def identity(check: bool) -> str:
+    """All that decides what `compile_host` makes of a source, besides the source."""
+    return _identity("check" if check else "fast")
+
+
 def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> Path:
     """Compiles CUDA C to a shared object for HostModule or the fake driver; cached.
 
@@ -226,13 +251,9 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     if not names:
         raise ValueError("the source defines no kernel: expected '__global__ void name(...)'")
     mode = "sanitize" if sanitize else "check" if check else "fast"
-    version = _version(compiler)
-    gnu = "clang" not in version
-    flags = [*COMMON_FLAGS, *_machine_flags(), *MODES[mode], *(GNU_FLAGS if gnu else ())]
-    if gnu and mode == "check":
-        flags += GNU_CHECK_FLAGS
+    flags, gnu = _flags(mode), "clang" not in _version(compiler)
     folder = cache_folder() / "cuda-host"
-    key = _digest(source, HEADER.read_text(), version, *flags, *LINK_FLAGS, *TOOLKIT_HEADERS)
+    key = _digest(source, _identity(mode))
     target, text = folder / f"{key}.{mode}.so", folder / f"{key}.cu"
     if target.exists():
         return target

@@ -3,11 +3,12 @@
  *
  * Unmodified PyCUDA runs on it, so what allocates, copies and launches is tested where no GPU is:
  *
- *     cuMemAlloc         malloc, filled with 0xff (a NaN in every float type), counted and limited
- *     cuMemcpy*          memcpy, after a check that the device side lies in one allocation or
- * variable cuModuleLoadData   the ELF image to a file, dlopen cuLaunchKernel     the image's
- * lazyt_launch, at once: streams are in order and always idle events             the time they were
- * recorded at
+ * - cuMemAlloc is malloc, filled with 0xff (a NaN in every float type), counted and limited;
+ * - cuMemcpy* is memmove, after a check that the device side lies in one allocation or variable;
+ * - cuModuleLoadData writes the ELF image to a file and loads that;
+ * - cuLaunchKernel calls the image's lazyt_launch, at once: streams are in order and always idle. A
+ *   pointer to another device's memory is a fault;
+ * - events are the time they were recorded at.
  *
  * Not modelled: concurrency of streams, graphs, textures, linking, IPC. Those entry points exist,
  * since PyCUDA resolves all of its symbols when it is imported, and answer
@@ -15,9 +16,12 @@
  *
  * LAZYT_FAKE_CUDA_RACES=1 also looks for races in device memory, where modules were compiled with
  * checks and an allocation is at most 64 MiB: 24 bytes more for each byte that is touched.
- * LAZYT_FAKE_CUDA_MEMORY (bytes, 1 GiB if unset) is the size of the device's memory; the exported
- * lazyt_driver_limit() changes it. LAZYT_FAKE_CUDA_REVERSE=1 runs the threads of a block in
- * reverse. lazyt_driver_count() tells what was allocated, copied and launched; lazyt_driver_fault()
+ * LAZYT_CUDA_HOST_DEVICES (1 if unset) is how many devices there are. LAZYT_FAKE_CUDA_MEMORY (bytes,
+ * 1 GiB if unset) is the size of each one's memory; the exported lazyt_driver_limit() changes it.
+ * LAZYT_FAKE_CUDA_REVERSE=1 runs the threads of a block in reverse. LAZYT_FAKE_CUDA_PROTECT=1 takes
+ * device memory out of the host's reach except in launches and copies: what touches it elsewhere
+ * ends with a segmentation fault. LAZYT_FAKE_CUDA_PEER=0 leaves out copies between devices.
+ * lazyt_driver_hold(1) makes every event pending, until lazyt_driver_hold(0). lazyt_driver_count() tells what was allocated, copied and launched; lazyt_driver_fault()
  * gives the message of the last launch that failed, which cuGetErrorString also shows.
  */
 #define _GNU_SOURCE
@@ -29,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +54,7 @@ enum {
     FILE_NOT_FOUND = 301,
     INVALID_HANDLE = 400,
     NOT_FOUND = 500,
+    NOT_READY = 600,
     LAUNCH_OUT_OF_RESOURCES = 701,
     LAUNCH_FAILED = 719,
     NOT_SUPPORTED = 801
@@ -58,7 +64,9 @@ enum {
     VERSION = 13000,
     SHARED_DEFAULT = 48 << 10,
     SHARED_OPTIN = 227 << 10,
-    RACE_BYTES = 64 << 20
+    RACE_BYTES = 64 << 20,
+    MAX_DEVICES = 16,
+    PAGE = 4096
 };
 
 /* What a host shared object exports; cuda_host.h defines the same structures. */
@@ -109,17 +117,24 @@ typedef struct Function {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static Buffer *blocks; /* live allocations, by address */
+static int *owners;    /* the device of each, -1 for memory of the host */
 static int live, room;
+static int device_count = 1, held;
+static char *arena; /* where device memory lies if it is protected */
+static int opened;  /* launches and copies that are under way */
+static size_t arena_bytes, used_by[MAX_DEVICES];
 static size_t memory_limit, used, peak, allocations, frees, launches, copies, streams, events,
     modules;
 static Module *loaded;
 static int initialized;
 static char last_fault[4096];
-static Context primary = {0, 0};
+static Context primary[MAX_DEVICES];
 static __thread Context *stack[32];
 static __thread int depth;
 
 API void lazyt_driver_limit(size_t bytes) { memory_limit = bytes; }
+
+API void lazyt_driver_hold(int hold) { held = hold; }
 
 API const char *lazyt_driver_fault(void) { return last_fault; }
 
@@ -158,6 +173,7 @@ static const struct {
     {FILE_NOT_FOUND, "CUDA_ERROR_FILE_NOT_FOUND", "file not found"},
     {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
      "too many resources requested for launch"},
     {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
@@ -180,12 +196,29 @@ API CUresult cuGetErrorName(CUresult code, const char **name) {
     return INVALID_VALUE;
 }
 
+static int chosen(const char *variable) {
+    const char *value = getenv(variable);
+    return value && *value == '1';
+}
+
 API CUresult cuInit(unsigned flags) {
     if (flags) return INVALID_VALUE;
     pthread_mutex_lock(&mutex);
     if (!initialized) {
+        const char *count = getenv("LAZYT_CUDA_HOST_DEVICES");
+        if (count) device_count = atoi(count);
+        if (device_count < 0) device_count = 0;
+        if (device_count > MAX_DEVICES) device_count = MAX_DEVICES;
+        for (int i = 0; i < MAX_DEVICES; i++) primary[i].device = i;
         const char *bytes = getenv("LAZYT_FAKE_CUDA_MEMORY");
         if (!memory_limit) memory_limit = bytes ? strtoull(bytes, NULL, 10) : (size_t)1 << 30;
+        if (chosen("LAZYT_FAKE_CUDA_PROTECT")) {
+            /* Twice what fits: gaps between blocks are never too small all together. */
+            arena_bytes = 2 * (size_t)device_count * memory_limit + PAGE;
+            arena = mmap(NULL, arena_bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (arena == MAP_FAILED) arena = NULL;
+        }
         initialized = 1;
     }
     pthread_mutex_unlock(&mutex);
@@ -196,13 +229,13 @@ API CUresult cuDriverGetVersion(int *version) { return *version = VERSION, SUCCE
 
 API CUresult cuDeviceGetCount(int *count) {
     if (!initialized) return NOT_INITIALIZED;
-    return *count = 1, SUCCESS;
+    return *count = device_count, SUCCESS;
 }
 
 API CUresult cuDeviceGet(CUdevice *device, int ordinal) {
     if (!initialized) return NOT_INITIALIZED;
-    if (ordinal) return INVALID_DEVICE;
-    return *device = 0, SUCCESS;
+    if (ordinal < 0 || ordinal >= device_count) return INVALID_DEVICE;
+    return *device = ordinal, SUCCESS;
 }
 
 API CUresult cuDeviceGetName(char *name, int bytes, CUdevice device) {
@@ -211,13 +244,12 @@ API CUresult cuDeviceGetName(char *name, int bytes, CUdevice device) {
 }
 
 API CUresult cuDeviceGetPCIBusId(char *id, int bytes, CUdevice device) {
-    (void)device;
-    return snprintf(id, (size_t)bytes, "0000:00:00.0"), SUCCESS;
+    return snprintf(id, (size_t)bytes, "0000:%02x:00.0", device), SUCCESS;
 }
 
 API CUresult cuDeviceGetByPCIBusId(CUdevice *device, const char *id) {
-    if (strcmp(id, "0000:00:00.0")) return INVALID_DEVICE;
-    return *device = 0, SUCCESS;
+    if (sscanf(id, "0000:%02x:00.0", (unsigned *)device) != 1) return INVALID_DEVICE;
+    return *device < device_count ? SUCCESS : INVALID_DEVICE;
 }
 
 API CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice device) {
@@ -271,7 +303,7 @@ API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
         {106, 32},
         {111, 1024},
     };
-    if (device) return INVALID_DEVICE;
+    if (device < 0 || device >= device_count) return INVALID_DEVICE;
     *value = 0;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (values[i][0] == attribute) *value = values[i][1];
@@ -294,9 +326,9 @@ API CUresult cuCtxPopCurrent_v2(Context **context) {
 
 static CUresult context_create(Context **context, CUdevice device) {
     if (!initialized) return NOT_INITIALIZED;
-    if (device) return INVALID_DEVICE;
+    if (device < 0 || device >= device_count) return INVALID_DEVICE;
     *context = calloc(1, sizeof **context);
-    (*context)->references = 1;
+    **context = (Context){device, 1};
     return cuCtxPushCurrent_v2(*context);
 }
 
@@ -322,7 +354,7 @@ API CUresult cuCtxSetCurrent(Context *context) {
 API CUresult cuCtxDestroy_v2(Context *context) {
     if (!context) return INVALID_CONTEXT;
     if (depth && stack[depth - 1] == context) depth--;
-    if (context != &primary) free(context);
+    if (context < primary || context >= primary + MAX_DEVICES) free(context);
     return SUCCESS;
 }
 
@@ -338,18 +370,19 @@ API CUresult cuCtxAttach(Context **context, unsigned flags) {
 
 API CUresult cuDevicePrimaryCtxRetain(Context **context, CUdevice device) {
     if (!initialized) return NOT_INITIALIZED;
-    if (device) return INVALID_DEVICE;
-    return primary.references++, *context = &primary, SUCCESS;
+    if (device < 0 || device >= device_count) return INVALID_DEVICE;
+    return primary[device].references++, *context = &primary[device], SUCCESS;
 }
 
 API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
-    if (device || !primary.references) return INVALID_CONTEXT;
-    return primary.references--, SUCCESS;
+    if (device < 0 || device >= device_count) return INVALID_DEVICE;
+    if (!primary[device].references) return INVALID_CONTEXT;
+    return primary[device].references--, SUCCESS;
 }
 
 API CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
-    if (device) return INVALID_DEVICE;
-    return *flags = 0, *active = primary.references > 0, SUCCESS;
+    if (device < 0 || device >= device_count) return INVALID_DEVICE;
+    return *flags = 0, *active = primary[device].references > 0, SUCCESS;
 }
 
 API CUresult cuCtxGetDevice(CUdevice *device) {
@@ -394,22 +427,53 @@ static Buffer *holding(CUdeviceptr address, size_t bytes) {
     return offset <= blocks[i].bytes && bytes <= blocks[i].bytes - offset ? &blocks[i] : NULL;
 }
 
-static CUresult allocate(void **pointer, size_t bytes, const char *kind) {
-    void *start;
+/* Device memory that is protected can be touched between these two; both want the mutex. */
+static void open_memory(void) {
+    if (arena && !opened++) mprotect(arena, arena_bytes, PROT_READ | PROT_WRITE);
+}
+static void close_memory(void) {
+    if (arena && !--opened) mprotect(arena, arena_bytes, PROT_NONE);
+}
+
+/* The first gap of the arena that is large enough: blocks lie in ascending order. */
+static void *from_arena(size_t bytes) {
+    uintptr_t at = (uintptr_t)arena, end = at + arena_bytes;
+    for (int i = 0; i < live; i++) {
+        uintptr_t start = (uintptr_t)blocks[i].start;
+        if (start < (uintptr_t)arena || start >= end) continue;
+        if (start - at >= bytes) break;
+        at = (start + blocks[i].bytes + 255) / 256 * 256;
+    }
+    return at < end && end - at >= bytes ? (void *)at : NULL;
+}
+
+/* owner: the device, -1 for page-locked memory of the host. */
+static CUresult allocate(void **pointer, size_t bytes, const char *kind, int owner) {
+    void *start = NULL;
     CUresult result = OUT_OF_MEMORY;
     if (!bytes) return INVALID_VALUE;
     pthread_mutex_lock(&mutex);
-    if (bytes <= memory_limit && used <= memory_limit - bytes &&
-        !posix_memalign(&start, 256, bytes)) {
+    size_t taken = owner < 0 ? 0 : used_by[owner];
+    if (bytes <= memory_limit && taken <= memory_limit - bytes) {
+        if (owner >= 0 && arena) start = from_arena(bytes);
+        else if (posix_memalign(&start, 256, bytes)) start = NULL;
+    }
+    if (start) {
+        open_memory();
         memset(start, 0xff, bytes);
+        close_memory();
         if (live == room) {
             room = room ? 2 * room : 64;
             blocks = realloc(blocks, (size_t)room * sizeof *blocks);
+            owners = realloc(owners, (size_t)room * sizeof *owners);
         }
         int at = position((uintptr_t)start);
         memmove(blocks + at + 1, blocks + at, (size_t)(live - at) * sizeof *blocks);
+        memmove(owners + at + 1, owners + at, (size_t)(live - at) * sizeof *owners);
         blocks[at] = (Buffer){start, bytes, 0, 1, kind};
+        owners[at] = owner;
         live++, allocations++, used += bytes;
+        if (owner >= 0) used_by[owner] += bytes;
         if (used > peak) peak = used;
         *pointer = start;
         result = SUCCESS;
@@ -423,19 +487,24 @@ static CUresult release(uintptr_t address) {
     pthread_mutex_lock(&mutex);
     int at = position(address) - 1;
     if (at >= 0 && (uintptr_t)blocks[at].start == address) {
+        int protected = owners[at] >= 0 && arena;
+        if (owners[at] >= 0) used_by[owners[at]] -= blocks[at].bytes;
         used -= blocks[at].bytes, live--, frees++;
         memmove(blocks + at, blocks + at + 1, (size_t)(live - at) * sizeof *blocks);
-        free((void *)address);
+        memmove(owners + at, owners + at + 1, (size_t)(live - at) * sizeof *owners);
+        if (!protected) free((void *)address);
         result = SUCCESS;
     }
     pthread_mutex_unlock(&mutex);
     return result;
 }
 
+static int current(void) { return stack[depth - 1]->device; }
+
 API CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
     void *start;
     if (!depth) return INVALID_CONTEXT;
-    CUresult result = allocate(&start, bytes, "device memory");
+    CUresult result = allocate(&start, bytes, "device memory", current());
     if (!result) *pointer = (uintptr_t)start;
     return result;
 }
@@ -456,7 +525,7 @@ API CUresult cuMemFree_v2(CUdeviceptr pointer) { return pointer ? release(pointe
 
 API CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
     (void)flags;
-    return allocate(pointer, bytes, "pinned host memory");
+    return allocate(pointer, bytes, "pinned host memory", -1);
 }
 
 API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) {
@@ -478,7 +547,8 @@ API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *pointer, un
 
 API CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
     if (!depth) return INVALID_CONTEXT;
-    *free_bytes = memory_limit > used ? memory_limit - used : 0;
+    size_t taken = used_by[current()];
+    *free_bytes = memory_limit > taken ? memory_limit - taken : 0;
     return *total = memory_limit, SUCCESS;
 }
 
@@ -516,10 +586,25 @@ static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, int to_devi
     pthread_mutex_lock(&mutex);
     int valid = (!to_device || on_device(to, bytes)) && (!from_device || on_device(from, bytes));
     copies++;
+    if (valid) {
+        open_memory();
+        memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+        close_memory();
+    }
     pthread_mutex_unlock(&mutex);
-    if (!valid) return INVALID_VALUE;
-    memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
-    return SUCCESS;
+    return valid ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuMemcpyPeer(CUdeviceptr to, Context *to_context, CUdeviceptr from,
+                          Context *from_context, size_t bytes) {
+    const char *peer = getenv("LAZYT_FAKE_CUDA_PEER");
+    if (peer && *peer == '0') return NOT_SUPPORTED;
+    if (!to_context || !from_context) return INVALID_CONTEXT;
+    return copy(to, from, bytes, 1, 1);
+}
+API CUresult cuMemcpyPeerAsync(CUdeviceptr to, Context *to_context, CUdeviceptr from,
+                               Context *from_context, size_t bytes, void *stream) {
+    return (void)stream, cuMemcpyPeer(to, to_context, from, from_context, bytes);
 }
 
 API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {
@@ -608,12 +693,13 @@ static CUresult fill(CUdeviceptr to, size_t pitch, const void *value, size_t siz
     if (!width || !height) return SUCCESS;
     pthread_mutex_lock(&mutex);
     int valid = on_device(to, (height - 1) * pitch + width * size);
-    pthread_mutex_unlock(&mutex);
-    if (!valid) return INVALID_VALUE;
-    for (size_t y = 0; y < height; y++)
+    open_memory();
+    for (size_t y = 0; valid && y < height; y++)
         for (size_t x = 0; x < width; x++)
             memcpy((char *)(uintptr_t)to + y * pitch + x * size, value, size);
-    return SUCCESS;
+    close_memory();
+    pthread_mutex_unlock(&mutex);
+    return valid ? SUCCESS : INVALID_VALUE;
 }
 
 #define MEMSET(bits, type)                                                                \
@@ -672,7 +758,9 @@ API CUresult cuEventRecord(Event *event, void *stream) {
     event->milliseconds = 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
     return event->recorded = 1, SUCCESS;
 }
-API CUresult cuEventQuery(Event *event) { return event ? SUCCESS : INVALID_HANDLE; }
+API CUresult cuEventQuery(Event *event) {
+    return event ? held && event->recorded ? NOT_READY : SUCCESS : INVALID_HANDLE;
+}
 API CUresult cuEventSynchronize(Event *event) { return event ? SUCCESS : INVALID_HANDLE; }
 API CUresult cuEventElapsedTime_v2(float *milliseconds, Event *start, Event *end) {
     if (!start->recorded || !end->recorded) return INVALID_HANDLE;
@@ -832,9 +920,18 @@ API CUresult cuFuncSetSharedSize(Function *f, unsigned bytes) {
     return bytes > (unsigned)f->max_dynamic_shared ? INVALID_VALUE : SUCCESS;
 }
 
-static int chosen(const char *variable) {
-    const char *value = getenv(variable);
-    return value && *value == '1';
+/* The first pointer among the arguments that is to memory of a device that does not run the kernel;
+ * -1 if there is none. */
+static int foreign(const Kernel *kernel, void **params) {
+    for (int i = 0; i < kernel->count; i++) {
+        CUdeviceptr pointer;
+        if (kernel->params[i].kind != 'p') continue;
+        memcpy(&pointer, params[i], sizeof pointer);
+        Buffer *block = holding(pointer, 0);
+        int owner = block ? owners[block - blocks] : -1;
+        if (owner >= 0 && owner != current()) return i;
+    }
+    return -1;
 }
 
 API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
@@ -871,11 +968,25 @@ API CUresult cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, 
     }
     pthread_mutex_lock(&mutex);
     launches++;
-    int races = chosen("LAZYT_FAKE_CUDA_RACES");
-    for (int i = 0; i < live; i++) blocks[i].granule = races && blocks[i].bytes <= RACE_BYTES;
-    int reverse = chosen("LAZYT_FAKE_CUDA_REVERSE");
-    int failed = f->module->launch(kernel, dims, shared, params, blocks, live, reverse);
-    if (failed) snprintf(last_fault, sizeof last_fault, "%s", f->module->fault());
+    int reverse = chosen("LAZYT_FAKE_CUDA_REVERSE"), races = chosen("LAZYT_FAKE_CUDA_RACES");
+    Buffer *reachable = malloc(((size_t)live + 1) * sizeof *reachable);
+    int count = 0, stranger = foreign(kernel, params), failed = stranger >= 0;
+    for (int i = 0; i < live; i++) {
+        if (owners[i] >= 0 && owners[i] != current()) continue;
+        reachable[count] = blocks[i];
+        reachable[count++].granule = races && blocks[i].bytes <= RACE_BYTES;
+    }
+    if (failed) {
+        snprintf(last_fault, sizeof last_fault,
+                 "kernel '%s' on device %d: argument %d is memory of another device", kernel->name,
+                 current(), stranger);
+    } else {
+        open_memory();
+        failed = f->module->launch(kernel, dims, shared, params, reachable, count, reverse);
+        close_memory();
+        if (failed) snprintf(last_fault, sizeof last_fault, "%s", f->module->fault());
+    }
+    free(reachable);
     pthread_mutex_unlock(&mutex);
     return failed ? LAUNCH_FAILED : SUCCESS;
 }
@@ -912,8 +1023,6 @@ UNSUPPORTED(cuMemcpyAtoD_v2)
 UNSUPPORTED(cuMemcpyAtoH_v2)
 UNSUPPORTED(cuMemcpyDtoA_v2)
 UNSUPPORTED(cuMemcpyHtoA_v2)
-UNSUPPORTED(cuMemcpyPeer)
-UNSUPPORTED(cuMemcpyPeerAsync)
 UNSUPPORTED(cuModuleGetSurfRef)
 UNSUPPORTED(cuModuleGetTexRef)
 UNSUPPORTED(cuParamSetSize)
