@@ -9,6 +9,7 @@ is the user's to move, and an error.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .node import Node
@@ -32,6 +33,22 @@ def transfer(x: Node, device: str) -> Node:
     return x if x.type.device == device else transfer_(x, arg=(device,))
 
 
+def common_device(*nodes: Node) -> str:
+    """The device of all nodes; RuntimeError in PyTorch's words where they are on several."""
+    devices = dict.fromkeys(n.type.device for n in nodes)
+    if len(devices) > 1:
+        raise _several(devices)
+    return next(iter(devices))
+
+
+def _several(devices: Iterable[str]) -> RuntimeError:
+    first, second = sorted(devices, key=lambda d: d == "cpu")[:2]
+    return RuntimeError(
+        "Expected all tensors to be on the same device, but found at least two devices, "
+        f"{first} and {second}!"
+    )
+
+
 def on_one_device(op: Op, src: tuple) -> tuple:
     """The operands of a primitive on the device that computes it.
 
@@ -46,11 +63,7 @@ def on_one_device(op: Op, src: tuple) -> tuple:
         for i, s in enumerate(src)
     ):
         return tuple(transfer(s, others[0]) if s.__class__ is Node else s for s in src)
-    first, second = sorted(devices, key=lambda d: d == "cpu")[:2]
-    raise RuntimeError(
-        "Expected all tensors to be on the same device, but found at least two devices, "
-        f"{first} and {second}!"
-    )
+    raise _several(devices)
 
 
 def _single(op: Op, s: Any) -> bool:
