@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from lazyt.dispatch import SETTINGS, check_writable, fit_dtype, tagged, update
+from lazyt.dispatch import SETTINGS, check_writable, fit_dtype, known, tagged, update
 from lazyt.functions.draws import draw_on
 from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
@@ -35,7 +35,7 @@ def _kept(x: Node, p: float, shape: tuple[int, ...], order: tuple | None, scale:
     mask = draw_on(x.type.device, None, "bernoulli", dtype, order, size=shape, p=1.0 - p)
     if scale == 1.0:
         return mask
-    if mask.value is None:
+    if known(mask) is None:
         return mul(mask, scale)
     if dtype is bfloat16:  # drawn already, so that it may be scaled where it lies
         mask.value = round_bfloat16(mask.value * np.float32(scale))
