@@ -1,8 +1,16 @@
-"""torch.device: where a tensor lives."""
+"""torch.device: where a tensor lives, and where new ones go if nothing is said.
+
+    with torch.device("cuda"):
+        x = torch.zeros(3)        # on cuda:0, or whichever GPU is the current one
+
+A tensor's type carries the name of its device ("cpu", "cuda:0"); `resolve` gives that name for
+whatever a user names a device by, and finds out whether it is there.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 from lazyt.ir.public_type import PublicType
@@ -71,9 +79,33 @@ class Device(metaclass=PublicType):
     def __reduce__(self) -> tuple:
         return (Device, (self.type, self.index))
 
+    def __enter__(self) -> Device:
+        """From here on new tensors go to this device, unless they are told where."""
+        DEFAULT.outer.append(DEFAULT.device)
+        DEFAULT.device = self
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        DEFAULT.device = DEFAULT.outer.pop()
+
+
+class Default(threading.local):
+    """The device of a thread's new tensors: None, the CPU, until a device is chosen.
+
+    outer: what it was outside of the `with` blocks that are open.
+    """
+
+    device: Device | None = None
+
+    def __init__(self) -> None:
+        self.outer: list[Device | None] = []
+
+
+DEFAULT = Default()
+
 
 def resolve(device: Any, name: str = "to") -> str:
-    """The device name a tensor's type carries ("cpu", "cuda:0"); the CPU for None.
+    """The device name a tensor's type carries ("cpu", "cuda:0"); the default device's for None.
 
     name: the function it is an argument of, for the TypeError about what is no device.
 
@@ -81,7 +113,9 @@ def resolve(device: Any, name: str = "to") -> str:
     or a type of device that is not there.
     """
     if device is None:
-        return "cpu"
+        device = DEFAULT.device
+        if device is None:
+            return "cpu"
     if not isinstance(device, (str, Device, int)):
         raise TypeError(
             f"{name}(): argument 'device' must be torch.device, not {type(device).__name__}"
@@ -113,3 +147,20 @@ def _gpu(index: int | None) -> str:
 def resolve_like(device: Any, tensor: Tensor, name: str) -> str:
     """`resolve`, where no device means that of a tensor."""
     return tensor._storage.node.type.device if device is None else resolve(device, name)
+
+
+def resolve_out(device: Any, out: Tensor | None, name: str) -> str:
+    """`resolve` for a function that may write into a tensor it is given, whose device is the
+    result's then.
+
+    Errors: RuntimeError where another device was asked for.
+    """
+    if out is None:
+        return resolve(device, name)
+    found = resolve_like(device, out, name)
+    if found != out._storage.node.type.device:
+        raise RuntimeError(
+            f"device type {Device(found).type} does not match device type of out parameter "
+            f"({out.device.type})"
+        )
+    return found

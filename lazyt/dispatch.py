@@ -23,7 +23,7 @@ from lazyt.ir import dtypes
 from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
-from lazyt.ir.ops_device import transfer
+from lazyt.ir.ops_device import on_several, transfer
 from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.types import TensorType, broadcast_shapes
@@ -331,10 +331,12 @@ def overwritten(t: Tensor, node: Node, name: str) -> Node:
 
 
 def copied_over(t: Tensor, node: Node) -> Node:
-    """A node of its own with the value of `node` (of t's shape and dtype), to take t's place.
+    """A node of its own with the value of `node` (of t's shape and dtype), to take t's place; from
+    another device it is moved.
 
     Where `t` has a history it stays in the graph and receives zeros.
     """
+    node = transfer(node, t._storage.node.type.device)
     if shows_part(t):
         made = alias(node) if node.grad else node
         return renamed(tagged(made, "", node, saves=False), "CopyBackwards")
@@ -349,13 +351,15 @@ def copied_over(t: Tensor, node: Node) -> Node:
 def update(t: Tensor, node: Node) -> Tensor:
     """Writes the result of an in-place operation into `t` and returns `t`.
 
-    Errors: RuntimeError where the result's shape or dtype does not fit.
+    Errors: RuntimeError where the result's shape, dtype or device does not fit.
     """
-    shape = shape_of(t)
+    shape, own = shape_of(t), t._storage.node.type
     if node.type.shape != shape:
         fit_shape(shape, node.type.shape)
         node = expand(node, shape)
-    fit_dtype(node.type.dtype, t._storage.node.type.dtype)
+    fit_dtype(node.type.dtype, own.dtype)
+    if node.type.device != own.device:
+        raise on_several(node.type.device, own.device)
     write(t, node)
     return t
 
@@ -414,6 +418,8 @@ def deliver(node: Node, out: Tensor | None, name: str = "") -> Tensor:
             "support automatic differentiation, but one of the arguments requires grad."
         )
     fit_dtype(node.type.dtype, out.dtype)
+    if node.type.device != out._storage.node.type.device:
+        raise on_several(node.type.device, out._storage.node.type.device)
     if shape_of(out) != node.type.shape:
         resize_out(out, node.type.shape)
     check_writable(out)
@@ -434,6 +440,11 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
             stacklevel=4,
         )
     resize(out, shape)
+
+
+def known(node: Node) -> np.ndarray | None:
+    """The value of a node where it can be looked at now: it has one, and that is on the CPU."""
+    return node.value if node.type.device == "cpu" else None
 
 
 def data_node(array: np.ndarray, dtype: DType, device: str = "cpu") -> Node:

@@ -8,7 +8,7 @@ it is called, so that the stream is read in the order of the program, whatever i
     b = torch.rand(3)        # the next three, also if `a` is never read
 
 A draw fills memory in the order of its addresses, so a transposed tensor receives the numbers that
-its base would have received.
+its base would have received. Every device has a stream of its own; `manual_seed` restarts all.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class Generator(metaclass=PublicType):
     """A stream of random numbers, equal to that of `torch.Generator()` on the CPU."""
 
     _public_name = "torch._C.Generator"
-    __slots__ = ("_engine", "__weakref__")
+    __slots__ = ("_engine", "_device", "__weakref__")
 
     def __init__(self, device: Any = "cpu") -> None:
-        resolve(device)
+        self._device = resolve(device, "Generator")
         self._engine = Engine()
 
     @property
     def device(self) -> Device:
-        return Device("cpu")
+        return Device(self._device)
 
     def manual_seed(self, seed: int) -> Generator:
         """Restarts the stream from a seed of at most 64 bits; returns itself."""
@@ -85,45 +85,68 @@ class Generator(metaclass=PublicType):
 
     def clone_state(self) -> Generator:
         """Another generator that continues from the same state."""
-        other = Generator()
-        other._engine = self._engine.clone()
-        return other
+        return _restored(self._engine.clone(), self._device)
 
     def __reduce__(self) -> tuple:
-        return (_restored, (self._engine,))
+        return (_restored, (self._engine, self._device))
 
     def __deepcopy__(self, memo: dict) -> Generator:
         return self.clone_state()
 
 
-def _restored(engine: Engine) -> Generator:
+def _restored(engine: Engine, device: str = "cpu") -> Generator:
     made = Generator()
-    made._engine = engine
+    made._engine, made._device = engine, device
     return made
 
 
 default_generator = Generator()
+# The default generator of each device, from its first draw on.
+_DEFAULTS: dict[str, Generator] = {"cpu": default_generator}
 
 
-def engine_of(generator: Generator | None) -> Engine:
-    """The engine to draw from: that of `generator`, or of the default one."""
+def generator_of(device: str) -> Generator:
+    """The default generator of a device ("cuda:0"), which begins with the CPU's seed."""
+    found = _DEFAULTS.get(device)
+    if found is None:
+        found = _restored(Engine(), device).manual_seed(default_generator.initial_seed())
+        found = _DEFAULTS.setdefault(device, found)
+    return found
+
+
+def engine_of(generator: Generator | None, device: str = "cpu") -> Engine:
+    """The engine to draw from on a device: that of `generator`, or of the device's default one.
+
+    Errors: TypeError for what is no generator, RuntimeError for one of another device.
+    """
     if generator is None:
-        return default_generator._engine
+        return generator_of(device)._engine
     if not isinstance(generator, Generator):
         raise TypeError(
             f"argument 'generator' must be torch.Generator, not {type(generator).__name__}"
         )
+    if generator._device != device:
+        wanted, have = Device(device), generator.device
+        if wanted.type != have.type:
+            raise RuntimeError(
+                f"Expected a '{wanted.type}' device type for generator but found '{have.type}'"
+            )
+        raise RuntimeError(f"Expected a generator of {wanted} but found one of {have}")
     return generator._engine
 
 
 def manual_seed(seed: int) -> Generator:
-    """Restarts the default stream from a seed; returns the default generator."""
-    return default_generator.manual_seed(int(seed))
+    """Restarts the default streams of all devices from a seed; returns the CPU's generator."""
+    for generator in _DEFAULTS.values():
+        generator.manual_seed(int(seed))
+    return default_generator
 
 
 def seed() -> int:
-    """Restarts the default stream from a seed of the operating system and returns that."""
-    return default_generator.seed()
+    """Restarts the default streams from a seed of the operating system and returns that."""
+    found = default_generator.seed()
+    manual_seed(found)
+    return found
 
 
 def initial_seed() -> int:
@@ -149,15 +172,24 @@ def fork_rng(
     _devices_kw: str = "devices",
     device_type: str = "cuda",
 ) -> Iterator[None]:
-    """While open, what is drawn and seeded does not change the stream outside."""
+    """While open, what is drawn and seeded does not change the streams outside.
+
+    devices: the GPUs this is about, all by default; the CPU is always among them.
+    """
     if not enabled:
         yield
         return
-    kept = default_generator._engine.clone()
+    names = _DEFAULTS if devices is None else ("cpu", *(resolve(_gpu(d)) for d in devices))
+    kept = {name: generator_of(name)._engine.clone() for name in tuple(names)}
     try:
         yield
     finally:
-        default_generator._engine.set_state(kept.get_state())
+        for name, engine in kept.items():
+            _DEFAULTS[name]._engine.set_state(engine.get_state())
+
+
+def _gpu(device: Any) -> Any:
+    return Device("cuda", device) if isinstance(device, int) else device
 
 
 # --- where draws go -------------------------------------------------------------------------------

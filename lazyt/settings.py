@@ -8,6 +8,7 @@ from typing import Any
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 
+from .device import DEFAULT, Device, resolve
 from .dispatch import SETTINGS, as_dtype, is_tensor, operand, result_dtype
 from .dispatch import can_cast as _can_cast
 from .tensor import Tensor
@@ -48,17 +49,19 @@ def get_default_dtype() -> DType:
 
 
 def set_default_device(device: Any) -> None:
-    """The device of new tensors; RuntimeError for one that is not there."""
-    from .device import resolve
+    """The device of this thread's new tensors; None for the CPU.
 
-    resolve(device)
+    Whether it is there is found out when a tensor is made.
+    """
+    DEFAULT.device = None if device is None else Device(device)
 
 
-def get_default_device() -> Any:
-    """The device of new tensors."""
-    from .device import Device
-
-    return Device("cpu")
+def get_default_device() -> Device:
+    """The device of new tensors; AssertionError or RuntimeError for one that is not there."""
+    device = DEFAULT.device
+    if device is None or device.index is not None:
+        return device or Device("cpu")
+    return Device(resolve(device))
 
 
 def is_floating_point(input: Tensor) -> bool:

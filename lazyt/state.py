@@ -18,6 +18,7 @@ import numpy as np
 
 from lazyt.ir.autodiff import Tag, source_of
 from lazyt.ir.node import LOCAL, Node, emit, leaf
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, cast_
 from lazyt.ir.ops_shape import (
     as_strided_,
@@ -337,7 +338,8 @@ def resize(t: Tensor, shape: tuple[int, ...]) -> None:
     if offset + numel > type.numel:
         grown = np.zeros(offset + numel, type.dtype.numpy)
         grown[: type.numel] = memory_of(t._storage).ravel()
-        t._storage = Storage(leaf(data, grown, TensorType.of(grown.shape, type.dtype)))
+        longer = leaf(data, grown, TensorType.of(grown.shape, type.dtype))
+        t._storage = Storage(transfer(longer, type.device))
     strides = contiguous_strides(shape)
     meta = t._own_meta()
     meta.base, meta.origin, meta.multi, meta.untracked = None, (), None, False

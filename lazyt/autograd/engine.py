@@ -9,7 +9,7 @@ from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
 from lazyt.ir.autodiff import Tag, differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import add, div, full, mul, sub
+from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
 from lazyt.state import node_of, shape_of, write
@@ -46,9 +46,13 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
                 raise RuntimeError(NO_HISTORY.format(i))
             if node.type.numel != 1:
                 raise RuntimeError(NOT_SCALAR)
-            seed = full(node.type.shape, 1, node.type.dtype)
+            seed = full_like(node, 1)
         else:
             seed = node_of(g)
+            if seed.type.device != node.type.device:
+                raise RuntimeError(
+                    f"invalid gradient at index {i} - expected device {t.device} but got {g.device}"
+                )
             if seed.type.shape != node.type.shape:
                 raise RuntimeError(
                     f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] "
@@ -174,9 +178,7 @@ def grad(
                     f"The differentiated Tensor at index {i} appears to not have been used in the "
                     "graph. Set allow_unused=True if this is the desired behavior."
                 )
-            results.append(
-                wrap(full(node_of(t).type.shape, 0, t.dtype)) if materialize_grads else None
-            )
+            results.append(wrap(zeros_like(node_of(t))) if materialize_grads else None)
             continue
         if g.op.view or g.value is not None:
             local = LOCAL
@@ -330,6 +332,12 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
             "grad_dtype attribute with a specific dtype, or None to allow any dtype. Set "
             "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may break "
             "downstream systems that assume they match."
+        )
+    if value.device.type != t.device.type:
+        raise RuntimeError(
+            f"attempting to assign a gradient with device type '{value.device.type}' to a tensor "
+            f"with device type '{t.device.type}'. Please ensure that the gradient and the tensor "
+            "are on the same device"
         )
     if value.shape != t.shape:
         raise RuntimeError(

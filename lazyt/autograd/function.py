@@ -146,7 +146,7 @@ class _Call:
         arrived: list[Any] = []
         for c, t in zip(cotangents, self.types):
             if c is None and ctx._materialize:
-                c = full(t.shape, 0, t.dtype)
+                c = full(t.shape, 0, t.dtype, t.device)
             arrived.append(wrap(c) if c is not None else None)
         given_of = iter(arrived)
         given = [next(given_of) if is_tensor else None for is_tensor in self.tensors]

@@ -27,6 +27,7 @@ from ..dispatch import (
     check_writable,
     converted,
     fit_dtype,
+    known,
     number_of,
     operand,
     promoted,
@@ -129,7 +130,8 @@ def _known_zero(y: Any) -> bool:
     """Whether an integer divisor holds a zero, as far as its value is known by now."""
     if y.__class__ is not Node:
         return y == 0
-    return y.value is not None and not y.value.all()
+    value = known(y)
+    return value is not None and not value.all()
 
 
 _OF_TENSORS = {"remainder": "RemainderBackward1", "fmod": "FmodBackward1"}
@@ -189,7 +191,7 @@ def compute_pow(a: Any, b: Any) -> Node:
                 raise RuntimeError("Integers to negative integer powers are not allowed.")
             b = converted(b, dtype)
         else:
-            return ops.cast_(a, arg=(dtype,)) if b else ops.full(a.type.shape, True, dtype)
+            return ops.cast_(a, arg=(dtype,)) if b else ops.full_like(a, True)
     if dtype is dtypes.bool_:
         raise unsupported("pow", dtype)
     (x, y), dtype = rounded(a, b)

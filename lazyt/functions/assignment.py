@@ -18,6 +18,7 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, caller, leaf
+from lazyt.ir.ops_device import index_on
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_elementwise import where as where_op
 from lazyt.ir.ops_index import index as index_op
@@ -88,7 +89,7 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
     check_writable(target, allow_overlap=meta is None or meta.strides is None)
     shape, dtype = window.shape, self.dtype
     if not isinstance(value, Tensor):
-        node = full(shape, value, dtype)
+        node = full(shape, value, dtype, self._storage.node.type.device)
         write(target, overwritten(target, node, "FillBackward3"))
         return
     if value._node is None and _is_same_window(target, value):
@@ -159,7 +160,9 @@ def in_sequence(node: Node, target: Tensor, source: Tensor) -> Node:
     for i in changed.tolist():
         count[i] = count[before[i]]
     moved = permute(stop(node), order)
-    flat = index_op(reshape(moved, (len(count),)), data_node(count, dtypes.int64), arg=((0,),))
+    flat = index_op(
+        reshape(moved, (len(count),)), data_node(count, dtypes.int64, node.type.device), arg=((0,),)
+    )
     made = permute(reshape(flat, moved.type.shape), inverse(order))
     return replaced(node, made) if node.grad else made
 
@@ -275,8 +278,10 @@ def _fill_shared(target: Tensor, axes: tuple, indices: tuple, value: Any) -> Nod
     through one of them is written for all."""
     base = node_of(target)
     shape, strides = base.type.shape, geometry(target)[2]
-    untouched = full(shape, False, dtypes.bool_)
-    hit = index_put_op(untouched, full((), True, dtypes.bool_), *indices, arg=(axes, False))
+    untouched = full(shape, False, dtypes.bool_, base.type.device)
+    hit = index_put_op(
+        untouched, full((), True, dtypes.bool_, base.type.device), *indices, arg=(axes, False)
+    )
     shared = tuple(i for i, (n, k) in enumerate(zip(shape, strides)) if n > 1 and k == 0)
     hit = expand(any_(hit, arg=(shared, True)), shape)
     filler = cast(node_of(value), base.type.dtype) if isinstance(value, Tensor) else value
@@ -308,6 +313,7 @@ def masked_put(target: Tensor, advanced: list[tuple[int, Any]], value: Any) -> N
             check_sources(target, value, [item])
             filler = reshape(filler, kept)
     check_mask(mask, shape, axis)
+    mask = index_on(mask, base.type.device)
     if mask.type.dtype is dtypes.uint8:
         if filler.__class__ is not Node or not filler.type.shape:
             raise RuntimeError(
@@ -328,7 +334,7 @@ def put_at(base: Node, axes: tuple, indices: tuple, value: Any, accumulate: bool
     """`base` with `value` (a number or a tensor) at the indices; RuntimeError if it cannot be."""
     dtype = base.type.dtype
     if not isinstance(value, Tensor):
-        node = full((), value, dtype)
+        node = full((), value, dtype, base.type.device)
     else:
         node = node_of(value)
         result = index_op.infer((base, *indices), (axes,)).shape  # type: ignore[misc]

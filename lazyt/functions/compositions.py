@@ -9,6 +9,7 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
 from lazyt.ir.types import broadcast_shapes
@@ -56,7 +57,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     a, b = operand(input, "where", 0), operand(other, "where", 1)
     (x, y), dtype = promoted(a, b)
     if x.__class__ is not Node and y.__class__ is not Node:
-        y = as_tensor_operand(y, dtype)
+        y = as_tensor_operand(y, dtype, cond.type.device)
     return given(ops.where(cond, x, y), out, "where", condition, input, other)
 
 
@@ -297,22 +298,22 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 "fill_ only supports 0-dimension value tensor but got tensor with "
                 f"{value.dim()} dimensions."
             )
-        node = expand(reshape(cast(node_of(value), dtype), (1,) * len(shape)), shape)
-        return update(self, node)
+        number = transfer(cast(node_of(value), dtype), self._storage.node.type.device)
+        return update(self, expand(reshape(number, (1,) * len(shape)), shape))
     number = number_of(value)
     if number is None:
         raise TypeError(
             f"fill_(): argument 'value' (position 1) must be Tensor or Number, not "
             f"{type(value).__name__}"
         )
-    filled = ops.full(shape, converted(number, dtype), dtype)
+    filled = ops.full(shape, converted(number, dtype), dtype, self._storage.node.type.device)
     return update(self, overwritten(self, filled, "FillBackward2"))
 
 
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
     check_writable(self, allow_overlap=True)
-    zeros = ops.full(shape_of(self), 0, self.dtype)
+    zeros = ops.full(shape_of(self), 0, self.dtype, self._storage.node.type.device)
     return update(self, overwritten(self, zeros, "ZeroBackward0"))
 
 

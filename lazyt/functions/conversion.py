@@ -8,11 +8,12 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy
 
-from ..device import Device, resolve
-from ..dispatch import as_dtype, data_node, wrap
+from ..device import Device, resolve, resolve_like
+from ..dispatch import as_dtype, data_node, tagged, wrap
 from ..layout import like_operands
 from ..size import Size
 from ..state import node_of, values_of
@@ -48,13 +49,12 @@ def _target(self: Tensor, args: tuple, kwargs: dict) -> tuple[DType, str, bool]:
             )
     if other is not None:
         dtype, device = other.dtype, other.device
-    return as_dtype(dtype, "to") or self.dtype, resolve(device), bool(copy_)
+    return as_dtype(dtype, "to") or self.dtype, resolve_like(device, self, "to"), bool(copy_)
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """This tensor in another dtype or on another device; itself where nothing changes."""
-    dtype, _, copy_ = _target(self, args, kwargs)
-    return converted(self, dtype, copy_)
+    return converted(self, *_target(self, args, kwargs))
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
@@ -62,11 +62,22 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
     return to(self, "cuda" if device is None else device)
 
 
-def converted(self: Tensor, dtype: DType, copy_: bool = False) -> Tensor:
-    if dtype is self.dtype and not copy_:
+def converted(self: Tensor, dtype: DType, device: str | None = None, copy_: bool = False) -> Tensor:
+    """A tensor in a dtype and on a device; itself where it is so already, unless `copy_`."""
+    type = self._storage.node.type
+    stays = device is None or device == type.device
+    if stays and dtype is type.dtype and not copy_:
         return self
     node = node_of(self) if dtype.is_floating_point else values_of(self)
-    return like_operands(copy(node) if dtype is node.type.dtype else cast(node, dtype), self)
+    if stays:
+        made = copy(node) if dtype is node.type.dtype else cast(node, dtype)
+    else:
+        # Of the two dtypes the smaller one travels.
+        first = cast(node, dtype) if dtype.itemsize < node.type.dtype.itemsize else node
+        made = cast(transfer(first, device), dtype)
+        if dtype is not node.type.dtype:
+            tagged(made, "ToCopy", node, saves=False)
+    return like_operands(made, self)
 
 
 def _conversion(dtype: DType):
@@ -96,8 +107,8 @@ for _name, _dtype in CONVERSIONS.items():
 
 
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """This tensor in the dtype of another."""
-    return converted(self, other.dtype)
+    """This tensor in the dtype of another, on its device."""
+    return converted(self, other.dtype, other._storage.node.type.device)
 
 
 TYPE_NAMES = {
@@ -116,40 +127,62 @@ TYPE_NAMES = {
 
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The legacy type's name, or this tensor converted to a type."""
+    own = self._storage.node.type
     if dtype is None:
-        return "torch." + TYPE_NAMES[self.dtype.name]
-    if isinstance(dtype, (str, type)) and not isinstance(dtype, LegacyType):
-        dtype = dtype if isinstance(dtype, str) else dtype.__name__
-        for name, legacy in TYPE_NAMES.items():
-            if dtype in ("torch." + legacy, legacy):
-                return converted(self, dtypes.dtype_named(name))
-        raise ValueError(f"invalid type: '{dtype}'")
-    if isinstance(dtype, LegacyType):
-        return converted(self, dtype.dtype)
-    if not isinstance(dtype, DType):
+        module = "torch." if own.device == "cpu" else "torch.cuda."
+        return module + TYPE_NAMES[own.dtype.name]
+    if isinstance(dtype, DType):
+        return converted(self, dtype)
+    if not isinstance(dtype, (str, type)):
         raise TypeError("dtype must be a type, str, or dtype object")
-    return converted(self, dtype)
+    kind = dtype if isinstance(dtype, LegacyType) else _named_type(dtype)
+    if kind is None:
+        raise ValueError(f"invalid type: '{dtype if isinstance(dtype, str) else dtype.__name__}'")
+    stays = own.device.startswith(kind.device)
+    return converted(self, kind.dtype, own.device if stays else resolve(kind.device))
+
+
+def _named_type(dtype: str | type) -> LegacyType | None:
+    """The legacy type with a name (torch.FloatTensor, torch.cuda.FloatTensor) or None."""
+    name = dtype if isinstance(dtype, str) else dtype.__name__
+    types = CUDA_LEGACY if name.startswith("torch.cuda.") else LEGACY
+    return types.get(name.removeprefix("torch.").removeprefix("cuda."))
 
 
 class LegacyType(type):
-    """The class of FloatTensor, LongTensor, …: constructors and isinstance tests of one dtype."""
+    """The class of FloatTensor, cuda.LongTensor, …: constructors and isinstance tests of one dtype
+    on one type of device."""
 
     dtype: DType
+    device: str
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
+        return (
+            isinstance(instance, Tensor)
+            and instance.dtype is cls.dtype
+            and instance.device.type == cls.device
+        )
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return legacy_tensor(cls.dtype, *args, **kwargs)
+        made = legacy_tensor(cls.dtype, *args, **kwargs)
+        return made.to(cls.device)
 
 
 def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
-    """Tensor(2, 3) makes a shape, Tensor([2, 3]) takes data."""
+    """Tensor(2, 3) makes a shape, Tensor([2, 3]) takes data; both on the CPU.
+
+    Errors: RuntimeError where another device is asked for.
+    """
+    if device is not None and Device(device).type != "cpu":
+        raise RuntimeError(
+            "legacy constructor expects device type: cpu but device type: "
+            f"{Device(device).type} was passed"
+        )
     if not args:
-        return empty(0, dtype=dtype)
+        return empty(0, dtype=dtype, device="cpu")
     first = args[0]
     if len(args) == 1 and isinstance(first, Size):
-        return empty(first, dtype=dtype)
+        return empty(first, dtype=dtype, device="cpu")
     if len(args) == 1 and isinstance(first, Tensor):
         return first.detach() if first.dtype is dtype else first.detach().to(dtype)
     if len(args) == 1 and isinstance(first, np.ndarray):
@@ -158,7 +191,7 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
         array, found = array_from(first, dtype)
         return wrap(data_node(array, found))
     if isinstance(first, int) and not isinstance(first, bool):
-        return empty(extents("new", *args), dtype=dtype)
+        return empty(extents("new", *args), dtype=dtype, device="cpu")
     if len(args) > 1:
         kinds = ", ".join(type(a).__name__ for a in args)
         raise TypeError(
@@ -171,10 +204,19 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
     return wrap(data_node(array, found))
 
 
-LEGACY = {
-    legacy: LegacyType(legacy, (), {"dtype": dtypes.dtype_named(name), "__module__": "torch"})
-    for name, legacy in TYPE_NAMES.items()
-}
+def _legacy_types(device: str, module: str) -> dict[str, LegacyType]:
+    return {
+        legacy: LegacyType(
+            legacy,
+            (),
+            {"dtype": dtypes.dtype_named(name), "device": device, "__module__": module},
+        )
+        for name, legacy in TYPE_NAMES.items()
+    }
+
+
+LEGACY = _legacy_types("cpu", "torch")
+CUDA_LEGACY = _legacy_types("cuda", "torch.cuda")
 
 for _function, _name in (
     (to, "to"),

@@ -12,7 +12,7 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import full as full_node
 
-from ..device import resolve
+from ..device import DEFAULT, resolve, resolve_like, resolve_out
 from ..dispatch import (
     SETTINGS,
     as_dtype,
@@ -25,7 +25,7 @@ from ..dispatch import (
 )
 from ..layout import like_operands
 from ..registry import FUNCTIONS
-from ..state import shape_of
+from ..state import node_of, shape_of
 from ..tensor import Tensor, from_numpy
 from .outside import array_from
 
@@ -63,8 +63,8 @@ def tensor(
     """A new leaf tensor with a copy of `data` (numbers, nested sequences, arrays, tensors)."""
     if data is _MISSING:
         raise TypeError('tensor() missing 1 required positional arguments: "data"')
-    resolve(device, "tensor")
     dtype = as_dtype(dtype, "tensor")
+    where = _device_for(device, data, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use "
@@ -72,20 +72,30 @@ def tensor(
             "rather than torch.tensor(sourceTensor).",
             stacklevel=2,
         )
+        if where != "cpu" or not data.is_cpu:
+            moved = data.detach().to(where, dtype, copy=True)
+            return finish(node_of(moved), requires_grad, moved)
     array, found = array_from(data, dtype)
-    return finish(data_node(array, found), requires_grad)
+    return finish(data_node(array, found, where), requires_grad)
+
+
+def _device_for(device: Any, data: Any, name: str) -> str:
+    """Where a tensor made of `data` goes: where it is told to, else to the default device, if one
+    was chosen, else to where `data` is."""
+    if isinstance(data, Tensor) and DEFAULT.device is None:
+        return resolve_like(device, data, name)
+    return resolve(device, name)
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can."""
-    resolve(device, "as_tensor")
+    where = _device_for(device, data, "as_tensor")
     dtype = as_dtype(dtype, "as_tensor")
-    if isinstance(data, Tensor):
-        return data if dtype is None or dtype is data.dtype else data.to(dtype)
     if isinstance(data, np.ndarray):
-        shared = from_numpy(data)
-        return shared if dtype is None or dtype is shared.dtype else shared.to(dtype)
-    return tensor(data, dtype=dtype)
+        data = from_numpy(data)
+    if isinstance(data, Tensor):
+        return data.to(where, dtype)
+    return tensor(data, dtype=dtype, device=where)
 
 
 def asarray(
@@ -206,12 +216,13 @@ def _sized(name: str, number: Any) -> Callable[..., Tensor]:
             size = (more.pop("size"),)
         if more:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(more))}'")
-        resolve(device, name)
+        where = resolve_out(device, out, name)
         dtype = as_dtype(dtype, name)
         shape = extents(name, *size)
         if out is not None:
-            return deliver(full_node(shape, number, dtype or out.dtype), out)
-        return finish(full_node(shape, number, dtype or SETTINGS.default_dtype), requires_grad)
+            return deliver(full_node(shape, number, dtype or out.dtype, where), out)
+        node = full_node(shape, number, dtype or SETTINGS.default_dtype, where)
+        return finish(node, requires_grad)
 
     return _named(function, name, f"A tensor of the given shape, filled with {number}.")
 
@@ -229,7 +240,6 @@ def _like(name: str, number: Any) -> Callable[..., Tensor]:
         memory_format: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        resolve(device, name + "_like")
         dtype = as_dtype(dtype, name + "_like")
         if not isinstance(input, Tensor):
             raise TypeError(
@@ -237,10 +247,15 @@ def _like(name: str, number: Any) -> Callable[..., Tensor]:
                 f"{type_name(input)}"
             )
         order = () if memory_format == "torch.contiguous_format" else (input,)
-        node = full_node(shape_of(input), number, dtype or input.dtype)
+        where = resolve_like(device, input, name + "_like")
+        node = full_node(shape_of(input), number, dtype or input.dtype, where)
         return finish(node, requires_grad, *order)
 
-    return _named(function, name + "_like", f"`{name}` in the shape and dtype of another tensor.")
+    return _named(
+        function,
+        name + "_like",
+        f"`{name}` in the shape and dtype of another tensor, on its device.",
+    )
 
 
 def _new(name: str, number: Any) -> Callable[..., Tensor]:
@@ -255,12 +270,12 @@ def _new(name: str, number: Any) -> Callable[..., Tensor]:
         layout: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        resolve(device, f"new_{name}")
+        where = resolve_like(device, self, f"new_{name}")
         dtype = as_dtype(dtype, f"new_{name}")
         shape = extents(f"new_{name}", *size)
-        return finish(full_node(shape, number, dtype or self.dtype), requires_grad)
+        return finish(full_node(shape, number, dtype or self.dtype, where), requires_grad)
 
-    return _named(method, "new_" + name, f"`{name}` in the dtype of this tensor.")
+    return _named(method, "new_" + name, f"`{name}` in the dtype of this tensor, on its device.")
 
 
 def _named(function: Callable[..., Tensor], name: str, text: str) -> Callable[..., Tensor]:
@@ -300,7 +315,7 @@ def full(
     names: Any = None,
 ) -> Tensor:
     """A tensor of one number; the dtype is the number's unless given."""
-    resolve(device, "full")
+    where = resolve_out(device, out, "full")
     dtype = as_dtype(dtype, "full")
     size_argument("full", size)
     number = fill_number(fill_value, "full")
@@ -308,7 +323,7 @@ def full(
         dtype = fill_value.dtype
     shape = extents("full", size)
     kind = dtype or number_dtype(number)
-    node = full_node(shape, converted(number, kind), kind)
+    node = full_node(shape, converted(number, kind), kind, where)
     return deliver(node, out) if out is not None else finish(node, requires_grad)
 
 
@@ -323,12 +338,12 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """`full` in the shape and dtype of another tensor."""
-    resolve(device, "full_like")
+    where = resolve_like(device, input, "full_like")
     dtype = as_dtype(dtype, "full_like")
     number = fill_number(fill_value, "full_like")
     kind = dtype or input.dtype
     order = () if memory_format == "torch.contiguous_format" else (input,)
-    node = full_node(shape_of(input), converted(number, kind), kind)
+    node = full_node(shape_of(input), converted(number, kind), kind, where)
     return finish(node, requires_grad, *order)
 
 
@@ -347,7 +362,7 @@ def new_full(
         extents("new_full", size),
         fill_value,
         dtype=as_dtype(dtype, "new_full") or self.dtype,
-        device=device,
+        device=resolve_like(device, self, "new_full"),
         requires_grad=requires_grad,
     )
 
@@ -361,8 +376,9 @@ def new_tensor(
     requires_grad: bool = False,
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
+    where = resolve_like(device, self, "new_tensor")
     array, found = array_from(data, as_dtype(dtype, "new_tensor") or self.dtype)
-    return finish(data_node(array, found), requires_grad)
+    return finish(data_node(array, found, where), requires_grad)
 
 
 def empty_strided(size: Any, stride: Any, **options: Any) -> Tensor:

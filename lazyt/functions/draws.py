@@ -5,7 +5,6 @@ Numbers are drawn when a function is called, never later; results are leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.ops_device import common_device
 from lazyt.ir.ops_elementwise import floor
 from lazyt.ir.ops_shape import copy, replaced
 from lazyt.ir.types import broadcast_shapes
-from lazyt.runtime.generator import Generator as Engine
 
-from ..device import resolve
+from ..device import resolve_like, resolve_out
 from ..dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
 from ..layout import memory_order
 from ..random import Generator, drawn, engine_of
@@ -28,9 +27,45 @@ from ..tensor import Tensor, attach
 from .creation import extents, finish, size_argument
 
 
-def sampled(array: np.ndarray, dtype: DType, name: str, *sources: Node) -> Node:
-    """A node over drawn values; the first source that needs a gradient receives zeros."""
-    node = data_node(array, dtype)
+def draw_on(
+    device: str,
+    generator: Generator | None,
+    distribution: str,
+    dtype: DType,
+    order: tuple[int, ...] | None = None,
+    result: DType | None = None,
+    **parameters: Any,
+) -> Node:
+    """A node of random numbers on a device, of that device's stream: all draws are made here.
+
+    distribution: the method of the engine that draws it, with its arguments as `parameters`: `size`
+    is the result's shape, and tensors among them stand for their values. order: the dimensions of
+    the result as they lie in memory, which is filled in that order. dtype: what is drawn in.
+    result: the dtype of the result, where that is another.
+    """
+    engine = engine_of(generator, device)
+    draw = getattr(engine, distribution)
+    size = parameters.pop("size", None)
+    for name, value in parameters.items():
+        if isinstance(value, Tensor):
+            parameters[name] = _values(value, size, order)
+    if size is None:
+        array = draw(dtype=dtype, **parameters)
+    else:
+        array = drawn(lambda s: draw(size=s, dtype=dtype, **parameters), size, order)
+    return data_node(np.require(array, requirements="C"), result or dtype, device)
+
+
+def _values(t: Tensor, size: tuple[int, ...] | None, order: tuple[int, ...] | None) -> np.ndarray:
+    """What a tensor holds, row-major; one value for each draw, in the order of the draws."""
+    array = array_of(t)
+    if size is not None:
+        array = np.broadcast_to(array, size)
+    return np.require(array if order is None else array.transpose(order), requirements="C")
+
+
+def leading_to(node: Node, name: str, *sources: Node) -> Node:
+    """Drawn values; the first source that needs a gradient receives zeros."""
     for source in sources:
         if source.grad and LOCAL.grad and source.type.shape == node.type.shape:
             made = tagged(copy(replaced(floor(source), node)), name, *sources, saves=False)
@@ -47,47 +82,52 @@ def _number(value: Any) -> Any:
 
 
 def _made(
-    draw: Callable[[Engine, tuple, DType], np.ndarray],
     name: str,
-    size: tuple,
     options: dict[str, Any],
-    default: DType | None = None,
+    default: DType | None,
+    distribution: str,
+    order: tuple[int, ...] | None = None,
+    **parameters: Any,
 ) -> Tensor:
-    """A new tensor of draws, with the options that all constructors take."""
+    """A new tensor of draws, with the options that all constructors take.
+
+    parameters: those of `draw_on`, `size` among them as the user gave it.
+    """
     generator = options.pop("generator", None)
     out = options.pop("out", None)
     like = [options.pop("like")] if "like" in options else []
     dtype = options.pop("dtype", None)
     requires_grad = options.pop("requires_grad", False)
-    resolve(options.pop("device", None))
+    device = resolve_out(options.pop("device", None), out, name)
+    size = parameters.get("size")
     if "size" in options:
         size = (options.pop("size"),)
     for ignored in ("layout", "pin_memory", "names"):
         options.pop(ignored, None)
-    if options or (not size and name.startswith("rand")):
-        given = [type(x).__name__ for x in size]
+    if options or (size == () and name.startswith("rand")):
+        given = [type(x).__name__ for x in size or ()]
         given += [f"{k}={type(x).__name__}" for k, x in options.items()]
         raise TypeError(
             f"{name}() received an invalid combination of arguments - got ({', '.join(given)}), "
             "but expected one of:\n * (tuple of ints size, *, torch.Generator generator, ...)"
         )
     dtype = as_dtype(dtype, name)
-    engine = engine_of(generator)
-    shape = extents(name, *size)
+    if size is not None:
+        parameters["size"] = extents(name, *size)
     if dtype is None:
         dtype = out.dtype if out is not None else default or SETTINGS.default_dtype
-    node = data_node(draw(engine, shape, dtype), dtype)
+    node = draw_on(device, generator, distribution, dtype, order, **parameters)
     return finish(node, requires_grad, *like) if out is None else deliver(node, out)
 
 
 def rand(*size: Any, **options: Any) -> Tensor:
     """Uniform numbers of [0, 1) in a tensor of the given shape."""
-    return _made(lambda e, shape, dtype: e.rand(shape, dtype), "rand", size, options)
+    return _made("rand", options, None, "rand", size=size)
 
 
 def randn(*size: Any, **options: Any) -> Tensor:
     """Standard normal numbers in a tensor of the given shape."""
-    return _made(lambda e, shape, dtype: e.randn(shape, dtype), "randn", size, options)
+    return _made("randn", options, None, "randn", size=size)
 
 
 def _bounds(name: str, args: tuple, options: dict) -> tuple[int, int, tuple]:
@@ -128,8 +168,7 @@ def randint(*args: Any, **options: Any) -> Tensor:
         )
     size = size or (options.pop("size"),)
     size = (size_argument("randint", size[0], 2),)
-    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)
-    return _made(draw, "randint", size, options, dtypes.int64)
+    return _made("randint", options, dtypes.int64, "randint", size=size, low=low, high=high)
 
 
 def randperm(n: int, **options: Any) -> Tensor:
@@ -140,44 +179,38 @@ def randperm(n: int, **options: Any) -> Tensor:
             f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}"
         )
     number = number.__index__()
-    draw = lambda e, shape, dtype: e.randperm(number, dtype)
-    return _made(draw, "randperm", (max(number, 0),), options, dtypes.int64)
+    return _made("randperm", options, dtypes.int64, "randperm", n=number)
 
 
 def _like(
-    draw: Callable[[Engine, tuple, DType], np.ndarray],
-    name: str,
-    input: Tensor,
-    options: dict[str, Any],
+    name: str, input: Tensor, options: dict[str, Any], distribution: str, **parameters: Any
 ) -> Tensor:
     if not isinstance(input, Tensor):
         raise TypeError(
             f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
         )
+    options["device"] = resolve_like(options.get("device"), input, name)
+    order = None
     if options.pop("memory_format", None) != "torch.contiguous_format":
-        options["like"] = input
-    order, shape = memory_order(input) if "like" in options else None, shape_of(input)
-    in_order = lambda e, _, dtype: drawn(lambda s: draw(e, s, dtype), shape, order)
-    return _made(in_order, name, (shape,), options, input.dtype)
+        options["like"], order = input, memory_order(input)
+    size = (shape_of(input),)
+    return _made(name, options, input.dtype, distribution, order, size=size, **parameters)
 
 
 def rand_like(input: Tensor, **options: Any) -> Tensor:
-    """`rand` in the shape and dtype of another tensor."""
-    return _like(lambda e, shape, dtype: e.rand(shape, dtype), "rand_like", input, options)
+    """`rand` in the shape and dtype of another tensor, on its device."""
+    return _like("rand_like", input, options, "rand")
 
 
 def randn_like(input: Tensor, **options: Any) -> Tensor:
-    """`randn` in the shape and dtype of another tensor."""
-    whole = memory_order(input) is None
-    draw = lambda e, shape, dtype: e.normal(shape, dtype, contiguous=whole)
-    return _like(draw, "randn_like", input, options)
+    """`randn` in the shape and dtype of another tensor, on its device."""
+    return _like("randn_like", input, options, "normal", contiguous=memory_order(input) is None)
 
 
 def randint_like(input: Tensor, *args: Any, **options: Any) -> Tensor:
-    """`randint` in the shape and dtype of another tensor."""
+    """`randint` in the shape and dtype of another tensor, on its device."""
     low, high, _ = _bounds("randint_like", args, options)
-    draw = lambda e, shape, dtype: e.randint(low, high, shape, dtype)
-    return _like(draw, "randint_like", input, options)
+    return _like("randint_like", input, options, "randint", low=low, high=high)
 
 
 def normal(
@@ -198,42 +231,28 @@ def normal(
                 "expected a size with two numbers"
             )
         mean, std = float(_number(mean)), float(_number(std))
-        draw = lambda e, shape, dtype: e.normal(shape, dtype, mean, std)
-        return _made(draw, "normal", (size,), {**options, "generator": generator, "out": out})
+        options |= {"generator": generator, "out": out}
+        return _made("normal", options, None, "normal", size=(size,), mean=mean, std=std)
     nodes = [node_of(t) for t in tensors]
     dtype = nodes[0].type.dtype if out is None else out.dtype
     if len(nodes) == 2:
         broadcast_shapes(nodes[0].type.shape, nodes[1].type.shape)
-    a, b = (array_of(x) if isinstance(x, Tensor) else float(x) for x in (mean, std))
-    array = engine_of(generator).normal_like(a, b, dtype)
+    mean, std = (x if isinstance(x, Tensor) else float(x) for x in (mean, std))
+    device = common_device(*nodes)
+    node = draw_on(device, generator, "normal_like", dtype, mean=mean, std=std)
     kind = 3 if len(nodes) == 2 else 1 if isinstance(mean, Tensor) else 2
-    name = f"NormalBackward{kind}"
-    return deliver(sampled(np.require(array, requirements="C"), dtype, name, *nodes), out)
+    return deliver(leading_to(node, f"NormalBackward{kind}", *nodes), out)
 
 
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Any = None
 ) -> Tensor:
     """Zeros and ones, one with the probability that `input` holds, or with `p`."""
-    node = node_of(input)
-    shape, dtype = node.type.shape, node.type.dtype
-    engine = engine_of(generator)
-    if p is not None:
-        array = engine.bernoulli(p, shape, dtype)
-    else:
-        array = _bernoulli_each(engine, array_of(input), shape, None, dtype)
-    return deliver(sampled(array, dtype, "BernoulliBackward0", node), out)
-
-
-def _bernoulli_each(
-    engine: Engine, p: np.ndarray, shape: tuple, order: tuple | None, dtype: DType
-) -> np.ndarray:
-    """A draw of every element's own probability, in memory order."""
-    p = np.broadcast_to(p, shape)
-    if order is not None:
-        p = p.transpose(order)
-    p = np.ascontiguousarray(p)
-    return drawn(lambda s: engine.bernoulli(p.reshape(s), s, dtype), shape, order)
+    source = node_of(input)
+    shape, dtype = source.type.shape, source.type.dtype
+    chance = input if p is None else p
+    node = draw_on(source.type.device, generator, "bernoulli", dtype, size=shape, p=chance)
+    return deliver(leading_to(node, "BernoulliBackward0", source), out)
 
 
 def multinomial(
@@ -245,39 +264,38 @@ def multinomial(
     out: Tensor | None = None,
 ) -> Tensor:
     """Indices drawn with probabilities proportional to the rows of `input` (1-D or 2-D)."""
-    array = engine_of(generator).multinomial(
-        np.require(array_of(input), requirements="C"), num_samples, replacement, input.dtype
-    )
-    return deliver(data_node(np.ascontiguousarray(array), dtypes.int64), out)
+    type = node_of(input).type
+    wanted = {"p": input, "n": num_samples, "replacement": replacement}
+    draw = (type.device, generator, "multinomial", type.dtype, None, dtypes.int64)
+    return deliver(draw_on(*draw, **wanted), out)
 
 
 # --- in-place draws -------------------------------------------------------------------------------
 
 
-def fill(self: Tensor, name: str, draw: Callable[[tuple], np.ndarray]) -> Tensor:
-    """Writes draws into a tensor, in the order of its memory."""
+def fill(
+    self: Tensor, name: str, generator: Generator | None, distribution: str, **parameters: Any
+) -> Tensor:
+    """Writes draws into a tensor, in the order of its memory; `parameters` of `draw_on`."""
     check_writable(self)
-    array = drawn(draw, shape_of(self), memory_order(self))
-    return update(self, overwritten(self, data_node(array, self.dtype), name))
+    type = self._storage.node.type
+    draw = (type.device, generator, distribution, type.dtype, memory_order(self))
+    node = draw_on(*draw, size=shape_of(self), **parameters)
+    return update(self, overwritten(self, node, name))
 
 
 def uniform_(
     self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **more: Any
 ) -> Tensor:
     """Uniform numbers of [from, to)."""
-    low = float(_number(more.pop("from", from_)))
-    high, e = float(_number(to)), engine_of(generator)
-    return fill(self, "UniformBackward0", lambda s: e.uniform(s, self.dtype, low, high))
+    low, high = float(_number(more.pop("from", from_))), float(_number(to))
+    return fill(self, "UniformBackward0", generator, "uniform", low=low, high=high)
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Normal numbers."""
-    mean, std, e = float(_number(mean)), float(_number(std)), engine_of(generator)
-    return fill(
-        self,
-        "NormalBackward0",
-        lambda s: e.normal(s, self.dtype, mean, std, self.is_contiguous()),
-    )
+    mean, std, whole = float(_number(mean)), float(_number(std)), self.is_contiguous()
+    return fill(self, "NormalBackward0", generator, "normal", mean=mean, std=std, contiguous=whole)
 
 
 def random_(self: Tensor, *bounds: Any, generator: Any = None, **more: Any) -> Tensor:
@@ -292,51 +310,41 @@ def random_(self: Tensor, *bounds: Any, generator: Any = None, **more: Any) -> T
     low, high = _number(given.get("from", 0)), _number(given.get("to"))
     if not given or given == {"to": None}:
         low = None
-    kind, e = 2 - len(given), engine_of(generator)
-    return fill(self, f"RandomBackward{kind}", lambda s: e.random(s, self.dtype, low, high))
+    name = f"RandomBackward{2 - len(given)}"
+    return fill(self, name, generator, "random", low=low, high=high)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Zeros and ones, one with probability `p` (a number, or a tensor that broadcasts)."""
-    e = engine_of(generator)
-    if not isinstance(p, Tensor):
-        return fill(self, "BernoulliBackward2", lambda s: e.bernoulli(float(p), s, self.dtype))
-    check_writable(self)
-    shape = shape_of(self)
-    array = _bernoulli_each(e, array_of(p), shape, memory_order(self), self.dtype)
-    return update(self, overwritten(self, data_node(array, self.dtype), "BernoulliBackward1"))
+    each = isinstance(p, Tensor)
+    name = "BernoulliBackward1" if each else "BernoulliBackward2"
+    return fill(self, name, generator, "bernoulli", p=p if each else float(p))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Exponential numbers of rate `lambd`."""
-    e = engine_of(generator)
-    return fill(self, "ExponentialBackward0", lambda s: e.exponential(s, self.dtype, float(lambd)))
+    return fill(self, "ExponentialBackward0", generator, "exponential", rate=float(lambd))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Numbers of trials up to the first success, of probability `p`."""
-    e = engine_of(generator)
-    return fill(self, "GeometricBackward0", lambda s: e.geometric(s, p, self.dtype))
+    return fill(self, "GeometricBackward0", generator, "geometric", p=p)
 
 
 def log_normal_(
     self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None
 ) -> Tensor:
     """exp of normal numbers."""
-    e = engine_of(generator)
-    return fill(
-        self, "LogNormalBackward0", lambda s: e.log_normal(s, self.dtype, float(mean), float(std))
-    )
+    mean, std = float(mean), float(std)
+    return fill(self, "LogNormalBackward0", generator, "log_normal", mean=mean, std=std)
 
 
 def cauchy_(
     self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None
 ) -> Tensor:
     """Cauchy numbers."""
-    e = engine_of(generator)
-    return fill(
-        self, "CauchyBackward0", lambda s: e.cauchy(s, self.dtype, float(median), float(sigma))
-    )
+    median, sigma = float(median), float(sigma)
+    return fill(self, "CauchyBackward0", generator, "cauchy", median=median, sigma=sigma)
 
 
 FUNCTIONS |= {

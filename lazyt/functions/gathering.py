@@ -15,6 +15,7 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, cast_, full
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import gather as gather_op
@@ -30,6 +31,7 @@ from ..dispatch import (
     check_writable,
     coerce,
     deliver,
+    known,
     number_of,
     scalar_name,
     tagged,
@@ -92,7 +94,7 @@ def check_known(node: Node, low: int, extent: int, axis: int, error: type, text:
     """Raises where a known index is not in [low, extent)."""
     while node.value is None and node.op in _SAME_INDICES:
         node = node.src[0]
-    value = node.value
+    value = known(node)
     if value is None or not value.size:
         return
     outside = (value < low) | (value >= extent)
@@ -130,7 +132,7 @@ def gather(
     at = index_of(index, "gather", "gather(): Expected dtype int32/int64 for index")
     ranks = len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,)))
     if ranks and not at.type.numel:
-        return deliver(full(at.type.shape, 0, node.type.dtype), out)
+        return deliver(full(at.type.shape, 0, node.type.dtype, node.type.device), out)
     if ranks:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):
@@ -175,7 +177,7 @@ def _scattered(
                 f"{name}(): argument 'src' (position 4) must be Tensor or Number, not "
                 f"{type(src).__name__}"
             )
-        value = full(extents, coerce(number, dtype), dtype)
+        value = full(extents, coerce(number, dtype), dtype, node.type.device)
     elif at.type.numel:
         value = cropped(value, extents)
     return node, at, value, axis
@@ -352,9 +354,9 @@ def compute_index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Nod
                 "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.dim()} dimension(s)."
             )
-        filler = cast(node_of(value), dtype)
+        filler = transfer(cast(node_of(value), dtype), node.type.device)
     else:
-        filler = full((), coerce(number_of(value), dtype), dtype)
+        filler = full((), coerce(number_of(value), dtype), dtype, node.type.device)
     result = tagged(_put_rows(node, at, filler, axis, False), "IndexFill", node, filler)
     if isinstance(value, Tensor) and result.grad:
         result.tag.name = "IndexFillBackward1"

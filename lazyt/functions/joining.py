@@ -21,7 +21,8 @@ from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
-from ..dispatch import can_cast, data_node, deliver, scalar_name, tagged, wrap
+from ..device import resolve
+from ..dispatch import can_cast, data_node, deliver, from_array, scalar_name, tagged, wrap
 from ..registry import FUNCTIONS
 from ..size import Size
 from ..state import node_of, shape_of
@@ -212,7 +213,7 @@ def block_diag(*tensors: Any) -> Tensor:
     nodes = promoted_nodes(tensors) if tensors else [full((1, 0), 0, dtypes.float32)]
     shapes = [((1, 1) + n.type.shape)[-2:] for n in nodes]
     height, width = sum(h for h, _ in shapes), sum(w for _, w in shapes)
-    result = full((height, width), 0, nodes[0].type.dtype)
+    result = full((height, width), 0, nodes[0].type.dtype, nodes[0].type.device)
     row = column = 0
     for node, (h, w) in zip(nodes, shapes):
         place = row * width + column
@@ -316,7 +317,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     rows = list(choose(range(input.numel()), r))
     places = np.array(rows, np.int64).reshape(len(rows) if r else 0, r)
     node = node_of(input)
-    taken = index_op(node, data_node(places, dtypes.int64), arg=((0,),))
+    taken = index_op(node, data_node(places, dtypes.int64, node.type.device), arg=((0,),))
     return wrap(tagged(taken, "Stack", node, saves=False))
 
 
@@ -332,9 +333,10 @@ def tri_indices(name: str, upper: bool) -> Callable:
         device: Any = None,
         layout: Any = None,
     ) -> Tensor:
+        where = resolve(device, name)
         rows, columns = (np.triu_indices if upper else np.tril_indices)(row, offset, col)
         array = np.stack([rows, columns]).astype(dtype.numpy)
-        return wrap(data_node(array, dtype))
+        return from_array(array, dtype, where)
 
     function.__name__ = function.__qualname__ = name
     side = "on and above" if upper else "on and below"

@@ -28,7 +28,7 @@ from lazyt.ir.ops_shape import alias, part_, reshape_, slice_
 from lazyt.ir.types import broadcast_shapes
 from lazyt.runtime import drain as runtime
 
-from ..dispatch import data_node, wrap
+from ..dispatch import data_node, known, wrap
 from ..state import array_of, geometry, node_of, shape_of
 from ..tensor import Tensor, from_numpy
 from .outside import array_from
@@ -289,7 +289,7 @@ class OfMask(Tag):
                 f"shape mismatch: value tensor of shape {list(node.type.shape)} cannot be "
                 f"broadcast to indexing result of shape {[len(found)]}"
             )
-        return data_node(found, dtypes.int64)
+        return data_node(found, dtypes.int64, node.type.device)
 
 
 def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tuple[tuple, tuple]:
@@ -310,7 +310,7 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
             check_mask(node, shape, axis)
             for i, found in enumerate(np.nonzero(array_of(item))):
                 axes.append(axis + i)
-                nodes.append(data_node(found, dtypes.int64))
+                nodes.append(data_node(found, dtypes.int64, node.type.device))
                 nodes[-1].tag = OfMask(node, i)
             continue
         if node.type.dtype is not dtypes.int64 and node.type.dtype is not dtypes.int32:
@@ -335,8 +335,9 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
         for node, mask in zip(nodes, masks):
             node.tag = mask
     for number, (axis, node) in enumerate(zip(axes, nodes, strict=True)):
-        if node.value is not None:
-            wrapped(node.value, shape[axis], number)  # PyTorch counts the index tensors here
+        value = known(node)
+        if value is not None:
+            wrapped(value, shape[axis], number)  # PyTorch counts the index tensors here
     return tuple(axes), tuple(nodes)
 
 

@@ -18,7 +18,7 @@ from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_shape import copy, expand, reshape
 from lazyt.ir.types import broadcast_shapes
 
-from ..dispatch import data_node, deliver, scalar_name, tagged, wrap
+from ..dispatch import data_node, deliver, from_array, scalar_name, tagged
 from ..layout import laid_out
 from ..registry import public
 from ..state import array_of, node_of
@@ -38,7 +38,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     for n in shape:
         total *= n
     flat = reshape(expand(node, shape), (total,))
-    places = data_node(where, dtypes.int64)
+    places = data_node(where, dtypes.int64, node.type.device)
     places.tag = OfMask(reshape(expand(chosen, shape), (total,)), 0)
     picked = index_op(flat, places, arg=((0,),))
     return deliver(tagged(picked, "MaskedSelect", node), out)
@@ -68,7 +68,7 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
     given = cropped(reshape(value, (value.type.numel,)), (count,))
     if not shape:
         return tagged(copy(reshape(given, ())), "MaskedScatter", node, value)
-    places = [data_node(f, dtypes.int64) for f in found]
+    places = [data_node(f, dtypes.int64, node.type.device) for f in found]
     axes = tuple(range(len(shape)))
     result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))
     return tagged(result, "MaskedScatter", node, value)
@@ -79,15 +79,15 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
 
     Reads the input.
     """
-    array = array_of(tensor(input, "nonzero"))
+    array, device = array_of(tensor(input, "nonzero")), input._storage.node.type.device
     if as_tuple:
         found = np.nonzero(array if array.ndim else array.reshape(1))
-        return tuple(wrap(data_node(np.ascontiguousarray(f), dtypes.int64)) for f in found)
+        return tuple(from_array(np.ascontiguousarray(f), dtypes.int64, device) for f in found)
     if not array.ndim:
         rows = np.empty((1 if array else 0, 0), np.int64)
     else:
         rows = np.ascontiguousarray(np.argwhere(array), np.int64)
-    places = data_node(rows, dtypes.int64)
+    places = data_node(rows, dtypes.int64, device)
     # PyTorch fills a row a dimension and returns the transpose.
     if out is None and rows.shape[1] > 1:
         return laid_out(places, (1, 0))

@@ -12,6 +12,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, expand, inverse, permute, reshape
+from lazyt.ir.types import TensorType
 
 from ..dispatch import deliver, number_of, tagged, unsupported
 from ..state import array_of, node_of
@@ -82,7 +83,7 @@ def kthvalue(
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _fractions(q: Any, dtype: Any, name: str) -> tuple[Node, bool]:
+def _fractions(q: Any, type: TensorType, name: str) -> tuple[Node, bool]:
     """The probabilities as a vector, and whether there was only one."""
     if not isinstance(q, Tensor):
         number = number_of(q)
@@ -92,11 +93,11 @@ def _fractions(q: Any, dtype: Any, name: str) -> tuple[Node, bool]:
             )
         if not 0 <= number <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {number:g}")
-        return ops.full((1,), float(number), dtype), True
+        return ops.full((1,), float(number), type.dtype, type.device), True
     node = node_of(q)
     if len(node.type.shape) > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
-    if node.type.dtype is not dtype:
+    if node.type.dtype is not type.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     values = array_of(q)
     if not ((values >= 0) & (values <= 1)).all():
@@ -135,7 +136,7 @@ def compute_quantile(x: Node, q: Node, axis: int, interpolation: str, ignore_nan
         above = gather(values, cast(ops.ceil(ranks), dtypes.int64), arg=(last,))
         weight = ops.sub(ranks, low)
         if interpolation == "midpoint":
-            weight = ops.full(weight.type.shape, 0.5, weight.type.dtype)
+            weight = ops.full_like(weight, 0.5)
         below = ops.add(below, ops.mul(weight, ops.sub(above, below)))
     return permute(below, inverse(to_last))
 
@@ -161,7 +162,7 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
                 f"{name}() interpolation must be one of linear, lower, higher, midpoint or "
                 f"nearest, but got {interpolation}"
             )
-        fractions, single = _fractions(q, dtype, name)
+        fractions, single = _fractions(q, node.type, name)
         shape = node.type.shape
         axis = 0 if dim is None else one_dim(dim, len(shape), name)
         x = reshape(node, (node.type.numel,)) if dim is None or not shape else node

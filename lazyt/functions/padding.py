@@ -66,7 +66,9 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     for axis in range(rank - padded, rank):
         places = _places(mode, shape, axis, *frame[axis], widths, padded)
         if places is not None:
-            result = index_op(result, data_node(places, dtypes.int64), arg=((axis,),))
+            result = index_op(
+                result, data_node(places, dtypes.int64, node.type.device), arg=((axis,),)
+            )
     if result is node:
         result = copy(node)
     name = NAMES.get(mode)

@@ -174,7 +174,7 @@ def _float_test(op: Op, otherwise: bool) -> Callable:
     def apply(node: Node) -> Node:
         if node.type.dtype.category == FLOATING:
             return op(node)
-        return ops.full(node.type.shape, otherwise, dtypes.bool_)
+        return ops.full(node.type.shape, otherwise, dtypes.bool_, node.type.device)
 
     return apply
 
@@ -199,7 +199,7 @@ def _signbit(node: Node) -> Node:
     if node.type.dtype.category == FLOATING:
         return ops.signbit(node)
     if node.type.dtype is dtypes.bool_:
-        return ops.full(node.type.shape, False, dtypes.bool_)
+        return ops.full(node.type.shape, False, dtypes.bool_, node.type.device)
     return ops.lt(node, 0)
 
 

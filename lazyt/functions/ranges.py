@@ -9,10 +9,10 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
-from lazyt.ir.ops_constant import arange_
+from lazyt.ir.ops_constant import arange_, typed
 from lazyt.ir.ops_elementwise import cast
 
-from ..device import resolve
+from ..device import resolve_out
 from ..dispatch import SETTINGS, as_dtype, data_node, deliver, number_of
 from ..registry import FUNCTIONS
 from ..tensor import Tensor
@@ -78,7 +78,7 @@ def arange(
     requires_grad: bool = False,
 ) -> Tensor:
     """Numbers from start (0 if only one is given) up to and without end."""
-    resolve(device)
+    where = resolve_out(device, out, "arange")
     dtype = as_dtype(dtype, "arange")
     given = [x for x in (start, end, step) if x is not _MISSING]
     if not given:
@@ -107,7 +107,7 @@ def arange(
         count = max(0, -(-(int(end) - start) // step))
     else:
         count = max(0, math.ceil((end - start) / step))
-    node = arange_(start, step, arg=((count,), dtype))
+    node = arange_(start, step, arg=typed((count,), dtype, where))
     if out is not None:
         return deliver(cast(node, out.dtype), out)
     return finish(node, requires_grad)
@@ -130,7 +130,7 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """`steps` evenly spaced numbers from start to end, both included."""
-    resolve(device)
+    where = resolve_out(device, out, "linspace")
     start, end, steps = _steps("linspace", start, end, steps)
     dtype = as_dtype(dtype, "linspace") or (
         out.dtype if out is not None else SETTINGS.default_dtype
@@ -148,7 +148,7 @@ def linspace(
         low = scalar(start) + _exact(work.type(step) * i[:half].astype(work), dtype)
         high = scalar(end) - _exact(work.type(step) * (steps - 1 - i[half:]).astype(work), dtype)
         values = np.concatenate([low, high])
-    node = data_node(cast_data(values, dtype), dtype)
+    node = data_node(cast_data(values, dtype), dtype, where)
     if out is not None:
         return deliver(node, out)
     return finish(node, requires_grad)
@@ -166,15 +166,14 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base ** x for evenly spaced x from start to end."""
-    resolve(device)
+    where = resolve_out(device, out, "logspace")
     start, end, steps = _steps("logspace", start, end, steps)
     dtype = as_dtype(dtype, "logspace") or (
         out.dtype if out is not None else SETTINGS.default_dtype
     )
     values = np.float64(base) ** np.linspace(start, end, steps)
-    if out is not None:
-        return deliver(data_node(cast_data(values, dtype), dtype), out)
-    return finish(data_node(cast_data(values, dtype), dtype), requires_grad)
+    node = data_node(cast_data(values, dtype), dtype, where)
+    return deliver(node, out) if out is not None else finish(node, requires_grad)
 
 
 def eye(
@@ -188,14 +187,14 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
-    resolve(device)
+    where = resolve_out(device, out, "eye")
     n = _count("eye", "n", 1, n)
     m = n if m is None else _count("eye", "m", 2, m)
     for name, extent in (("n", n), ("m", m)):
         if extent < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {extent}")
     dtype = as_dtype(dtype, "eye") or (out.dtype if out is not None else SETTINGS.default_dtype)
-    node = data_node(np.eye(n, m, dtype=dtype.numpy), dtype)
+    node = data_node(np.eye(n, m, dtype=dtype.numpy), dtype, where)
     if out is not None:
         return deliver(node, out)
     return finish(node, requires_grad)

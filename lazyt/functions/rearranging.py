@@ -17,7 +17,7 @@ from lazyt.ir.ops_rearrange import repeat_each_, roll_, tile_, tril_, triu_
 from lazyt.ir.ops_shape import copy, flip_, permute, reshape, strided_update_
 from lazyt.ir.types import contiguous_strides
 
-from ..dispatch import check_writable, data_node, deliver, tagged, update, wrap
+from ..dispatch import check_writable, data_node, deliver, from_array, tagged, update, wrap
 from ..layout import like_operands
 from ..registry import public
 from ..state import array_of, node_of, shape_of
@@ -69,7 +69,8 @@ def repeat_interleave(
     """
     if repeats is None:
         counts = _counts(input)
-        return wrap(data_node(np.repeat(np.arange(len(counts)), counts), dtypes.int64))
+        places = np.repeat(np.arange(len(counts)), counts)
+        return from_array(places, dtypes.int64, input._storage.node.type.device)
     node = node_of(input)
     if dim is None:
         node = reshape(node, (node.type.numel,))
@@ -86,7 +87,7 @@ def repeat_interleave(
                 "repeats must have the same size as input along dim, but got repeats.size(0) = "
                 f"{len(counts)} and input.size({axis}) = {extent}"
             )
-        places = data_node(np.repeat(np.arange(extent), counts), dtypes.int64)
+        places = data_node(np.repeat(np.arange(extent), counts), dtypes.int64, node.type.device)
         return wrap(tagged(index_op(node, places, arg=((axis,),)), "IndexSelect", node_of(input)))
     times = int(repeats)
     if times < 0:
@@ -249,7 +250,7 @@ def _embedded(node: Node, offset: int, a: int, b: int) -> Node:
     own = contiguous_strides(tuple(shape))
     strides = tuple(s for i, s in enumerate(own) if i not in (a, b)) + (own[a] + own[b],)
     start = offset * own[b] if offset >= 0 else -offset * own[a]
-    zeros = full(tuple(shape), 0, node.type.dtype)
+    zeros = full(tuple(shape), 0, node.type.dtype, node.type.device)
     if not node.type.numel:
         start = 0
     made = strided_update_(zeros, node, start, arg=(node.type.shape, strides))

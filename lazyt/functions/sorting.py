@@ -15,12 +15,13 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir import ops_order as order
 from lazyt.ir import ops_reduce as red
-from lazyt.ir.dtypes import FLOATING, DType
+from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import sort as ordering
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
+from lazyt.ir.types import TensorType
 
 from ..dispatch import deliver, from_array, number_of, promoted, scalar_name, wrap
 from ..registry import FUNCTIONS
@@ -107,14 +108,14 @@ def _axis(dim: Any, rank: int) -> int | None:
 
 
 def _unique_results(
-    results: tuple[np.ndarray, ...], dtype: DType, return_inverse: bool, return_counts: bool
+    results: tuple[np.ndarray, ...], type: TensorType, return_inverse: bool, return_counts: bool
 ) -> Any:
     values, inverse, counts = results
-    out = [from_array(np.ascontiguousarray(values), dtype)]
-    if return_inverse:
-        out.append(from_array(np.array(inverse, np.int64, order="C"), dtypes.int64))
-    if return_counts:
-        out.append(from_array(np.array(counts, np.int64, order="C"), dtypes.int64))
+    out = [from_array(np.ascontiguousarray(values), type.dtype, type.device)]
+    for wanted, numbers in ((return_inverse, inverse), (return_counts, counts)):
+        if wanted:
+            whole = np.array(numbers, np.int64, order="C")
+            out.append(from_array(whole, dtypes.int64, type.device))
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -130,7 +131,7 @@ def unique(
     node = input_node(input, "unique")
     axis = _axis(dim, len(node.type.shape))
     results = ordering.unique(array_of(input), axis)
-    return _unique_results(results, node.type.dtype, return_inverse, return_counts)
+    return _unique_results(results, node.type, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -143,7 +144,7 @@ def unique_consecutive(
     node = input_node(input, "unique_consecutive")
     axis = _axis(dim, len(node.type.shape))
     results = ordering.unique_consecutive(array_of(input), axis)
-    return _unique_results(results, node.type.dtype, return_inverse, return_counts)
+    return _unique_results(results, node.type, return_inverse, return_counts)
 
 
 # --- counting -------------------------------------------------------------------------------------
@@ -163,17 +164,17 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("minlength should be >= 0")
     numbers = array_of(input)
     if numbers.ndim == 1 and not numbers.size:
-        return wrap(full((minlength,), 0, dtypes.int64))
+        return wrap(full((minlength,), 0, dtypes.int64, node.type.device))
     if numbers.ndim != 1 or int(numbers.min()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
         counts = np.bincount(numbers, minlength=minlength)
-        return from_array(counts.astype(np.int64, copy=False), dtypes.int64)
+        return from_array(counts.astype(np.int64, copy=False), dtypes.int64, node.type.device)
     if node_of(weights).type.shape != node.type.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     sums = np.bincount(numbers, array_of(weights), minlength)
     dtype = weights.dtype if weights.dtype is dtypes.float32 else dtypes.float64
-    return from_array(sums.astype(dtype.numpy, copy=False), dtype)
+    return from_array(sums.astype(dtype.numpy, copy=False), dtype, node.type.device)
 
 
 def histc(
@@ -220,7 +221,7 @@ def _positions(rows: Node, values: Any, right: bool, out_int32: bool, out: Tenso
         # A number is placed in float64, as numbers between two integers have a place too.
         exact = dtypes.int64 if number.__class__ is int else dtypes.float64
         rows = cast(rows, dtypes.promote(rows.type.dtype, exact))
-        node = full((), number, rows.type.dtype)
+        node = full((), number, rows.type.dtype, rows.type.device)
     return deliver(order.searchsorted(rows, node, arg=(right, bool(out_int32))), out)
 
 

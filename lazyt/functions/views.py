@@ -193,7 +193,7 @@ def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
                 f"self.size(-1) must be divisible by {want // have} {what}, but got {last}"
             )
     bits = np.array(array_of(self), order="C")
-    return from_array(bits.view(dtype.numpy), dtype)
+    return from_array(bits.view(dtype.numpy), dtype, self._storage.node.type.device)
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:

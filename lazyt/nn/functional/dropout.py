@@ -11,13 +11,13 @@ import warnings
 
 import numpy as np
 
-from lazyt.dispatch import SETTINGS, check_writable, data_node, fit_dtype, tagged, update
+from lazyt.dispatch import SETTINGS, check_writable, fit_dtype, known, tagged, update
+from lazyt.functions.draws import draw_on
 from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
 from lazyt.layout import like_operands, memory_order
-from lazyt.random import default_generator, drawn
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
@@ -32,14 +32,16 @@ def _check_probability(p: float) -> None:
 def _kept(x: Node, p: float, shape: tuple[int, ...], order: tuple | None, scale: float) -> Node:
     """Draws of (1 with probability 1 - p, else 0) times scale, in the input's dtype."""
     dtype = x.type.dtype
-    engine = default_generator._engine
-    mask = drawn(lambda s: engine.bernoulli(1.0 - p, s, dtype), shape, order)
-    if scale != 1.0:
-        if dtype is bfloat16:
-            mask = round_bfloat16(mask * np.float32(scale))
-        else:
-            mask *= dtype.numpy.type(scale)
-    return data_node(mask, dtype)
+    mask = draw_on(x.type.device, None, "bernoulli", dtype, order, size=shape, p=1.0 - p)
+    if scale == 1.0:
+        return mask
+    if known(mask) is None:
+        return mul(mask, scale)
+    if dtype is bfloat16:  # drawn already, so that it may be scaled where it lies
+        mask.value = round_bfloat16(mask.value * np.float32(scale))
+    else:
+        mask.value *= dtype.numpy.type(scale)
+    return mask
 
 
 def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
@@ -48,7 +50,7 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
         return input
     channels = name == "feature_dropout"
     if p == 1.0:
-        mask = full((), 0, x.type.dtype)
+        mask = full((), 0, x.type.dtype, x.type.device)
     else:
         shape = x.type.shape
         if channels:

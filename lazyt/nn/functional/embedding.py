@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lazyt.dispatch import tagged, wrap
+from lazyt.dispatch import known, tagged, wrap
 from lazyt.functions.views import _legacy_name
 from lazyt.ir.dtypes import int32, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.nn import check_rows
-from lazyt.ir.ops_constant import arange_
+from lazyt.ir.ops_constant import arange_, full_like, typed
 from lazyt.ir.ops_elementwise import (
     abs_,
     add,
@@ -61,8 +61,9 @@ def embedding(
             f"Long, Int; but got {_legacy_name(input)} instead (while checking arguments for "
             "embedding)"
         )
-    if index.value is not None:
-        check_rows(index.value, rows)
+    rows_named = known(index)
+    if rows_named is not None:
+        check_rows(rows_named, rows)
     index = cast(index, int64)
     if max_norm is not None:
         _renormalize(weight, index, float(max_norm), float(norm_type))
@@ -79,12 +80,12 @@ def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None
         check_writable(weight)
         w = node_of(weight)
         rows, dtype = w.type.shape[0], w.type.dtype
-        named = gt(row_put(full(index.type.shape, 1, dtype), index, arg=(rows, None)), 0.0)
+        named = gt(_times_named(w, index), 0.0)
         if p == 2.0:
             norm = norm2(w, arg=((1,), False))
         else:
             norm = pow_(sum_(pow_(abs_(w), p), arg=((1,), False)), 1.0 / p)
-        down = div(full((rows,), max_norm, dtype), add(norm, 1e-7))
+        down = div(full((rows,), max_norm, dtype, w.type.device), add(norm, 1e-7))
         scale = where(logical_and(named, gt(norm, max_norm)), down, 1.0)
         write(weight, mul(w, reshape(scale, (rows, 1))))
     finally:
@@ -93,10 +94,15 @@ def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None
 
 def _shared_by_frequency(w: Node, index: Node) -> Node:
     """`w`, whose rows receive their gradient divided by how often they are named."""
-    rows, dtype = w.type.shape[0], w.type.dtype
-    count = row_put(full(index.type.shape, 1, dtype), index, arg=(rows, None))
-    share = where(gt(count, 0.0), div(full((rows,), 1, dtype), count), 0.0)
-    return replaced(mul(w, reshape(share, (rows, 1))), w)
+    count = _times_named(w, index)
+    share = where(gt(count, 0.0), div(full_like(count, 1), count), 0.0)
+    return replaced(mul(w, reshape(share, (w.type.shape[0], 1))), w)
+
+
+def _times_named(w: Node, index: Node) -> Node:
+    """How often `index` names each row of `w`, in its dtype."""
+    once = full(index.type.shape, 1, w.type.dtype, w.type.device)
+    return row_put(once, index, arg=(w.type.shape[0], None))
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -111,7 +117,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if not node.type.numel:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return wrap(full(node.type.shape + (num_classes,), 0, int64))
+        return wrap(full(node.type.shape + (num_classes,), 0, int64, node.type.device))
     values = array_of(tensor)
     if int(values.min()) < 0:
         raise RuntimeError("Class values must be non-negative.")
@@ -121,7 +127,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     elif top >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
     shape = node.type.shape + (num_classes,)
-    classes = arange_(0, 1, arg=((num_classes,), int64))
+    classes = arange_(0, 1, arg=typed((num_classes,), int64, node.type.device))
     hit = eq(reshape(node, node.type.shape + (1,)), classes)
     assert hit.type.shape == shape
     return wrap(cast(hit, int64))

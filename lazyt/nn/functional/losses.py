@@ -7,7 +7,7 @@ is computed.
 
 from __future__ import annotations
 
-from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.dispatch import known, scalar_name, tagged, wrap
 from lazyt.functions.softmax import compute_softmax
 from lazyt.ir.dtypes import int64, uint8
 from lazyt.ir.node import Node
@@ -87,8 +87,9 @@ def _target(x: Node, t: Node, ignore: int) -> Node:
         raise RuntimeError(
             f"expected target dtype to be Long or Byte, but got {scalar_name(dtype)}"
         )
-    if t.value is not None:
-        check_classes(t.value, x.type.shape[1 if len(x.type.shape) > 1 else 0], ignore)
+    classes = known(t)
+    if classes is not None:
+        check_classes(classes, x.type.shape[1 if len(x.type.shape) > 1 else 0], ignore)
     t = cast(t, int64)
     if len(x.type.shape) == 1 and t.type.shape == (1,):
         t = reshape(t, ())

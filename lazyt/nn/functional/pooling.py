@@ -327,7 +327,7 @@ def _averaging(extent: int, count: int, x: Node) -> Node:
     matrix = np.zeros((extent, count), dtype.numpy)
     for i, (start, stop) in enumerate(adaptive_windows(extent, count)):
         matrix[start:stop, i] = 1.0 / (stop - start)
-    return data_node(matrix, dtype)
+    return data_node(matrix, dtype, x.type.device)
 
 
 def _output_size(size: Any, rank: int, name: str, spatial: tuple) -> tuple[int, ...]:
