@@ -145,6 +145,19 @@ class Kernel:
             if isinstance(s, Reduce)
         ]
 
+    def overwrites(self, target: Param, operand: Param) -> bool:
+        """Whether an output may be written over an operand: it is read at the point that is written
+        only, and for the last time before."""
+        if operand.out or operand.counted or operand.strides != target.strides:
+            return False
+        touched = [
+            s.param
+            for stage in self.stages
+            for s in stage.statements
+            if isinstance(s, (Load, Store))
+        ]
+        return operand not in touched[touched.index(target) + 1 :]
+
     def statements(self) -> Iterator[Statement]:
         for stage in self.stages:
             yield from stage.statements

@@ -74,17 +74,11 @@ def overwritable(lowered: Lowered, v: Value) -> list[Value]:
     kernel = lowered.kernel
     at = dict(zip(kernel.params, lowered.values))
     target = next(p for p, written in at.items() if p.out and written is v)
-    order: dict[Param, list[tuple[int, int]]] = {}
-    for i, stage in enumerate(kernel.stages):
-        for j, s in enumerate(stage.statements):
-            if isinstance(s, (Load, Store)):
-                order.setdefault(s.param, []).append((i, j))
     found, kept = [], set()
     for p, read in at.items():
         if p.out:
             continue
-        last = max(order.get(p, [(-1, 0)]))
-        if p.strides != target.strides or last > min(order[target]):
+        if not kernel.overwrites(target, p):
             kept.add(place(read).root)  # another parameter may show the same memory
         elif read.type is v.type:
             found.append(read)

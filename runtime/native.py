@@ -98,7 +98,8 @@ def flags() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def prelude() -> str:
     """What every source begins with: the math functions."""
-    return resources.files("lazyt.codegen").joinpath("prelude/math.h").read_text()
+    folder = resources.files("lazyt.codegen").joinpath("prelude")
+    return "\n".join(folder.joinpath(name).read_text() for name in ("math.h", "semantics.h"))
 
 
 def _key(text: str) -> str:

@@ -32,7 +32,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-HEADER = Path(__file__).resolve().parent.parent / "codegen" / "prelude" / "math.h"
+PRELUDE = Path(__file__).resolve().parent.parent / "codegen" / "prelude"
+HEADER, SEMANTICS = PRELUDE / "math.h", PRELUDE / "semantics.h"
 COMPILERS = ("gcc", "clang", "cc")
 FLAGS = ("-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
 LONG_DOUBLE_IS_WIDER = np.finfo(np.longdouble).nmant > 52
@@ -220,7 +221,7 @@ class Library:
     """The functions of the header as loops over arrays, compiled."""
 
     def __init__(self, compiler: str, march: str, names: list[str], flags: tuple[str, ...] = FLAGS):
-        text = [f'#include "{HEADER}"\n']
+        text = [f'#include "{HEADER}"\n#include "{SEMANTICS}"\n']
         lines: dict[int, str] = {}
 
         def loop(kind: str, name: str, t: str, r: str, body: str) -> None:

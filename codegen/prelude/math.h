@@ -836,49 +836,7 @@ LZ_INLINE double lz_asinh_f64(double x) { return asinh(x); }
 LZ_INLINE double lz_acosh_f64(double x) { return acosh(x); }
 LZ_INLINE double lz_atanh_f64(double x) { return atanh(x); }
 
-/* ---- Roots, rounding, order; the same text for both widths -------------------------------------
-
-   maximum and minimum return a nan operand, fmax and fmin the other one; of two zeros the first.
-   sign keeps nan, as NumPy does; sign_torch makes it 0. */
-
-#define LZ_BOTH_WIDTHS(T, F, S)                                                                   \
-  LZ_INLINE T lz_sqrt_##S(T x) { return __builtin_sqrt##F(x); }                                   \
-  LZ_INLINE T lz_rsqrt_##S(T x) { return 1 / __builtin_sqrt##F(x); }                              \
-  LZ_INLINE T lz_abs_##S(T x) { return __builtin_fabs##F(x); }                                    \
-  LZ_INLINE T lz_floor_##S(T x) { return __builtin_floor##F(x); }                                 \
-  LZ_INLINE T lz_ceil_##S(T x) { return __builtin_ceil##F(x); }                                   \
-  LZ_INLINE T lz_trunc_##S(T x) { return __builtin_trunc##F(x); }                                 \
-  LZ_INLINE T lz_round_##S(T x) { return __builtin_rint##F(x); }                                  \
-  LZ_INLINE T lz_sign_##S(T x) {                                                                  \
-    T y = x < 0 ? (T)-1 : (T)0;                                                                   \
-    y = x > 0 ? (T)1 : y;                                                                         \
-    return x != x ? x : y;                                                                        \
-  }                                                                                               \
-  LZ_INLINE T lz_sign_torch_##S(T x) {                                                            \
-    T y = x < 0 ? (T)-1 : (T)0;                                                                   \
-    return x > 0 ? (T)1 : y;                                                                      \
-  }                                                                                               \
-  LZ_INLINE T lz_maximum_##S(T a, T b) {                                                          \
-    T y = a >= b ? a : b;                                                                         \
-    return a != a ? a : y;                                                                        \
-  }                                                                                               \
-  LZ_INLINE T lz_minimum_##S(T a, T b) {                                                          \
-    T y = a <= b ? a : b;                                                                         \
-    return a != a ? a : y;                                                                        \
-  }                                                                                               \
-  LZ_INLINE T lz_fmax_##S(T a, T b) {                                                             \
-    T y = a >= b ? a : b;                                                                         \
-    return b != b ? a : y;                                                                        \
-  }                                                                                               \
-  LZ_INLINE T lz_fmin_##S(T a, T b) {                                                             \
-    T y = a <= b ? a : b;                                                                         \
-    return b != b ? a : y;                                                                        \
-  }
-
-LZ_BOTH_WIDTHS(float, f, f32)
-LZ_BOTH_WIDTHS(double, , f64)
-
-/* ---- Division with remainder: floats --------------------------------------------------------- */
+/* ---- Remainder of truncation ------------------------------------------------------------------ */
 
 /* Long division in base 2^29, ten digits for a quotient below 2^278. A digit is rounded to nearest,
    so it may be one too large and the rest negative; digit times divisor has 53 bits, so every step
@@ -905,74 +863,6 @@ LZ_INLINE float lz_fmod_f32(float a, float b) {
   return __builtin_fabsf(b) == LZ_INF_F32 && __builtin_fabsf(a) < LZ_INF_F32 ? a : y;
 }
 LZ_INLINE double lz_fmod_f64(double a, double b) { return fmod(a, b); }
-
-/* remainder: a remainder of zero has the sign of the divisor (NumPy, Python); remainder_torch
-   leaves it that of a. floor_div: the quotient of a - fmod(a, b), corrected to the floor, as in
-   NumPy's npy_math and in PyTorch; 1.0 and 0.1 give 9, since 0.1 is above a tenth. */
-#define LZ_DIVISION(T, F, S)                                                                      \
-  LZ_INLINE T lz_remainder_##S(T a, T b) {                                                        \
-    T rest = lz_fmod_##S(a, b);                                                                   \
-    T moved = rest + b;                                                                           \
-    moved = (b < 0) != (rest < 0) ? moved : rest;                                                 \
-    return rest == 0 ? __builtin_copysign##F(0, b) : moved;                                       \
-  }                                                                                               \
-  LZ_INLINE T lz_remainder_torch_##S(T a, T b) {                                                  \
-    T rest = lz_fmod_##S(a, b);                                                                   \
-    T moved = rest + b;                                                                           \
-    moved = (b < 0) != (rest < 0) ? moved : rest;                                                 \
-    return rest == 0 ? rest : moved;                                                              \
-  }                                                                                               \
-  LZ_INLINE T lz_floor_div_##S(T a, T b) {                                                        \
-    T plain = a / b;                                                                              \
-    T rest = lz_fmod_##S(a, b);                                                                   \
-    T quotient = (a - rest) / b;                                                                  \
-    T less = quotient - 1;                                                                        \
-    quotient = rest != 0 && (b < 0) != (rest < 0) ? less : quotient;                              \
-    T floored = __builtin_floor##F(quotient);                                                     \
-    T next = floored + 1;                                                                         \
-    floored = quotient - floored > (T)0.5 ? next : floored;                                       \
-    floored = quotient == 0 ? __builtin_copysign##F(0, plain) : floored;                          \
-    return b == 0 ? plain : floored;                                                              \
-  }
-
-LZ_DIVISION(float, f, f32)
-LZ_DIVISION(double, , f64)
-
-/* ---- Division with remainder: integers, for a divisor that is not 0 ----------------------------
-
-   The smallest integer divided by -1 is itself, its remainder 0. 32-bit quotients come from double
-   division, which the vectoriser has and integer division it has not: a quotient that is no integer
-   is at least 2^-31 away from one, and double precision resolves that. */
-
-LZ_INLINE int32_t lz_trunc_div_i32(int32_t a, int32_t b) {
-  double q = (double)a / (double)b;
-  return (int32_t)(q > 2147483647.0 ? -2147483648.0 : q);
-}
-LZ_INLINE int32_t lz_floor_div_i32(int32_t a, int32_t b) {
-  double q = (double)a / (double)b;
-  int32_t t = (int32_t)(q > 2147483647.0 ? -2147483648.0 : q);
-  uint32_t rest = (uint32_t)a - (uint32_t)t * (uint32_t)b;
-  return t - (rest != 0 && (int32_t)(rest ^ (uint32_t)b) < 0);
-}
-LZ_INLINE int32_t lz_fmod_i32(int32_t a, int32_t b) {
-  return (int32_t)((uint32_t)a - (uint32_t)lz_trunc_div_i32(a, b) * (uint32_t)b);
-}
-LZ_INLINE int32_t lz_remainder_i32(int32_t a, int32_t b) {
-  return (int32_t)((uint32_t)a - (uint32_t)lz_floor_div_i32(a, b) * (uint32_t)b);
-}
-LZ_INLINE int64_t lz_trunc_div_i64(int64_t a, int64_t b) {
-  int64_t negated = (int64_t)((uint64_t)0 - (uint64_t)a), q = a / (b == -1 ? 1 : b);
-  return b == -1 ? negated : q;
-}
-LZ_INLINE int64_t lz_fmod_i64(int64_t a, int64_t b) { return a % (b == -1 ? 1 : b); }
-LZ_INLINE int64_t lz_floor_div_i64(int64_t a, int64_t b) {
-  int64_t rest = lz_fmod_i64(a, b);
-  return lz_trunc_div_i64(a, b) - (rest != 0 && (rest ^ b) < 0);
-}
-LZ_INLINE int64_t lz_remainder_i64(int64_t a, int64_t b) {
-  int64_t rest = lz_fmod_i64(a, b);
-  return rest + (rest != 0 && (rest ^ b) < 0 ? b : 0);
-}
 
 /* ---- float16 and bfloat16, kept as uint16_t ----------------------------------------------------
 
