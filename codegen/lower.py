@@ -22,6 +22,7 @@ from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
 from lazyt.ir.places import Place, counted, place
 from lazyt.ir.types import contiguous_strides
 
+from . import cuda
 from .c import CKernel, render
 from .launches import CudaKernel
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
@@ -54,8 +55,6 @@ class Lowered:
     @cached_property
     def cuda(self) -> CudaKernel:
         """The kernel in CUDA C."""
-        from . import cuda
-
         return cuda.render(self.kernel)
 
 

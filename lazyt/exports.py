@@ -237,7 +237,7 @@ def device_export(t: Tensor) -> dict[str, Any]:
     node = t._storage.node
     whole = runtime.realised(node)
     runtime.drain()  # what is pending has to read the memory before anybody writes to it
-    whole.export()
+    whole.memory.shared = True
     meta = t._meta
     if meta is not None and meta.strides is not None:
         whole = whole.window(meta.offset, shape_of(t), meta.strides)

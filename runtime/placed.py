@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,10 @@ def owned(value: Any) -> bool:
     """Whether a value is all of its memory, row-major, and may be written."""
     if value.__class__ is np.ndarray:
         return value.base is None and value.flags.writeable and value.flags.c_contiguous
-    return value.__class__ is not tuple and value.whole
+    if value.__class__ is tuple or not value.whole or value.memory.shared:
+        return False
+    # Views hold the memory too: the attribute and getrefcount's argument are two.
+    return getrefcount(value.memory) == 2
 
 
 def apply(op: Op, type: Any, arg: tuple, operands: list) -> Any:

@@ -91,6 +91,18 @@ class DeviceArray:
                 raise ValueError("a view must show the memory of its array")
         return made
 
+    def window(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceArray:
+        """What lies `offset` elements behind the first one, in other strides (in elements).
+
+        Errors: as `view`.
+        """
+        if 0 in shape:
+            return self.view(lambda a: np.empty(shape, a.dtype))
+        kind, place = self.geometry.dtype, _over(self.memory)
+        start = self.address - self.memory.address + offset * kind.itemsize
+        steps = tuple(k * kind.itemsize for k in strides)
+        return self.view(lambda a: np.ndarray(shape, kind, place, start, steps))
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         stream = queue(self.device_index)
@@ -120,8 +132,12 @@ def geometry_over(memory: Memory, shape: tuple[int, ...], dtype: DType) -> np.nd
     kind = DEVICE_DTYPES[dtype]
     if memory.address == 0:
         return np.empty(shape, kind)
-    place: Any = (ctypes.c_char * memory.nbytes).from_address(memory.address)
-    return np.ndarray(shape, kind, place)
+    return np.ndarray(shape, kind, _over(memory))
+
+
+def _over(memory: Memory) -> Any:
+    """A buffer over a memory, for NumPy to count in."""
+    return (ctypes.c_char * memory.nbytes).from_address(memory.address)
 
 
 def empty(type: TensorType) -> DeviceArray:

@@ -32,13 +32,15 @@ class OutOfMemoryError(RuntimeError):
 class Memory:
     """Bytes of a device; they are freed when the object dies.
 
-    owner: what holds them: a pool's block, or an object that lends its memory.
+    owner: what holds them: a pool's block, or an object that lends its memory. shared: whether
+    others than tensors may see them.
     """
 
-    __slots__ = ("address", "nbytes", "_owner", "_charge", "_accounts", "__weakref__")
+    __slots__ = ("address", "nbytes", "shared", "_owner", "_charge", "_accounts", "__weakref__")
 
     def __init__(self, address: int, nbytes: int, owner: Any, charge: int, accounts: Accounts):
         self.address, self.nbytes = address, nbytes
+        self.shared = False
         self._owner, self._charge, self._accounts = owner, charge, accounts
 
     def __del__(self) -> None:
@@ -148,7 +150,9 @@ def allocate(nbytes: int, device: Device) -> Memory:
 
 def lent(address: int, nbytes: int, owner: Any, device: Device) -> Memory:
     """Memory that belongs to somebody else, who is kept alive as long as it is used."""
-    return Memory(address, nbytes, owner, 0, accounts(device))
+    memory = Memory(address, nbytes, owner, 0, accounts(device))
+    memory.shared = True
+    return memory
 
 
 def memory_allocated(device: Device) -> int:
