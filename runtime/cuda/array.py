@@ -27,7 +27,7 @@ from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.types import TensorType
 
 from .compiler import function
-from .driver import Device, device
+from .driver import Device, device, driver
 from .memory import Memory, accounts, allocate, lent
 from .streams import queue
 
@@ -77,8 +77,8 @@ class DeviceArray:
         """The same memory in another geometry: `x.view(lambda a: a[2:].T)`.
 
         Errors: ValueError where the result shows anything else, or other elements. What NumPy can
-        only do by copying (a reshape of a transposed array) must be asked with `copy=False`: it
-        would read the device's memory.
+        only do by copying (a reshape of a transposed array) must be asked with `copy=False`, and an
+        element is `a[0, 0, ...]`: NumPy would read the device's memory.
         """
         geometry = change(self.geometry)
         made = DeviceArray(self.memory, geometry, self.dtype, self.device_index)
@@ -175,7 +175,11 @@ def upload(array: np.ndarray, type: TensorType, non_blocking: bool = False) -> D
     if not non_blocking:
         place.write(made.address, held)
         return made
-    staging = place.pinned(held.nbytes)
+    try:
+        staging = place.pinned(held.nbytes)
+    except driver().memory_error:  # of the host: waiting needs none
+        place.write(made.address, held)
+        return made
     staging[:] = held.reshape(-1).view(np.uint8)
     stream = queue(place.index)
     place.write_later(made.address, staging, stream)
@@ -235,10 +239,10 @@ def copy_into(target: DeviceArray, source: DeviceArray) -> None:
         copy_into(made, source)
         source = made
     place = target.device
-    if target.contiguous and source.contiguous:
+    extents, to, start = coalesce(target.shape, target.strides, source.strides)
+    if len(extents) == 1 and to[0] in (0, 1) and to == start:
         place.copy(target.address, source.address, target.nbytes, queue(place.index))
         return
-    extents, to, start = coalesce(target.shape, target.strides, source.strides)
     if len(extents) > LARGEST_RANK:
         raise ValueError(f"a strided copy of {len(extents)} axes: at most {LARGEST_RANK}")
     _strided_copy(target, source, extents, to, start)

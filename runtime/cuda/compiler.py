@@ -100,26 +100,25 @@ def _load(kernels: Sequence[CudaKernel], device: Device, path: Path) -> bool:
     except FileNotFoundError:
         return False
     image, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    whole = hashlib.sha256(image).digest() == digest
-    if whole and _take(kernels, device, image, digest):
-        return True
+    try:
+        if hashlib.sha256(image).digest() == digest:
+            _take(kernels, device, image, digest)
+            return True
+    except driver().error:
+        pass
     path.unlink(missing_ok=True)
     return False
 
 
-def _take(kernels: Sequence[CudaKernel], device: Device, image: bytes, digest: bytes) -> bool:
-    try:
-        module = _MODULES.get((device.index, digest))
-        if module is None:
-            module = device.load(image)
-        for name in {launch.function for k in kernels for launch in k.launches}:
-            device.function(module, name, 0)
-    except driver().error:
-        return False
+def _take(kernels: Sequence[CudaKernel], device: Device, image: bytes, digest: bytes) -> None:
+    module = _MODULES.get((device.index, digest))
+    if module is None:
+        module = device.load(image)
+    for name in {launch.function for k in kernels for launch in k.launches}:
+        device.function(module, name, 0)
     _MODULES[device.index, digest] = module
     for kernel in kernels:
         _LOADED[_place(kernel, device)] = module
-    return True
 
 
 # -------------------------------------------------------------------------------------- compiling
@@ -131,8 +130,10 @@ def _compile(kernels: Sequence[CudaKernel], device: Device) -> None:
     COUNTERS.compiler_calls += 1
     image = toolchain(device).compile(source, architecture(device), saved)
     digest = hashlib.sha256(image).digest()
-    if not _take(kernels, device, image, digest):
-        raise CompilerError(f"what was compiled from {saved} cannot be loaded")
+    try:
+        _take(kernels, device, image, digest)
+    except driver().error as error:
+        raise CompilerError(f"what was compiled from {saved} cannot be loaded: {error}") from None
     try:
         whole = _path(source, device, ".cubin")
         _write_whole(whole, image + digest)

@@ -202,7 +202,7 @@ def host_choice() -> str:
     """What LAZYT_CUDA_HOST says: "" for a real GPU, else "1", "pycuda" or "ctypes"."""
     given = os.environ.get("LAZYT_CUDA_HOST", "")
     if given not in ("", "0", "1", "pycuda", "ctypes"):
-        raise ValueError(f"LAZYT_CUDA_HOST is 1, pycuda or ctypes, not {given!r}")
+        raise Unavailable(f"LAZYT_CUDA_HOST must be 1, pycuda or ctypes, it is {given!r}")
     return "" if given == "0" else given
 
 
@@ -226,9 +226,7 @@ def missing() -> str | None:
     """What lacks for a device to be used, and what to install for it; None if nothing does."""
     try:
         driver()
-    except Unavailable as reason:
-        return str(reason)
-    except RuntimeError as reason:  # a forked child
+    except RuntimeError as reason:  # Unavailable, or a forked child
         return str(reason)
     return None
 

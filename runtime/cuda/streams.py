@@ -30,6 +30,7 @@ class _Current(threading.local):
 
 _CURRENT = _Current()
 _TAKEN: dict[int, int] = {}
+_LOCK = threading.Lock()
 
 
 def queue(index: int) -> Any:
@@ -43,8 +44,9 @@ class Event:
     timing: whether `elapsed_time` may be asked.
     """
 
-    def __init__(self, device: Device | None = None, timing: bool = False):
-        self._device, self.timing = device, timing
+    def __init__(self, timing: bool = False):
+        self.timing = timing
+        self._device: Device | None = None
         self._event: Any = None
 
     def _drop(self) -> None:
@@ -105,13 +107,12 @@ class Stream:
     """A queue of a device. Used as a context manager, what is started in it goes to the queue."""
 
     def __init__(self, device: Device):
-        queues, at = device.queues, _TAKEN.get(device.index, 0)
-        _TAKEN[device.index] = at + 1
-        if len(queues) < LARGEST:
-            queues.append(device.stream())
-            at = len(queues) - 1
+        with _LOCK:
+            taken = _TAKEN[device.index] = _TAKEN.get(device.index, -1) + 1
+            if taken < LARGEST:
+                device.queues.append(device.stream())
         self.device = device
-        self.queue: Any = queues[at % LARGEST]
+        self.queue: Any = device.queues[taken % LARGEST]
         self._before: list[Stream] = []
 
     @classmethod

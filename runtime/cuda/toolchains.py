@@ -92,13 +92,13 @@ class Nvcc(Toolchain):
     @functools.cached_property
     def identity(self) -> str:
         call = [*self._command, "--version"]
-        return "\n".join((*self._command, *self.FLAGS, _run(call, "").stdout))
+        return "\n".join((*self._command, *self.FLAGS, _run(call).stdout))
 
     def compile(self, source: str, architecture: str, path: Path) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "kernels.cubin"
             flags = [*self.FLAGS, f"-arch={architecture}"]
-            done = _run([*self._command, *flags, "-o", str(made), str(path)], str(path))
+            done = _run([*self._command, *flags, "-o", str(made), str(path)])
             if done.returncode != 0 or not made.exists():
                 words = done.stderr or done.stdout
                 raise CompilerError(f"{shlex.join(self._command)} failed on {path}:\n{words}")
@@ -127,15 +127,13 @@ class Host(Toolchain):
             raise CompilerError(str(error)) from None
 
 
-def _run(call: list[str], path: str) -> subprocess.CompletedProcess[str]:
+def _run(call: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise CompilerError(
-            f"{shlex.join(call[:1])} did not finish {path} in {TIMEOUT_S} s"
-        ) from None
+        raise CompilerError(f"{shlex.join(call)} did not finish in {TIMEOUT_S} s") from None
     except OSError as error:
-        raise CompilerError(f"{shlex.join(call[:1])} cannot be run: {error}") from None
+        raise CompilerError(f"{shlex.join(call)} cannot be run: {error}") from None
 
 
 @functools.cache
