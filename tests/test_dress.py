@@ -137,6 +137,15 @@ def test_the_user_s_names() -> None:
     assert written and all("weight" in text for text in written)
 
 
+def test_layers_that_have_a_number_only() -> None:
+    net = lazyt.nn.Sequential(lazyt.nn.Linear(4, 3))
+    x = lazyt.ones(2, 4)
+    texts = [k.numpy for k in lazyt.explain(net, x).kernels]
+    assert any("net_0_weight" in text for text in texts)
+    texts = [k.numpy for k in lazyt.explain(lambda: net(x)).kernels]
+    assert any("net_0_weight" in text for text in texts)
+
+
 def test_a_look_holds_nothing() -> None:
     """Names are found on the stack, and nothing there is held or changed by that."""
     from sys import getrefcount

@@ -89,7 +89,7 @@ def variables_of(function: Callable, args: tuple, kwargs: dict) -> dict[str, Any
     if hasattr(function, "__self__"):
         found["self"] = function.__self__
     elif not hasattr(plain, "__code__"):
-        found["self"] = function
+        found["net"] = function
     with contextlib.suppress(TypeError, ValueError):
         found |= inspect.signature(function).bind(*args, **kwargs).arguments
     code = getattr(plain, "__code__", None)
@@ -145,7 +145,7 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield from _with_gradient(name, value)
     elif hasattr(value, "named_parameters") and hasattr(value, "named_buffers"):
-        yield from _of_module(value)
+        yield from _of_module(name, value)
     elif value.__class__ in (list, tuple) and len(value) <= MANY:
         for i, item in enumerate(value):
             if isinstance(item, Tensor):
@@ -164,13 +164,15 @@ def _with_gradient(name: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield f"grad_{name}", gradient
 
 
-def _of_module(module: Any) -> Iterator[tuple[str, Tensor]]:
+def _of_module(owner: str, module: Any) -> Iterator[tuple[str, Tensor]]:
+    """By their names in the module; a layer that has only a number is the owner's."""
     try:
         named = [*module.named_parameters(), *module.named_buffers()]
     except Exception:  # a user's class may answer to these names with anything
         return
     for name, t in named:
         if isinstance(name, str) and isinstance(t, Tensor):
+            name = f"{owner}.{name}" if name[0].isdigit() else name
             yield from _with_gradient(name.replace(".", "_"), t)
 
 
