@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -377,6 +378,31 @@ def test_dump_writes_every_stage(dumped: Path) -> None:
     code = files["0001-exp-add-sum/plan.py"]
     assert "6 FLOP" in code and Path(__file__).name in code
     compile(code, "plan.py", "exec")
+
+
+KERNELS = {"loops", "py", "c"}
+
+
+@pytest.mark.parametrize("tier", ["numpy", "c"])
+def test_dumped_kernels_are_files_a_compiler_accepts(
+    dumped: Path, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAZYT_CPU", tier)
+    run_three_times()
+    (folder,) = (p for p in dumped.iterdir() if p.is_dir())
+    found = {p.name for p in folder.glob("k0.*")} - {"k0.cu"}
+    assert found == {f"k0.{ending}" for ending in KERNELS}
+    assert "x" in (folder / "k0.c").read_text().split("reads   ")[1].split(":")[0]
+    for p in folder.glob("k*.py"):
+        subprocess.run([sys.executable, "-W", "error", str(p)], check=True, timeout=120)
+    compilers = [[name, "-std=c11", "-fsyntax-only"] for name in ("cc",) if shutil.which(name)]
+    for command in compilers:
+        files = sorted(map(str, folder.glob("k*.c")))
+        done = subprocess.run([*command, "-Werror", *files], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    if shutil.which("nvcc"):
+        for p in folder.glob("k*.cu"):
+            subprocess.run(["nvcc", "-arch=sm_90", "-cubin", "-o", os.devnull, str(p)], check=True)
 
 
 def test_dump_is_idempotent(dumped: Path) -> None:

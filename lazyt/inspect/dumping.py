@@ -5,7 +5,8 @@
                             groups.txt
                             plan.txt        inputs, kept values, workspace, live ranges
                             plan.py         the code that runs, with FLOPs, bytes and your lines
-                            k0.c, k0.loops  the kernels that it calls in the C tier
+                            k0.loops, k0.py, k0.c, k0.cu, lazyt_math.h
+                                            what each kernel computes, for every tier
     folder/0002-...
 
 A plan is made when a program comes back, so what runs only once leaves nothing here. A folder is
@@ -22,17 +23,21 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from lazyt.runtime.native import prelude
+from lazyt.ir.node import Node
+from lazyt.runtime import drain as runtime
 from lazyt.runtime.plan import ON_COMPILE, Plan
 
-from .program import Kernel, ProgramView
+from .holders import Held, held
+from .program import ProgramView
 
 FOLDER: list[str] = [""]
 KNOWN: dict[str, str] = {}
+NAMES = threading.local()  # .held: what the user's variables hold of the program drained last
 
 
 def dump(folder: str | os.PathLike | None) -> None:
@@ -42,16 +47,28 @@ def dump(folder: str | os.PathLike | None) -> None:
         FOLDER[0] = ""
         if write in ON_COMPILE:
             ON_COMPILE.remove(write)
+            runtime.OBSERVERS.remove(_look)
         return
     os.makedirs(folder, exist_ok=True)
     FOLDER[0] = os.path.abspath(folder)
     if write not in ON_COMPILE:
         ON_COMPILE.append(write)
+        runtime.OBSERVERS.append(_look)
+
+
+def _look(
+    key: tuple, wanted: list[Node], keep: tuple[int, ...], index: dict[int, int], numbers: tuple
+) -> None:
+    """Notes who holds what of a program that a plan may be made for."""
+    program = runtime.CACHE.programs.get(key)
+    planned = program is not None and program.plan is not None
+    NAMES.held = Held() if planned else held(wanted, index)
 
 
 def view_of(plan: Plan) -> ProgramView:
     """A plan laid open."""
-    return ProgramView(plan.traced, frozenset(plan.code.memory.donated))
+    names = getattr(NAMES, "held", Held()).kept(plan.keep)
+    return ProgramView(plan.traced, frozenset(plan.code.memory.donated), names=names)
 
 
 def write(plan: Plan) -> None:
@@ -95,17 +112,11 @@ def files_of(view: ProgramView) -> dict[str, str]:
     files["plan.txt"] = f"{view.plan}\n"
     head = "# " + view.summary().replace("\n", "\n# ")
     files["plan.py"] = f"{head}\n{view.dressed}"
-    nests = [kernel for kernel in view.kernels if kernel.c]
-    for i, kernel in enumerate(nests):
-        files[f"k{i}.loops"] = f"{kernel.loops}\n"
-        files[f"k{i}.c"] = f"{_headed(kernel)}\n{prelude()}\n{kernel.c}"
+    for i, kernel in enumerate(view.kernels):
+        for ending, content in kernel.texts.files().items():
+            files[f"k{i}.{ending}"] = content
+        files |= kernel.texts.headers()
     return files
-
-
-def _headed(kernel: Kernel) -> str:
-    """A kernel's facts as a comment of C."""
-    facts = str(kernel).split("\n")[:2]
-    return "/* " + "\n * ".join(line.strip() for line in facts) + " */"
 
 
 def slug(name: str) -> str:

@@ -20,8 +20,10 @@ from lazyt.runtime import drain as runtime
 from lazyt.runtime.plan import build_graph
 
 from ..tensor import Tensor
+from .holders import Held, held, variables_of
+from .kernels import Kernel
 from .pending import looking, program_of
-from .program import Groups, Kernel, ProgramView, Stages
+from .program import Groups, ProgramView, Stages
 
 REALISED = (
     "nothing is pending: the value is already there. A tensor does not remember the plan that "
@@ -61,7 +63,8 @@ class Explanation:
 
     @cached_property
     def kernels(self) -> list[Kernel]:
-        """Each with `name`, `source`, `shapes`, `flops`, `bytes` and the user's `lines`."""
+        """Each with `name`, `source`, `shapes`, `flops`, `bytes` and the user's `lines`; `loops`,
+        `numpy`, `c` and `cuda` are what it computes for every tier."""
         return [k for p in self.programs for k in p.kernels]
 
     @cached_property
@@ -105,7 +108,8 @@ def _of_tensor(t: Tensor) -> Explanation:
         if node.value is not None:
             return Explanation(title, note=REALISED)
         found = program_of(node, extra)
-        view = ProgramView(found.graph(), found.donatable())
+        names = held(found.wanted, found.index).kept(found.keep)
+        view = ProgramView(found.graph(), found.donatable(), names=names)
     note = "pending: this would be run for it; nothing has been."
     if found.others:
         note += f" Of {found.others} more operations in the trace, a read computes what is wanted."
@@ -118,14 +122,20 @@ class _Seen:
 
     graph: Graph
     donatable: frozenset[int]
+    keep: tuple[int, ...]
+    names: Held
     runs: int = 0
     at_end: bool = False
 
 
 class _Watch:
-    """An observer of drains that notes every program of one thread."""
+    """An observer of drains that notes every program of one thread.
 
-    def __init__(self) -> None:
+    roots: variables of the function that is explained.
+    """
+
+    def __init__(self, roots: dict[str, Any]) -> None:
+        self.roots = roots
         self.thread = threading.get_ident()
         self.found: dict[tuple, _Seen] = {}
         self.returned = False
@@ -144,13 +154,15 @@ class _Watch:
         if seen is None:
             donatable = runtime._donatable(wanted)
             graph = build_graph(wanted, keep, index, set())[0]
-            seen = self.found[key] = _Seen(graph, donatable, at_end=self.returned)
+            names = held(wanted, index, self.roots)
+            seen = _Seen(graph, donatable, keep, names, at_end=self.returned)
+            self.found[key] = seen
         seen.runs += 1
 
 
 def _of_call(fn: Callable, args: tuple, kwargs: dict) -> Explanation:
     runtime.drain()
-    watch = _Watch()
+    watch = _Watch(variables_of(fn, args, kwargs))
     runtime.OBSERVERS.append(watch)
     try:
         result = fn(*args, **kwargs)
@@ -174,6 +186,8 @@ def _view(key: tuple, seen: _Seen) -> ProgramView:
         how = (
             f"{times}{when}; evaluated operation by operation; from its next run on it is this plan"
         )
-        return ProgramView(seen.graph, seen.donatable, how, seen.runs)
+        names = seen.names.kept(seen.keep)
+        return ProgramView(seen.graph, seen.donatable, how, seen.runs, names)
     how = f"{times}{when}, as a compiled plan"
-    return ProgramView(plan.traced, frozenset(plan.code.memory.donated), how, seen.runs)
+    donated = frozenset(plan.code.memory.donated)
+    return ProgramView(plan.traced, donated, how, seen.runs, seen.names.kept(plan.keep))

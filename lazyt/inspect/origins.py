@@ -9,8 +9,11 @@ stores a result:
 
 from __future__ import annotations
 
+import ast
+import linecache
 import os
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from lazyt.ir.node import line_number
@@ -63,3 +66,40 @@ def place_of(origin: Any) -> str:
     line = line_of(origin, short=True)
     variable = variable_of(origin)
     return f"{line} ({variable})" if line and variable else line
+
+
+def words_of(origin: Any) -> str:
+    """The text of the user's line, "" where it cannot be read."""
+    if origin is None or origin[0] is None:
+        return ""
+    return linecache.getline(origin[0].co_filename, line_number(*origin)).strip()
+
+
+@lru_cache(maxsize=4096)
+def _callee(code: Any, offset: int) -> str:
+    at = next(islice(code.co_positions(), offset // 2, None), None)
+    if at is None or None in at:
+        return ""
+    first, last, begin, end = at
+    lines = [linecache.getline(code.co_filename, n).encode() for n in range(first, last + 1)]
+    if not lines[0]:
+        return ""
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][begin:]
+    try:
+        called = ast.parse(b"(" + b"".join(lines) + b")", mode="eval").body
+    except (SyntaxError, ValueError):
+        return ""
+    if not isinstance(called, ast.Call):
+        return ""
+    if isinstance(called.func, ast.Attribute):
+        return called.func.attr
+    return called.func.id if isinstance(called.func, ast.Name) else ""
+
+
+def callee_of(origin: Any) -> str:
+    """What the user's expression calls: `layer_norm` of `F.layer_norm(x, (8,))`; "" where it is no
+    call, or its source cannot be read."""
+    if origin is None or origin[0] is None:
+        return ""
+    return _callee(*origin)

@@ -11,31 +11,19 @@ from functools import cached_property
 from typing import Any
 
 from lazyt.codegen import memory as placing
-from lazyt.codegen.lower import Lowered
+from lazyt.codegen.dress import quantity
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
-from lazyt.ir.cost import Cost, bytes_read, cost, nbytes
+from lazyt.ir.cost import Cost, cost, nbytes
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes import fuse as fusion
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.printer import text, type_text
 from lazyt.runtime.plan import in_loops, loop_nests
 
-from .origins import line_of, place_of
-
-
-def _read_from_outside(group: fusion.Group) -> list[Value]:
-    """What the members of a group read that the group does not compute."""
-    inside = set(group.values)
-    members = [v for v in group.values if not v.op.view]
-    return list(dict.fromkeys(s for v in members for s in v.operands() if s not in inside))
-
-
-def quantity(number: int, unit: str = "") -> str:
-    """A number for people: 950, 12.3 k, 4.50 M."""
-    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            return f"{number / limit:.3g} {letter}{unit}"
-    return f"{number} {unit}".strip()
+from .holders import Names
+from .kernels import Kernel, kernels_of
+from .naming import UserNames
+from .origins import place_of
 
 
 class Stages(list):
@@ -55,45 +43,6 @@ class Stages(list):
             else:
                 parts += [f"--- {stage.name}", stage.after.rstrip()]
         return "\n".join(parts)
-
-
-@dataclass(repr=False)
-class Kernel:
-    """One piece of generated code that computes something: a NumPy call, or a group run in blocks.
-
-    name: the operation and the number of its (last) value. operations: the primitives in it.
-    operands, result: types as the IR writes them; shapes: of the operands, then of the result(s).
-    flops, bytes: as `lazyt.ir.cost` counts them. lines: the user's, as `file:line`; variables: what
-    those statements store into, where that is known. loops, c: of a loop nest, the loop IR and its
-    C text (which is then the source too); nests: how many that do the same to other arrays run in
-    its call.
-    """
-
-    name: str
-    source: str
-    operations: tuple[str, ...]
-    operands: tuple[str, ...]
-    result: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    flops: int
-    bytes: int
-    lines: tuple[str, ...]
-    places: tuple[str, ...] = ()
-    loops: str = ""
-    c: str = ""
-    nests: int = 1
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {', '.join(self.operands)} -> {', '.join(self.result)}"
-
-    def __str__(self) -> str:
-        facts = f"{quantity(self.flops, 'FLOP')}, {quantity(self.bytes, 'B')}"
-        if self.nests > 1:
-            facts += f", in one call with {self.nests - 1} more that do the same"
-        if self.places:
-            facts += ", from " + ", ".join(self.places)
-        body = "\n".join("    " + line for line in self.source.splitlines())
-        return f"{self!r}\n  {facts}\n{body}"
 
 
 @dataclass(repr=False)
@@ -157,19 +106,23 @@ class ProgramView:
     """A program from its traced graph on.
 
     donatable: inputs whose memory it may take over. how: in words, how it came to run; runs: how
-    often.
+    often. names: the user's, of inputs and outputs. tier: "numpy" or "c", in place of the one that
+    runs.
     """
 
     traced: Graph
     donatable: frozenset[int] = frozenset()
     how: str = ""
     runs: int = 0
+    names: Names = Names()
+    tier: str = ""
     _stages: list[Stage] = field(default_factory=list)
 
     @cached_property
     def grouping(self) -> fusion.Grouping:
         optimized, _ = optimize(self.traced, record=self._stages)
-        return loop_nests(optimized) if in_loops() else fusion.fuse(optimized)
+        in_c = self.tier == "c" if self.tier else in_loops()
+        return loop_nests(optimized) if in_c else fusion.fuse(optimized)
 
     @property
     def graph(self) -> Graph:
@@ -220,108 +173,13 @@ class ProgramView:
 
     @cached_property
     def kernels(self) -> list[Kernel]:
-        found = []
-        line_of_value = self.code.line_of
-        batches = self._batches()
-        for group in self.grouping.groups:
-            if group.kind == "loops":
-                together = batches.pop(line_of_value[group.outputs[0]], None)
-                if together is not None:
-                    found.append(self._nests(*together))
-                continue
-            if group.values[0] not in line_of_value:
-                continue  # a constant that only nests read
-            parts = [group.values] if blocked(group) else [[v] for v in group.values]
-            found += [self._kernel(part, line_of_value) for part in parts]
-        return found
-
-    def _kernel(self, values: list[Value], line_of_value: dict[Value, int]) -> Kernel:
-        lines = self.code.source.splitlines()
-        first = min(line_of_value[v] for v in values) - 1
-        last = max(line_of_value[v] for v in values)
-        names = {f"{letter}{self.number[v]}" for v in values for letter in "xo"}
-        in_loop = lines[first].startswith("        ")
-        # Above the calls stand the head of their loop and the lines that choose their buffers.
-        while first > 1 and (
-            in_loop
-            and not lines[first].startswith("    for ")
-            or lines[first - 1].strip().split(" = ")[0] in names
-        ):
-            first -= 1
-        source = "\n".join(line[4:] for line in lines[first:last])
-        inside = set(values)
-        outer = list(dict.fromkeys(s for v in values for s in v.operands() if s not in inside))
-        users = self._users
-        outputs = [v for v in values if v in self._kept or any(u not in inside for u in users[v])]
-        outputs = outputs or values[-1:]
-        spent = Cost(0, 0)
-        for v in values:
-            spent += self.cost_of(v)
-        if len(values) > 1:
-            moved = sum(map(bytes_read, outer)) + sum(nbytes(v.type) for v in outputs)
-            spent = Cost(spent.flops, moved)
-        operations = tuple(v.op.name for v in values)
-        label = operations[0] if len(values) == 1 else "fused_" + "_".join(operations)
-        types = [v.type for v in (*outer, *outputs)]
-        return Kernel(
-            f"{label[:60]}_{self.number[values[-1]]}",
-            source,
-            operations,
-            tuple(type_text(v.type) for v in outer),
-            tuple(type_text(v.type) for v in outputs),
-            tuple(
-                t.shape for some in types for t in (some if some.__class__ is tuple else (some,))
-            ),
-            spent.flops,
-            spent.bytes,
-            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in values))),
-            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in values))),
-        )
-
-    def _batches(self) -> dict[int, tuple[list[fusion.Group], Lowered]]:
-        """By the line of their call: the loop nests of one kernel, and the first one lowered."""
-        groups: dict[int, list[fusion.Group]] = {}
-        for group in self.grouping.groups:
-            if group.kind == "loops":
-                groups.setdefault(self.code.line_of[group.outputs[0]], []).append(group)
-        return {
-            line: (groups[line], nests[0]) for line, nests in zip(sorted(groups), self.code.nests)
-        }
-
-    def _nests(self, groups: list[fusion.Group], lowered: Lowered) -> Kernel:
-        """A kernel of one loop nest, or of several in turn: its text is C, not the line that calls
-        it. Operations, operands and results are those of the first nest."""
-        values = [v for v in groups[0].values if not v.op.view]
-        outer, outputs = _read_from_outside(groups[0]), groups[0].outputs
-        members = [v for group in groups for v in group.values if not v.op.view]
-        flops = sum(cost(v).flops for v in members)
-        moved = sum(nbytes(v.type) for group in groups for v in group.outputs)
-        moved += sum(bytes_read(v) for group in groups for v in _read_from_outside(group))
-        operations = tuple(v.op.name for v in values)
-        text = lowered.c.text
-        return Kernel(
-            f"{'_'.join(operations)[:60]}_{self.number[members[-1]]}",
-            text.rstrip(),
-            operations,
-            tuple(type_text(v.type) for v in outer),
-            tuple(type_text(v.type) for v in outputs),
-            tuple(v.type.shape for v in (*outer, *outputs)),
-            flops,
-            moved,
-            tuple(filter(None, dict.fromkeys(line_of(v.origin) for v in members))),
-            tuple(filter(None, dict.fromkeys(place_of(v.origin) for v in members))),
-            str(lowered.kernel),
-            text,
-            len(groups),
-        )
+        """The pieces of generated code, in order."""
+        return kernels_of(self)
 
     @cached_property
-    def _users(self) -> dict[Value, list[Value]]:
-        return self.graph.users()
-
-    @cached_property
-    def _kept(self) -> set[Value]:
-        return set(self.graph.outputs)
+    def user_names(self) -> UserNames:
+        """What the user calls values."""
+        return UserNames(self.traced, self.names)
 
     def cost_of(self, v: Value) -> Cost:
         """FLOPs and bytes of one value, knowing where it is written."""

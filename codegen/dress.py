@@ -1,0 +1,250 @@
+"""Kernels dressed for reading: the same text under names from the operations and the user's code.
+
+    v0p = x0v > v0p ? x0v : v0p;        row_max_partial = x_value > row_max_partial ? …
+    const float v1 = (x0v - v0);        const float x_minus_max = (x_value - row_max);
+
+What is compiled is canonical (DESIGN, section 7): its names are `x0` (an array that is read), `y0`
+(one that is written), `v0` (a result) and `s0` (a run-time number), with a suffix for what a
+renderer derives from them: `x0r`, where the row begins. Dressing replaces these words and nothing
+else, so one table serves the loop IR, C and CUDA C, and the dressed text is the kernel that runs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lazyt.ir.graph import Graph, Value
+from lazyt.ir.passes.fuse import Group
+from lazyt.ir.passes.fuse_loops import Space
+from lazyt.ir.places import shown_by
+from lazyt.ir.printer import type_text
+
+from .dress_words import RESULTS, SUFFIXES, VIEWS, describe, prefixed, reserved, role_of
+from .lower import Lowered
+
+_WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*")
+_CANONICAL = re.compile(r"([xyvs]\d+)([A-Za-z_]\w*)?")
+LONGEST = 60  # characters of a name
+
+
+def identifier(text: str) -> str:
+    """A valid name made of a text: `net.fc1.weight` becomes `net_fc1_weight`.
+
+    Words of C, C++, CUDA, Python or their libraries get `_value` behind them.
+    """
+    name = re.sub(r"(?a:\W|_)+", "_", text).strip("_")[:LONGEST].rstrip("_") or "value"
+    if name[0].isdigit() or prefixed(name):
+        name = f"value_{name}"
+    return f"{name}_value" if reserved(name) else name
+
+
+class Wardrobe:
+    """Chooses names, none of them twice: the second `exponential` is `exponential_2`.
+
+    taken: words that mean something else in the texts.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self.taken = set(taken)
+
+    def choose(self, wish: str, kind: str = "") -> str:
+        """The wish as an identifier that is still free. kind: what is said behind it where it is
+        not, before a number is."""
+        name = first = identifier(wish)
+        if kind and name in self.taken:
+            name = first = f"{first}_{kind}"
+        k = 1
+        while name in self.taken:
+            k += 1
+            name = f"{first}_{k}"
+        self.taken.add(name)
+        return name
+
+
+def words(*texts: str) -> set[str]:
+    """All words of some texts that dressing leaves alone."""
+    found = {w for text in texts for w in _WORD.findall(text)}
+    return {w for w in found if not _CANONICAL.fullmatch(w)}
+
+
+def dressed(text: str, names: Mapping[str, str]) -> str:
+    """The text with its canonical names replaced. names: of `x0`, `v3`, …; what is derived from one
+    (`x0r`) is named after it (`x_row`), and a function's parts (`k…_end`) after the function."""
+    used = words(text) | set(names.values())
+    chosen: dict[str, str] = {}
+
+    def rename(match: re.Match) -> str:
+        word = match.group()
+        if word in names:
+            return names[word]
+        if word in chosen:
+            return chosen[word]
+        canonical = _CANONICAL.fullmatch(word)
+        stem, _, rest = word.partition("_")
+        if canonical and canonical.group(1) in names:
+            suffix = canonical.group(2)
+            new = f"{names[canonical.group(1)]}_{SUFFIXES.get(suffix, suffix.strip('_'))}"
+        elif rest and stem in names:
+            new = f"{names[stem]}_{rest}"
+        else:
+            return word
+        while new in used:
+            new += "_"
+        used.add(new)
+        chosen[word] = new
+        return new
+
+    return _WORD.sub(rename, text)
+
+
+def kernel_names(
+    group: Group,
+    lowered: Lowered,
+    given: Mapping[Value, str],
+    taken: Iterable[str] = (),
+) -> tuple[dict[str, str], dict[Value, str]]:
+    """Names for a lowered group: by the canonical name (`x0`, `v3`), and by the value.
+
+    given: the user's names. taken: words of the texts that are to be dressed.
+    """
+    wardrobe = Wardrobe(taken)
+    space = Space(group.shape, group.axes, group.total)
+    names: dict[str, str] = {}
+    named: dict[Value, str] = {}
+    params = lowered.kernel.params
+    outputs = {v: p.name for p, v in zip(params, lowered.values) if p.out}
+    read = set()
+    for p, v in zip(params, lowered.values):
+        if not p.out:
+            wish = called(v, given)
+            read.add(wish)
+            names[p.name] = named[v] = wardrobe.choose(wish, VIEWS.get(_kind(v), "array"))
+    for p in params[len(lowered.values) :]:
+        names[p.name] = wardrobe.choose("position")
+    for v, name in outputs.items():
+        if v in given:
+            wish = f"new_{given[v]}" if given[v] in read else given[v]
+            names[name] = wardrobe.choose(wish, "array")
+    for i, v in enumerate(v for v in group.values if not v.op.view):
+        array = outputs.get(v)
+        wish, more = (given[v], "") if v in given else describe(v, space, named)
+        if array is not None and array not in names:
+            names[array] = wardrobe.choose(wish, more or "array")
+        named[v] = names[array] if array is not None else wardrobe.choose(wish, more)
+        names[f"v{i}"] = named[v] if array is None else wardrobe.choose(f"{named[v]}_value")
+    for j, s in enumerate(lowered.numbers):
+        names[f"s{j}"] = wardrobe.choose(role_of(s, group.values))
+    return names, named
+
+
+def graph_names(
+    graph: Graph, given: Mapping[Value, str], taken: Iterable[str] = ()
+) -> dict[str, str]:
+    """Names for the NumPy code of a graph: `x3` there is the value of that number."""
+    wardrobe = Wardrobe(taken)
+    named: dict[Value, str] = {}
+    names: dict[str, str] = {}
+    read = {called(v, given) for v in graph.inputs}
+    for v, number in graph.numbered().items():
+        space = Space(graph_shape(v), tuple(v.arg[0]) if v.op and v.op.kind == "reduce" else ())
+        more = ""
+        if v in given or v.op is None:
+            wish = called(v, given)
+            if v.op is not None and wish in read:
+                wish = f"new_{wish}"
+        elif v.op.view:
+            wish = f"{named.get(shown_by(v), 'input')}_{VIEWS.get(v.op.name, v.op.name)}"
+        else:
+            wish, more = describe(v, space, named)
+        names[f"x{number}"] = named[v] = wardrobe.choose(wish, more or "result")
+    for s in graph.scalars:
+        names[f"s{s.index}"] = wardrobe.choose(role_of(s, graph.body))
+    return names
+
+
+def graph_shape(v: Value) -> tuple[int, ...]:
+    """The iteration space of one value: that of its operand, where it reduces."""
+    if v.op is not None and v.op.kind == "reduce":
+        return v.src[0].type.shape
+    return v.type.shape if v.type.__class__ is not tuple else ()
+
+
+def called(v: Value, given: Mapping[Value, str]) -> str:
+    """What a value is called by one who only reads it: the user's name for it or for what it shows,
+    else the operation that made it."""
+    while v not in given and v.op is not None and v.op.view:
+        v = shown_by(v)
+    if v in given:
+        return given[v]
+    return "input" if v.op is None else RESULTS.get(v.op.name, v.op.name)
+
+
+def _kind(v: Value) -> str:
+    return v.op.name if v.op is not None else ""
+
+
+# --- what stands above a kernel -------------------------------------------------------------------
+
+
+def quantity(number: float, unit: str = "") -> str:
+    """A number for people: 950, 12.3 k, 4.50 M."""
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}{unit}"
+    return f"{number:g} {unit}".strip()
+
+
+@dataclass
+class Facts:
+    """What a person wants to know of a kernel before reading it.
+
+    title: what it computes. reads, writes: name and type of its arrays. flops, read, written: as
+    ir/cost.py counts them, bytes. lines: the user's, (file:line, text). more: further remarks.
+    """
+
+    title: str
+    reads: list[tuple[str, Any]]
+    writes: list[tuple[str, Any]]
+    flops: int
+    read: int
+    written: int
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    more: list[str] = field(default_factory=list)
+
+    def text(self) -> list[str]:
+        """The facts as lines."""
+        found = [self.title, *self.more]
+        for role, arrays in (("reads", self.reads), ("writes", self.writes)):
+            shown = [f"{name}: {type_text(t)}" for name, t in arrays]
+            found += [f"{role if k == 0 else '':<7} {s}" for k, s in enumerate(shown)]
+        moved = self.read + self.written
+        intensity = f", {self.flops / moved:.2f} FLOP/B" if moved else ""
+        found.append(
+            f"{quantity(self.flops, 'FLOP')}, {quantity(self.read, 'B')} read, "
+            f"{quantity(self.written, 'B')} written{intensity}"
+        )
+        width = max((len(place) for place, _ in self.lines), default=0)
+        found += [f"{place:<{width}}  {text}".rstrip() for place, text in self.lines]
+        return found
+
+
+def commented(lines: list[str], language: str) -> str:
+    """Lines as a comment of "c" (also CUDA C), or of "python" (also the loop IR)."""
+    if language == "python":
+        return "\n".join(f"# {line}".rstrip() for line in lines)
+    safe = [line.replace("*/", "* /").replace("\\", "\\ ").rstrip("\\ ") for line in lines]
+    return "/* " + "\n * ".join(safe) + "\n */"
+
+
+def over(group: Group) -> str:
+    """A group's loop nest in words: "over [64, 48], each row along axis 1"."""
+    if not group.axes:
+        return f"over {list(group.shape)}"
+    if math.prod(n for i, n in enumerate(group.shape) if i not in group.axes) == 1:
+        return f"over {list(group.shape)}, all of it reduced"
+    axes = ", ".join(map(str, group.axes))
+    return f"over {list(group.shape)}, reducing {'axis' if len(group.axes) == 1 else 'axes'} {axes}"

@@ -1,0 +1,330 @@
+"""One kernel in the words of every tier: loop IR, NumPy, C, CUDA C, all under the same names.
+
+    texts.loops, texts.numpy, texts.c, texts.cuda    "" where there is none: `absent` says why
+
+The kernel's values are cut out of the program as a graph of their own, whatever tier it runs in.
+Its NumPy code is a whole function; its loop nests are lowered as the C tier lowers them. Each text
+begins with what the kernel computes, what that costs and the user's lines; `files` has them with
+what a compiler or Python needs before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+
+from lazyt.codegen.dress import (
+    Facts,
+    called,
+    commented,
+    dressed,
+    graph_names,
+    identifier,
+    kernel_names,
+    over,
+    words,
+)
+from lazyt.codegen.dress_words import LOCALS
+from lazyt.codegen.lower import Lowered, lower
+from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.ir.cost import bytes_read, cost, nbytes
+from lazyt.ir.graph import Graph, Scalar, Value
+from lazyt.ir.opdef import NAMESPACE, literal
+from lazyt.ir.passes.fuse import Group, Grouping, fuse
+from lazyt.ir.places import place
+from lazyt.ir.printer import text
+from lazyt.runtime.plan import loop_nests
+
+from .naming import UserNames
+from .origins import line_of, words_of
+
+LINES = 6  # of the user's, in a header
+NO_RENDERER = "this lazyt has no renderer of CUDA C (lazyt.codegen.cuda)"
+
+
+@dataclass
+class Texts:
+    """The texts of one kernel.
+
+    values, outputs: of the kernel, in order, views among the values. names: the user's, of the
+    program; given: by value of the program's graph. nest: the loop nest, where the program runs as
+    one. together: how many nests of one text run in its call.
+    """
+
+    values: list[Value]
+    outputs: list[Value]
+    names: UserNames
+    given: Mapping[Value, str]
+    nest: tuple[Group, Lowered] | None = None
+    together: int = 1
+    absent: dict[str, str] = field(default_factory=dict)
+
+    # --- the kernel as a graph of its own ---------------------------------------------------------
+
+    @cached_property
+    def _cut(self) -> tuple[Graph, dict[Value, Value]]:
+        """The kernel alone, and what its values stand for: inputs are what it reads of others,
+        while views of them and constants are its own."""
+        inside = set(self.values)
+        new: dict[Value, Value] = {}
+        inputs: list[Value] = []
+        scalars: list[Scalar] = []
+        body: list[Value] = []
+
+        def take(v: Value) -> Value:
+            if v in new:
+                return new[v]
+            if not (v in inside or _belongs(v)):
+                new[v] = Value(None, (), (), v.type, v.origin, len(inputs))
+                inputs.append(new[v])
+                return new[v]
+            src = tuple(take(s) if s.__class__ is Value else s for s in v.src)
+            scalars.extend(s for s in src if s.__class__ is Scalar and s not in scalars)
+            new[v] = Value(v.op, src, v.arg, v.type, v.origin)
+            body.append(new[v])
+            return new[v]
+
+        for v in self.values:
+            take(v)
+        graph = Graph(inputs, scalars, body, [new[v] for v in self.outputs])
+        return graph, {copy: v for v, copy in new.items()}
+
+    @property
+    def graph(self) -> Graph:
+        """The kernel alone."""
+        return self._cut[0]
+
+    @cached_property
+    def ir(self) -> str:
+        """The graph, as the IR prints."""
+        return text(self.graph)
+
+    @cached_property
+    def _grouping(self) -> Grouping:
+        return loop_nests(self.graph)
+
+    @cached_property
+    def nests(self) -> list[tuple[Group, Lowered]]:
+        """The loop nests of the kernel: the one that runs, or those of its graph in the C tier."""
+        if self.nest is not None:
+            return [self.nest]
+        groups = [g for g in self._grouping.groups if g.kind == "loops"]
+        return [(g, lower(g)) for g in groups]
+
+    @cached_property
+    def _given(self) -> Mapping[Value, str]:
+        """The user's names of the values of the nests."""
+        if self.nest is not None:
+            return self.given
+        graph, original = self._cut
+        assert self._grouping.graph is not None
+        inputs = {v.index: called(original[v], self.given) for v in graph.inputs}
+        outputs = {i: self.given.get(v, "") for i, v in enumerate(self.outputs)}
+        return self.names.in_graph(self._grouping.graph, inputs, outputs)
+
+    # --- texts ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _dressing(self) -> list[tuple[dict[str, str], dict[Value, str]]]:
+        """For every nest the names, by canonical name and by value."""
+        found = []
+        for group, lowered in self.nests:
+            taken = words(lowered.c.text) | set(LOCALS["c"].values())
+            found.append(kernel_names(group, lowered, self._given, taken))
+        return found
+
+    def facts(self, k: int) -> Facts:
+        """What stands above the text of a nest."""
+        group, lowered = self.nests[k]
+        names, named = self._dressing[k]
+        arrays = [(p, v, names[p.name]) for p, v in zip(lowered.kernel.arrays, lowered.values)]
+        members = [v for v in group.values if not v.op.view]
+        results = [name for p, _, name in arrays if p.out]
+        title = f"{', '.join(results)} {over(group)}"
+        read: dict[Value, int] = {}  # what two views show is read once
+        for p, v, _ in arrays:
+            if not p.out:
+                root = place(v).root
+                read[root] = max(read.get(root, 0), bytes_read(v))
+        more = []
+        if self.together > 1:
+            more.append(f"the first of {self.together} that one call runs, each on its own arrays")
+        if lowered.numbers:
+            given = ", ".join(names[f"s{j}"] for j in range(len(lowered.numbers)))
+            more.append(f"numbers given at run time: {given}")
+        return Facts(
+            title,
+            [(name, v.type) for p, v, name in arrays if not p.out],
+            [(name, v.type) for p, v, name in arrays if p.out],
+            sum(cost(v).flops for v in members),
+            sum(read.values()),
+            sum(nbytes(v.type) for p, v, _ in arrays if p.out),
+            user_lines(members),
+            more,
+        )
+
+    def _title(self, k: int) -> str:
+        """An identifier for a nest: its results."""
+        names = self._dressing[k][0]
+        results = [names[p.name] for p in self.nests[k][1].kernel.arrays if p.out]
+        more = f"_and_{len(results) - 1}_more" if len(results) > 1 else ""
+        return identifier(f"{results[0].removeprefix('new_')}{more}_kernel")
+
+    @cached_property
+    def loops(self) -> str:
+        """The loop IR."""
+        parts = []
+        for k, (_, lowered) in enumerate(self.nests):
+            head = commented(self.facts(k).text(), "python")
+            parts.append(f"{head}\n{dressed(str(lowered.kernel), self._dressing[k][0])}\n")
+        if not parts:
+            self.absent["loops"] = self.absent["c"] = self._no_loops()
+        return "\n".join(parts)
+
+    @cached_property
+    def c(self) -> str:
+        """C11, which `files` puts behind the prelude."""
+        parts = []
+        for k, (_, lowered) in enumerate(self.nests):
+            facts = self.facts(k)
+            table = ", ".join(map(str, lowered.c.table))
+            if table:
+                facts.more.append(f"sizes, extents and strides: {table}")
+            names = self._dressing[k][0] | LOCALS["c"] | {lowered.c.name: self._title(k)}
+            parts.append(f"{commented(facts.text(), 'c')}\n{dressed(lowered.c.text, names)}")
+        if not parts:
+            self.absent["loops"] = self.absent["c"] = self._no_loops()
+        return "\n".join(parts)
+
+    @cached_property
+    def cuda(self) -> str:
+        """CUDA C, which `files` puts behind its preludes."""
+        return "\n".join(written for written, _ in self._in_cuda)
+
+    @cached_property
+    def _in_cuda(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Text and preludes of every nest."""
+        if not self.nests:
+            self.absent["cuda"] = self._no_loops()
+            return []
+        try:
+            from lazyt.codegen.cuda import render
+        except ModuleNotFoundError:
+            self.absent["cuda"] = NO_RENDERER
+            return []
+        found = []
+        for k, (_, lowered) in enumerate(self.nests):
+            made = render(lowered.kernel)
+            facts = self.facts(k)
+            for launch in made.launches:
+                grid, block = (" x ".join(map(str, n)) for n in (launch.grid, launch.block))
+                facts.more.append(f"{launch.function}: grid {grid}, block {block}")
+            names = self._dressing[k][0] | {made.name: self._title(k)}
+            head = dressed(commented(facts.text(), "c"), {made.name: self._title(k)})
+            found.append((f"{head}\n{dressed(made.text, names)}", made.preludes))
+        return found
+
+    @cached_property
+    def numpy(self) -> str:
+        """A function of NumPy calls."""
+        return self._in_numpy[1]
+
+    @cached_property
+    def _in_numpy(self) -> tuple[NumpyCode, str]:
+        graph, original = self._cut
+        code = generate(fuse(graph))
+        known = {v: name for _, named in self._dressing for v, name in named.items()}
+        given = dict(self._numpy_given)
+        for copy, v in original.items():
+            if v in known:
+                given[copy] = known[v]
+        arranged = code.graph
+        names = graph_names(arranged, given, words(code.source))
+        number = arranged.numbered()
+        results = [names[f"x{number[v]}"] for v in arranged.outputs]
+        more = f"_and_{len(results) - 1}_more" if len(results) > 1 else ""
+        names["run"] = identifier(f"compute_{results[0].removeprefix('new_')}{more}")
+        members = [v for v in self.values if not v.op.view]
+        arrays = [(v, names[f"x{number[v]}"]) for v in arranged.inputs]
+        facts = Facts(
+            ", ".join(results),
+            [(name, v.type) for v, name in arrays],
+            [(name, v.type) for v, name in zip(graph.outputs, results)],
+            sum(cost(v).flops for v in members),
+            sum(bytes_read(v) for v in graph.inputs),
+            sum(nbytes(v.type) for v in graph.outputs),
+            user_lines(members),
+        )
+        return code, f"{commented(facts.text(), 'python')}\n{dressed(code.source, names)}"
+
+    @cached_property
+    def _numpy_given(self) -> dict[Value, str]:
+        graph, original = self._cut
+        inputs = {v.index: called(original[v], self.given) for v in graph.inputs}
+        outputs = {i: self.given.get(v, "") for i, v in enumerate(self.outputs)}
+        return self.names.in_graph(graph, inputs, outputs)
+
+    def _no_loops(self) -> str:
+        names = dict.fromkeys(v.op.name for v in self.values if not v.op.view)
+        return f"no loop nest computes {', '.join(names)}"
+
+    def files(self) -> dict[str, str]:
+        """The texts that there are, by ending: `loops`, `py`, `c` and `cu`, each whole but for the
+        headers it includes (`headers`)."""
+        found = {"py": f"{self._numpy_head()}\n{self.numpy}"}
+        if self.nests:
+            found["loops"] = self.loops
+            found["c"] = f"{_include('math.h')}\n\n{self.c}"
+        if self._in_cuda:
+            names = dict.fromkeys(name for _, preludes in self._in_cuda for name in preludes)
+            found["cu"] = "\n".join([*map(_include, names), "", self.cuda])
+        return found
+
+    def headers(self) -> dict[str, str]:
+        """What the files include, by name."""
+        used = {"math.h"} if self.nests else set()
+        used.update(name for _, preludes in self._in_cuda for name in preludes)
+        folder = resources.files("lazyt.codegen").joinpath("prelude")
+        return {header(name): folder.joinpath(name).read_text() for name in sorted(used)}
+
+    def _numpy_head(self) -> str:
+        """What the NumPy code needs: functions of the library, and memory to work in."""
+        code = self._in_numpy[0]
+        helpers = sorted(words(code.source) & (set(NAMESPACE) - {"np"}))
+        lines = ["import numpy as np"]
+        if helpers:
+            lines += ["", "import lazyt  # which provides the functions below"]
+            lines += ["from lazyt.ir.opdef import NAMESPACE", ""]
+            lines += [f'{name} = NAMESPACE["{name}"]' for name in helpers]
+        lines.append("")
+        for letter, buffers in (("w", code.memory.slots), ("t", code.memory.blocks)):
+            for i, t in enumerate(buffers):
+                lines.append(f"{letter}{i} = np.empty({literal(t.shape)}, np.{t.dtype.numpy.name})")
+        return "\n".join(lines) + "\n"
+
+
+def _belongs(v: Value) -> bool:
+    """Whether a value outside of a kernel is shown with it: constants, views of what it reads."""
+    if v.op is None:
+        return False
+    return v.op.kind == "constant" or (v.op.view and v.op.name not in ("get", "replaced"))
+
+
+def header(name: str) -> str:
+    """What a file of codegen/prelude is called beside the files that include it."""
+    return "lazyt_" + name.replace("/", "_")
+
+
+def _include(name: str) -> str:
+    return f'#include "{header(name)}"'
+
+
+def user_lines(values: list[Value]) -> list[tuple[str, str]]:
+    """The lines that values come from, each once: (file:line, text)."""
+    lines = {line_of(v.origin, short=True): words_of(v.origin) for v in values}
+    found = [(place, text) for place, text in lines.items() if place]
+    if len(found) > LINES:
+        found[LINES:] = [(f"and {len(found) - LINES} lines more", "")]
+    return found
