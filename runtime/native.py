@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.codegen.c import CKernel
+from lazyt.codegen.c import PRELUDES, CKernel
 
 from .stats import COUNTERS
 
@@ -99,7 +99,7 @@ def flags() -> tuple[str, ...]:
 def prelude() -> str:
     """What every source begins with: the math functions."""
     folder = resources.files("lazyt.codegen").joinpath("prelude")
-    return "\n".join(folder.joinpath(name).read_text() for name in ("math.h", "semantics.h"))
+    return "\n".join(folder.joinpath(name).read_text() for name in PRELUDES)
 
 
 def _key(text: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 
+from lazyt.codegen.c import PRELUDES
 from lazyt.codegen.dress import (
     Facts,
     called,
@@ -41,7 +42,6 @@ from .naming import UserNames
 from .origins import line_of, words_of
 
 LINES = 6  # of the user's, in a header
-NO_RENDERER = "this lazyt has no renderer of CUDA C (lazyt.codegen.cuda)"
 
 
 @dataclass
@@ -209,14 +209,9 @@ class Texts:
         if not self.nests:
             self.absent["cuda"] = self._no_loops()
             return []
-        try:
-            from lazyt.codegen.cuda import render
-        except ModuleNotFoundError:
-            self.absent["cuda"] = NO_RENDERER
-            return []
         found = []
         for k, (_, lowered) in enumerate(self.nests):
-            made = render(lowered.kernel)
+            made = lowered.cuda
             facts = self.facts(k)
             for launch in made.launches:
                 grid, block = (" x ".join(map(str, n)) for n in (launch.grid, launch.block))
@@ -276,7 +271,7 @@ class Texts:
         found = {"py": f"{self._numpy_head()}\n{self.numpy}"}
         if self.nests:
             found["loops"] = self.loops
-            found["c"] = f"{_include('math.h')}\n\n{self.c}"
+            found["c"] = "\n".join([*map(_include, PRELUDES), "", self.c])
         if self._in_cuda:
             names = dict.fromkeys(name for _, preludes in self._in_cuda for name in preludes)
             found["cu"] = "\n".join([*map(_include, names), "", self.cuda])
@@ -284,7 +279,7 @@ class Texts:
 
     def headers(self) -> dict[str, str]:
         """What the files include, by name."""
-        used = {"math.h"} if self.nests else set()
+        used = set(PRELUDES) if self.nests else set()
         used.update(name for _, preludes in self._in_cuda for name in preludes)
         folder = resources.files("lazyt.codegen").joinpath("prelude")
         return {header(name): folder.joinpath(name).read_text() for name in sorted(used)}
