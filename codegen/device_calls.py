@@ -21,6 +21,7 @@ from lazyt.ir.places import place
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from .lower import Lowered
+from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer
 from .templates import template
 
@@ -58,7 +59,7 @@ class DeviceWriter(Writer):
                 f"view({operands[0]}, lambda {operands[0]}: {v.op.text(operands, v.arg, v.type)})"
             )
             self.line(f"    {self.name(v)} = {shown}", v)
-        elif v.op.kind == "update":
+        elif v.op.name in DEVICE_UPDATES:
             out = self.buffer(v)
             self.line(
                 f"    {self.name(v)} = {v.op.text(operands, v.arg, v.type, out or 'None')}", v

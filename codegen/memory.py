@@ -21,6 +21,7 @@ from lazyt.ir.graph import Graph, Value
 from lazyt.ir.types import TensorType
 
 OWN, SLOT, PLACE, DONATED, BLOCK = "own", "slot", "in place", "donated", "block"
+DEVICE_UPDATES = ("strided_update",)  # updates that devices do themselves
 
 
 @dataclass
@@ -202,7 +203,7 @@ def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner
     """The operand of `v` that it may overwrite, if any."""
     if not overwrites_in_place(v) or v.type.__class__ is tuple:
         return None
-    if v.type.device != "cpu" and v.op.kind != "update":
+    if v.type.device != "cpu" and v.op.name not in DEVICE_UPDATES:
         return None  # NumPy computes it, in memory of its own
     operands = v.operands()
     candidates = operands[:1] if v.op.kind == "update" else operands

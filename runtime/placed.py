@@ -9,7 +9,6 @@ import numpy as np
 
 from lazyt.ir import evaluate
 from lazyt.ir.opdef import PLACING, Op
-from lazyt.ir.types import TensorType
 
 
 def device_of(type: Any) -> str:
@@ -60,6 +59,4 @@ def _placed(result: Any, type: Any) -> Any:
         return result
     from .cuda.array import upload
 
-    return upload(
-        np.ascontiguousarray(result), TensorType.of(result.shape, type.dtype, type.device)
-    )
+    return upload(result, type)
