@@ -1,7 +1,7 @@
 """CUDA C text of kernels of the loop IR, and how they are launched.
 
-    render(kernel)             one nest: a function whose parameters are arrays, numbers, extents and
-                               strides
+    render(kernel)             one nest: a function whose parameters are arrays, numbers, extents
+                               and strides
     render_many([k0, k1, …])   nests of one text over other arrays: one launch, blockIdx.z chooses
                                the row of a table that is passed by value
 
@@ -31,8 +31,8 @@ NAME = "k" + 16 * "?"  # stands for the name until the text is known
 
 # Names in the text that no array, number or value may have.
 RESERVED = frozenset(
-    """base block blocks column columns first group groups i inside k last n nest nests packed refused
-    row rows width""".split()
+    ("base", "block", "blocks", "column", "columns", "first", "group", "groups", "i", "inside", "k")
+    + ("last", "n", "nest", "nests", "packed", "packs", "refused", "row", "rows", "width")
 )
 
 

@@ -1,16 +1,16 @@
 """The body of a CUDA C function that runs a loop nest: axes mapped to blocks and threads.
 
-    x.sum(1) over rows of n      for (int row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; …) {
-                                     const float *x0_row = x0 + row * x0_row_stride;
-                                     double v0_part = 0;
-                                     for (int i = threadIdx.x; i < n; i += blockDim.x) …
-                                     const float v0 = (float)reduce_row(v0_part, Sum(), shared_double);
+    x.sum(1)    for (int row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; …) {
+                    const float *x0_row = x0 + row * x0_row_stride;
+                    double v0_part = 0;
+                    for (int i = threadIdx.x; i < n; i += blockDim.x) …
+                    const float v0 = (float)reduce_row(v0_part, Sum(), shared_double);
 
 Five shapes of a nest; all loops stride by the grid or the block, so that any launch is right:
 
     point      one element: one thread
-    map        nothing is reduced: threads along the innermost axis, blocks (x) along it and (y) over
-               the other axes
+    map        nothing is reduced: threads along the innermost axis, blocks (x) along it and
+               (y) over the other axes
     rows       the innermost axis is reduced: a row of threads, a warp or a block, takes a row
     all        everything is reduced: as a row that all blocks share; a second launch finishes
     columns    the innermost axis is kept: threads along it, threadIdx.y over the rows
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cstyle import C_TYPES, expression
+from .cstyle import C_TYPES, REFUSALS, expression
 from .launches import Argument, Array, Fixed, Refused, Scalar
 from .loops import Apply, Kernel, Load, Param, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
@@ -189,7 +189,7 @@ class CudaNest(NestWriter):
             Formal(f"{self.wide(s)} *", f"{s.name}_parts", Parts(i))
             for i, s in enumerate(self.totals)
         ]
-        formals = [*self._formals(self.running), *parts, *self.entry_formals]
+        formals = [*self._formals(self._running()), *parts, *self.entry_formals]
         shared = list(self.shared.values())
         return Function(f"_{name}", self.lines, formals, shared, self.width, packs, ranged)
 
@@ -210,16 +210,23 @@ class CudaNest(NestWriter):
             self._reduced(s, "reduce_block", f"{s.name}_total")
         self.line("if (threadIdx.x == 0) {")
         self.depth += 1
-        base = self._origin()
-        for stage in self.finishing:
-            self.statements(stage.statements, Point(base))
+        self.statements(_live(self._finishing()), Point(self._origin()))
         self.close()
-        formals = [*self._formals(self.finishing), *parts, Formal("int", "blocks", PartCount())]
-        return Function("_finish", self.lines, formals, list(self.shared.values()))
+        given = self._formals(_live(self._finishing()))
+        formals = [*given, *parts, Formal("int", "blocks", PartCount())]
+        return Function("_total", self.lines, formals, list(self.shared.values()))
 
-    def _formals(self, stages: list[Stage]) -> list[Formal]:
-        """Arrays, run-time numbers and the flag of refusals, as far as some stages use them."""
-        statements = [s for stage in stages for s in stage.statements]
+    def _running(self) -> list[Statement]:
+        """The statements of the main function."""
+        found = [s for stage in self.running for s in stage.statements]
+        return _live(found) if self.whole else found
+
+    def _finishing(self) -> list[Statement]:
+        """The statements that follow the totals."""
+        return [s for stage in self.finishing for s in stage.statements]
+
+    def _formals(self, statements: list[Statement]) -> list[Formal]:
+        """Arrays, run-time numbers and the flag of refusals, as far as statements use them."""
         found = used(statements)
         formals = []
         for i, p in enumerate(self.kernel.arrays):
@@ -280,10 +287,8 @@ class CudaNest(NestWriter):
         self._close_totals("blockIdx.x")
 
     def _all(self) -> None:
-        *before, along = self.running
-        base = self._origin()
-        for stage in before:
-            self.statements(stage.statements, Point(base))
+        along, base = self.running[-1], self._origin()
+        self.statements([s for s in self._running() if s not in along.statements], Point(base))
         begin = f"{self.start_cast}blockIdx.x * blockDim.x + threadIdx.x"
         self._along_row(along, base, begin, "gridDim.x * blockDim.x")
         for s in self.totals:
@@ -320,26 +325,21 @@ class CudaNest(NestWriter):
         final = [s for stage in self.running[last + 1 :] for s in stage.statements]
         if not final:
             return
-        if self._overtakes(final):
+        if self._overtakes(final, self.running[: last + 1]):
             self.line(barrier)
         self.line(f"if ({leader}) {{")
         self.depth += 1
         self.statements(final, Point(base))
         self.close()
 
-    def _overtakes(self, final: list[Statement]) -> bool:
+    def _overtakes(self, final: list[Statement], stages: list[Stage]) -> bool:
         """Whether the one thread may write over what others have yet to load."""
-        stages = self.running
-        met = [i for i, stage in enumerate(stages) if stage.loop and reductions_of(stage)]
-        barrier = max(met, default=-1)
-        late = used(
-            s for stage in stages[barrier + 1 :] if not stage.loop for s in stage.statements
-        )
-        late -= {s.param for s in final if isinstance(s, Load)}
+        if self.shape == "columns":  # its reductions meet at barriers; a shuffle orders no memory
+            met = [i for i, stage in enumerate(stages) if reductions_of(stage)]
+            stages = stages[max(met, default=-1) + 1 :]
+        loaded = {s.param for t in stages for s in t.statements if isinstance(s, Load)}
         stored = [s.param for s in final if isinstance(s, Store)]
-        return any(
-            p.__class__ is Param and self.kernel.overwrites(y, p) for y in stored for p in late
-        )
+        return any(self.kernel.overwrites(y, x) for y in stored for x in loaded)
 
     def _row_loop(self, stage: Stage, base: dict[Param, str]) -> None:
         self._along_row(stage, base, "threadIdx.x", "blockDim.x")
@@ -552,6 +552,18 @@ class CudaNest(NestWriter):
 
     def refuse(self, condition: str) -> None:
         self.line(f"if ({_bare(condition)}) atomicOr(refused, 1);")
+
+
+def _live(statements: list[Statement]) -> list[Statement]:
+    """Those of some statements that store, reduce or refuse something, and what they need."""
+    found: list[Statement] = []
+    needed: set = set()
+    for s in reversed(statements):
+        acts = isinstance(s, (Store, Reduce)) or (isinstance(s, Apply) and s.op in REFUSALS)
+        if acts or s.name in needed:
+            found.append(s)
+            needed |= used([s])
+    return found[::-1]
 
 
 def _is_wide(kernel: Kernel) -> bool:

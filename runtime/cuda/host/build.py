@@ -373,6 +373,7 @@ class HostModule:
         args: Sequence[Any],
         shared_bytes: int = 0,
         reverse: bool = False,
+        memory: Sequence[np.ndarray] = (),
     ) -> None:
         """Runs a kernel to its end.
 
@@ -381,6 +382,7 @@ class HostModule:
             pointer), numbers for scalars, an object of the size (NumPy scalar, bytes) for structs.
         shared_bytes: of dynamic shared memory.
         reverse: takes the threads of a block in descending order.
+        memory: arrays that structs among the arguments point into; not with the address sanitizer.
 
         Raises HostFault for what the kernel did wrong, TypeError and OverflowError for arguments
         that do not fit the kernel's parameters.
@@ -399,6 +401,7 @@ class HostModule:
                     arrays.append((i, arg))
             else:
                 packed.append(_pack_scalar(name, i, arg, param))
+        arrays += [(len(args) + i, array) for i, array in enumerate(memory)]
         copies = _exact_copies(arrays) if self._sanitized else None
         values = []
         for i, bits in enumerate(packed):
