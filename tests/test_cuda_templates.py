@@ -85,9 +85,9 @@ def operand(
 
 def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """An output full of nan."""
-    bits = {"float64": np.uint64, "float32": np.uint32}.get(dtype, np.uint16)
-    made = np.full(shape, ~bits(0), bits)
-    return made if dtype == "bfloat16" else made.view(dtype)
+    made = np.empty(shape, "uint16" if dtype == "bfloat16" else dtype)
+    made.view(np.uint8)[...] = 0xFF
+    return made
 
 
 # --- cases ----------------------------------------------------------------------------------------
@@ -155,6 +155,7 @@ choose = tiles.choose
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 LAYOUTS = ("rows", "columns")
 EVERY_TILE = [(d, t) for d, table in tiles.TILES.items() for t in table]
+TENSOR_TILES = [(d, t) for d, table in tiles.TENSOR_TILES.items() for t in table]
 CASES = [
     # Every tile and layout, extents that fill no tile; then such that 16-byte loads are taken.
     *(
@@ -167,6 +168,15 @@ CASES = [
         for d, t in EVERY_TILE
         for a, b in itertools.product(LAYOUTS, LAYOUTS)
     ),
+    # The same with matrix units.
+    *(
+        Case(d, t.rows + r, t.columns + c, 2 * t.depth + k, a=a, b=b, tile=t, tensor=True)
+        for d, t in TENSOR_TILES
+        for a, b in itertools.product(LAYOUTS, LAYOUTS)
+        for r, c, k in ((5, 3, 1), (8, 8, 8))
+    ),
+    *(Case(d, 20, 24, 1500, tensor=True) for d in tiles.TENSOR_TILES),
+    *(Case(d, 5, 6, 0, tensor=True) for d in tiles.TENSOR_TILES),
     # Vectors, along and across the matrix's lines, short and long, and one element.
     *(
         Case(d, m, n, k, a=a, b=b)

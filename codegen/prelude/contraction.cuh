@@ -135,13 +135,21 @@ struct Block {
 
 // --- operands ------------------------------------------------------------------------------------
 
+// How an element is kept in shared memory: as what it is computed with.
+template <class T>
+struct Widened {
+    using Shared = typename Storage<T>::Sum;
+    static __device__ __forceinline__ Shared of(T value) { return Storage<T>::widen(value); }
+};
+
 // A slice of an operand in shared memory: OUTER rows (or columns) by K reduced positions. REDUCED:
 // neighbours along the reduced axis lie side by side in device memory, and threads run along it.
 // OUTER_MAJOR: in shared memory they do.
-template <class T_, class Shared_, int OUTER_, int K_, int THREADS_, bool REDUCED_, bool OUTER_MAJOR>
+template <class T_, class Keep_, int OUTER_, int K_, int THREADS_, bool REDUCED_, bool OUTER_MAJOR>
 struct Slice {
     using T = T_;
-    using Shared = Shared_;
+    using Keep = Keep_;
+    using Shared = typename Keep::Shared;
     static constexpr int OUTER = OUTER_, K = K_, THREADS = THREADS_;
     static constexpr bool REDUCED = REDUCED_;
     static constexpr int PAD = 16 / sizeof(Shared);  // rows start in different banks
@@ -150,16 +158,6 @@ struct Slice {
     static __device__ __forceinline__ int position(int outer, int k) {
         return OUTER_MAJOR ? outer * PITCH + k : k * PITCH + outer;
     }
-};
-
-// How an element is kept in shared memory.
-template <class Shared, class T>
-struct Kept {
-    static __device__ __forceinline__ Shared of(T value) { return Storage<T>::widen(value); }
-};
-template <class T>
-struct Kept<T, T> {
-    static __device__ __forceinline__ T of(T value) { return value; }
 };
 
 // An operand with one stride along its rows (or columns) and one along the reduced axis. Threads take
@@ -229,22 +227,22 @@ struct Strided {
 #pragma unroll
             for (int v = 0; v < VECTOR; v++) {
                 const int outer = S::REDUCED ? slow : fast + v, k = S::REDUCED ? fast + v : slow;
-                slice[S::position(outer, k)] = Kept<typename S::Shared, T>::of(staged[i][v]);
+                slice[S::position(outer, k)] = S::Keep::of(staged[i][v]);
             }
         }
     }
 };
 
-template <class S, class I>
-__device__ __forceinline__ Strided<I, S> strided_left(const typename S::T* source,
-                                                      const Contraction& c, const Block<I>& b) {
+template <class Tile, class I>
+__device__ __forceinline__ Strided<I, typename Tile::Left> strided_left(
+    const typename Tile::T* source, const Contraction& c, const Block<I>& b) {
     const I row = (I)c.left.row, along = (I)c.left.along[0];
     return {source + (b.origin(c.left) + b.row * row + b.first * along), row, along,
             b.rows - b.row, b.last - b.first};
 }
-template <class S, class I>
-__device__ __forceinline__ Strided<I, S> strided_right(const typename S::T* source,
-                                                       const Contraction& c, const Block<I>& b) {
+template <class Tile, class I>
+__device__ __forceinline__ Strided<I, typename Tile::Right> strided_right(
+    const typename Tile::T* source, const Contraction& c, const Block<I>& b) {
     const I row = (I)c.right.row, along = (I)c.right.along[0];
     return {source + (b.origin(c.right) + b.column * along + b.first * row), along, row,
             b.columns - b.column, b.last - b.first};
@@ -264,34 +262,34 @@ __device__ __forceinline__ void accumulate(Tile& tile, Left& left, Right& right,
         __syncthreads();
     }
     left.load(0), right.load(0);
-    left.store(memory), right.store(memory + Tile::LEFT);
+    left.store(memory), right.store(memory + Tile::Left::SIZE);
     __syncthreads();
     for (I step = 0; step < steps; step++) {
         const bool more = step + 1 < steps;
         const int now = step % 2 * Tile::STAGE, next = Tile::STAGE - now;
         if (more) left.load(step + 1), right.load(step + 1);
         left.prepare(step + 2), right.prepare(step + 2);
-        tile.multiply(memory + now, memory + now + Tile::LEFT);
-        if (more) left.store(memory + next), right.store(memory + next + Tile::LEFT);
+        tile.multiply(memory + now, memory + now + Tile::Left::SIZE);
+        if (more) left.store(memory + next), right.store(memory + next + Tile::Left::SIZE);
         __syncthreads();
     }
 }
 
-// An M by N tile by ordinary arithmetic: a thread has TM by TN sums in registers.
+// An M by N tile by ordinary arithmetic: a thread has TM by TN sums in registers. LEFT, RIGHT: whether
+// neighbours along the reduced axis of an operand lie side by side in device memory.
 //
 // Its rows and columns come in pieces of 16 bytes, spread over the tile, so that the threads of a
 // warp read neighbouring pieces.
-template <class T, int M_, int N_, int K_, int TM, int TN>
+template <class T_, int M_, int N_, int K_, int TM, int TN, bool LEFT, bool RIGHT>
 struct RegisterTile {
+    using T = T_;
     using Sum = typename Storage<T>::Sum;
     using Shared = Sum;
     static constexpr int M = M_, N = N_, K = K_, THREADS = (M / TM) * (N / TN);
     static constexpr int PIECE = 16 / sizeof(Sum);
-    template <bool REDUCED>
-    using LeftSlice = Slice<T, Sum, M, K, THREADS, REDUCED, false>;
-    template <bool REDUCED>
-    using RightSlice = Slice<T, Sum, N, K, THREADS, REDUCED, false>;
-    static constexpr int LEFT = LeftSlice<false>::SIZE, STAGE = LEFT + RightSlice<false>::SIZE;
+    using Left = Slice<T, Widened<T>, M, K, THREADS, LEFT, false>;
+    using Right = Slice<T, Widened<T>, N, K, THREADS, RIGHT, false>;
+    static constexpr int STAGE = Left::SIZE + Right::SIZE;
     static constexpr int SLAB = (M / TM) * N;  // a row of each thread's sums, on its way out
     static constexpr int BYTES = (STAGE > SLAB ? STAGE : SLAB) * 2 * sizeof(Sum);
     static_assert(TM % PIECE == 0 && TN % PIECE == 0 && THREADS % N == 0, "pieces fill the tile");
@@ -325,11 +323,11 @@ struct RegisterTile {
 #pragma unroll
             for (int i = 0; i < TM / PIECE; i++)
                 a[i] = *reinterpret_cast<const Piece*>(
-                    left + LeftSlice<false>::position(row(i * PIECE, down), k));
+                    left + Left::position(row(i * PIECE, down), k));
 #pragma unroll
             for (int j = 0; j < TN / PIECE; j++)
                 b[j] = *reinterpret_cast<const Piece*>(
-                    right + RightSlice<false>::position(column(j * PIECE, across), k));
+                    right + Right::position(column(j * PIECE, across), k));
 #pragma unroll
             for (int i = 0; i < TM; i++)
 #pragma unroll

@@ -183,8 +183,11 @@ def _tiled_way(c: Contraction) -> _Way:
         tiles, family = TENSOR_TILES[c.dtype], "TensorTile"
         preludes += ("tensor_cores.cuh",)
     tile, pieces = choose(tiles, c.rows, c.width, c.depth, prod(c.batch))
-    numbers = ", ".join(map(str, (tile.rows, tile.columns, tile.depth, *tile.part)))
-    kind = f"lz::{family}<{STORED[c.dtype]}, {numbers}>"
+    # Whether neighbours along the reduced axis lie side by side.
+    left = abs(c.left.along[0]) < abs(c.left.row)
+    right = abs(c.right.row) < abs(c.right.along[0])
+    numbers = (tile.rows, tile.columns, tile.depth, *tile.part, *map(int, (left, right)))
+    kind = f"lz::{family}<{STORED[c.dtype]}, {', '.join(map(str, numbers))}>"
     bounds = f"{tile.threads}, {tile.resident}"
     return _Way(kind, tile.rows, tile.columns, tile.threads, bounds, tile.depth, pieces, preludes)
 
@@ -271,22 +274,14 @@ class _Plan:
         if self.way.vector:
             lines.append("lz::multiply_vector<Way>(a, b, c, block, memory,")
         else:
-            lines += self.operands()
             lines += [
+                "auto left = lz::strided_left<Tile>(a, c, block);",
+                "auto right = lz::strided_right<Tile>(b, c, block);",
                 "Tile tile;",
                 "lz::accumulate(tile, left, right, block, memory);",
                 f"lz::finish_tile<{axes}>(tile, c, block, memory,",
             ]
         return [*lines, *(f"    {line}" for line in handler)]
-
-    def operands(self) -> list[str]:
-        c = self.c
-        left = "true" if abs(c.left.along[0]) < abs(c.left.row) else "false"
-        right = "true" if abs(c.right.row) < abs(c.right.along[0]) else "false"
-        return [
-            f"auto left = lz::strided_left<Tile::LeftSlice<{left}>>(a, c, block);",
-            f"auto right = lz::strided_right<Tile::RightSlice<{right}>>(b, c, block);",
-        ]
 
     # --- launches ---------------------------------------------------------------------------------
 
