@@ -1,12 +1,7 @@
-"""Kernels of single operations that are no loop nests: matrix products, convolutions."""
+"""CUDA C for what has a form of its own: matrix products and convolutions."""
 
 from __future__ import annotations
 
-from lazyt.ir.graph import Value
+from .matmul import Product, matmul
 
-from ..launches import CudaKernel
-
-
-def template(v: Value, strides: list[tuple[int, ...]]) -> CudaKernel | None:
-    """The kernel of an operation whose operands have these strides; None where there is none."""
-    return None
+__all__ = ["Product", "matmul"]

@@ -56,6 +56,7 @@ TOOLKIT_HEADERS = (
     "cuda_runtime.h",
     "device_launch_parameters.h",
     "math_constants.h",
+    "mma.h",
     "vector_types.h",
 )
 

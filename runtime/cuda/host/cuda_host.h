@@ -29,8 +29,8 @@
 // compared at each barrier.
 //
 // Not modelled: the memory model below barriers (a race of plain accesses is reported instead),
-// progress of blocks beside each other, inline PTX, wmma, textures, and conversion of floats that
-// no int can hold (the GPU saturates).
+// progress of blocks beside each other, inline PTX, textures, and conversion of floats that no int can
+// hold (the GPU saturates).
 //
 // Needs ELF (Linux): the section and the symbol table. The unit is built by build.py, which
 // includes this header, the source, and a table of its kernels made with LAZYT_KERNEL.
@@ -215,11 +215,12 @@ enum Kind : unsigned char {
     BALLOT,
     ANY,
     ALL,
-    SYNC
+    SYNC,
+    COLLECTIVE
 };
 static const char* const KIND[] = {"__shfl_sync",     "__shfl_up_sync", "__shfl_down_sync",
                                    "__shfl_xor_sync", "__ballot_sync",  "__any_sync",
-                                   "__all_sync",      "__syncwarp"};
+                                   "__all_sync",      "__syncwarp",     "a matrix operation"};
 
 enum {
     MAX_THREADS = 1024,
@@ -252,6 +253,12 @@ struct Context {
     void* stack_pointer;
 };
 #endif
+
+// What the lanes of a whole warp do together: `run` is called once they have all come, with what each
+// of them passed.
+struct Collective {
+    void (*run)(Collective* const* lanes);
+};
 
 struct Array {
     unsigned char* start;
@@ -780,6 +787,18 @@ __attribute__((noinline)) LAZYT_RUNTIME bool barrier_and(bool predicate, int lin
     return barrier(predicate, line) == size;
 }
 
+LAZYT_RUNTIME void run_collective(int base) {
+    Collective* lanes[32];
+    for (int lane = 0; lane < 32; lane++) {
+        lanes[lane] = (Collective*)threads[base + lane].value;
+        if (lanes[lane]->run != lanes[0]->run)
+            return fail(WARP, base + lane,
+                        "is at the matrix operation of line %d while %s is at the one of line %d",
+                        threads[base + lane].line, named(base).text, threads[base].line);
+    }
+    lanes[0]->run(lanes);
+}
+
 // The lanes of `mask`, of the warp that starts at thread `base`, have all come: their results.
 LAZYT_RUNTIME void complete(int base, unsigned mask, Kind kind) {
     unsigned votes = 0;
@@ -797,7 +816,8 @@ LAZYT_RUNTIME void complete(int base, unsigned mask, Kind kind) {
             case BALLOT: t.result = votes; continue;
             case ANY: t.result = votes != 0; continue;
             case ALL: t.result = votes == mask; continue;
-            case SYNC: continue;
+            case SYNC:
+            case COLLECTIVE: continue;
         }
         if (!(mask >> from & 1))
             return fail(WARP, base + lane,
@@ -806,6 +826,7 @@ LAZYT_RUNTIME void complete(int base, unsigned mask, Kind kind) {
         t.result = threads[base + from].value;
     }
     if (kind == SYNC) meet(base, mask);
+    if (kind == COLLECTIVE) run_collective(base);
     warp_waiting -= __builtin_popcount(mask);
     for (int lane = 0; lane < 32; lane++)
         if (mask >> lane & 1) threads[base + lane].state = READY;
@@ -1776,3 +1797,206 @@ LAZYT_DEVICE __nv_bfloat16 __low2bfloat16(__nv_bfloat162 v) { return v.x; }
 LAZYT_DEVICE __nv_bfloat16 __high2bfloat16(__nv_bfloat162 v) { return v.y; }
 LAZYT_ATOMIC(atomicAdd, __half, old + v)
 LAZYT_ATOMIC(atomicAdd, __nv_bfloat16, old + v)
+
+// --------------------------------------------------------------------------- matrices of a warp
+//
+// nvcuda::wmma for the types and shapes that have accumulators in float or half. Lanes load and store
+// elements one by one, as checked as any; which lane has which is not CUDA's order (that is not
+// specified), and rotates from row to row: a missing __syncwarp shows, whatever lane wrote what.
+// Products are summed in double and rounded once, which is at least as exact as a GPU. Floats that
+// were not rounded to tf32 before are truncated to it.
+
+namespace nvcuda {
+namespace wmma {
+
+struct matrix_a;
+struct matrix_b;
+struct accumulator;
+struct row_major;
+struct col_major;
+namespace precision {
+struct tf32;
+}
+enum layout_t { mem_row_major, mem_col_major };
+
+}  // namespace wmma
+}  // namespace nvcuda
+
+namespace lazyt_host {
+
+namespace wmma = nvcuda::wmma;
+
+template <class T>
+struct MatrixElement {
+    using Stored = T;
+    LAZYT_UNCHECKED static double value(T v) { return (float)v; }
+};
+template <>
+struct MatrixElement<wmma::precision::tf32> {
+    using Stored = float;
+    LAZYT_UNCHECKED static double value(float v) {
+        return bit_cast<float>(bit_cast<unsigned>(v) & ~0x1fffu);
+    }
+};
+
+template <class Use, int M, int N, int K>
+struct MatrixShape {
+    static constexpr int rows = std::is_same<Use, wmma::matrix_b>::value ? K : M;
+    static constexpr int columns = std::is_same<Use, wmma::matrix_a>::value ? K : N;
+};
+
+template <class T, int M, int N, int K>
+constexpr bool has_matrices() {
+    constexpr bool half = std::is_same<T, Float16<5, 10>>::value;
+    if (std::is_same<T, wmma::precision::tf32>::value) return M == 16 && N == 16 && K == 8;
+    if (half || std::is_same<T, Float16<8, 7>>::value)
+        return M * N == 256 && K == 16 && (M == 8 || M == 16 || M == 32);
+    return false;
+}
+
+// The row-major number of element i of a lane's, in a matrix of 32 elements a lane and step.
+LAZYT_INLINE int matrix_element(int lane, int i) { return 32 * i + ((lane + 7 * i + 11) & 31); }
+
+// A lane's elements to their places in the row-major matrix.
+template <class Fragment>
+LAZYT_RUNTIME void gather(double* matrix, const Fragment& f, int lane) {
+    for (int i = 0; i < Fragment::num_elements; i++)
+        matrix[matrix_element(lane, i)] =
+            MatrixElement<typename Fragment::element_type>::value(f.x[i]);
+}
+
+// The lanes must agree about the matrix, and it must lie where a GPU can load it from.
+struct MatrixAccess : Collective {
+    const void* address;
+    unsigned stride, bytes;
+    int line;
+
+    LAZYT_UNCHECKED static void check(Collective* const* lanes) {
+        const MatrixAccess& first = *(const MatrixAccess*)lanes[0];
+        for (int lane = 1; lane < 32; lane++) {
+            const MatrixAccess& other = *(const MatrixAccess*)lanes[lane];
+            if (other.address != first.address || other.stride != first.stride)
+                return fail(WARP, current / 32 * 32 + lane,
+                            "passes another matrix or stride to the operation of line %d than %s",
+                            first.line, named(current / 32 * 32).text);
+        }
+        if ((uintptr_t)first.address % 32)
+            fail(WARP, current, "the matrix of line %d is not aligned to 32 bytes", first.line);
+        if (first.stride * first.bytes % 16)
+            fail(WARP, current, "the stride of %u in line %d is no multiple of 16 bytes",
+                 first.stride, first.line);
+    }
+};
+
+// Returns the lane.
+__attribute__((noinline)) LAZYT_RUNTIME int together(Collective& what, int line) {
+    warp_operation(COLLECTIVE, ~0u, (uint64_t)&what, 0, 32, line);
+    return current % 32;
+}
+
+template <class T>
+LAZYT_INLINE int check_matrix(const T* address, unsigned stride, int line) {
+    MatrixAccess access;
+    access.run = MatrixAccess::check;
+    access.address = address, access.stride = stride, access.bytes = sizeof(T), access.line = line;
+    return together(access, line);
+}
+
+}  // namespace lazyt_host
+
+namespace nvcuda {
+namespace wmma {
+
+template <class Use, int M, int N, int K, class T, class Layout = void>
+struct fragment {
+    using element_type = T;
+    using storage_element_type = typename lazyt_host::MatrixElement<T>::Stored;
+    using Shape = lazyt_host::MatrixShape<Use, M, N, K>;
+    static constexpr int num_elements = Shape::rows * Shape::columns / 32;
+    static constexpr int num_storage_elements = num_elements;
+    static_assert(std::is_same<Use, accumulator>::value || lazyt_host::has_matrices<T, M, N, K>(),
+                  "the GPU has no matrices of this type and shape, or they are not modelled");
+    storage_element_type x[num_elements];
+
+    // Where element i of a lane's is, from the address of the first.
+    static LAZYT_INLINE unsigned place(int lane, int i, unsigned stride, bool by_rows) {
+        int e = lazyt_host::matrix_element(lane, i);
+        int row = e / Shape::columns, column = e % Shape::columns;
+        return by_rows ? row * stride + column : column * stride + row;
+    }
+};
+
+template <class Use, int M, int N, int K, class T, class Layout>
+LAZYT_DEVICE void fill_fragment(fragment<Use, M, N, K, T, Layout>& f,
+                                typename fragment<Use, M, N, K, T, Layout>::storage_element_type v) {
+    for (auto& x : f.x) x = v;
+}
+
+template <class Use, int M, int N, int K, class T, class Layout, class Stored>
+LAZYT_DEVICE void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& f, const Stored* from,
+                                   unsigned stride, LAZYT_LINE) {
+    static_assert(!std::is_same<Use, accumulator>::value, "an accumulator is loaded with a layout");
+    int lane = lazyt_host::check_matrix(from, stride, line);
+    for (int i = 0; i < f.num_elements; i++)
+        f.x[i] = from[f.place(lane, i, stride, std::is_same<Layout, row_major>::value)];
+}
+
+template <int M, int N, int K, class T>
+LAZYT_DEVICE void load_matrix_sync(fragment<accumulator, M, N, K, T>& f, const T* from,
+                                   unsigned stride, layout_t layout, LAZYT_LINE) {
+    int lane = lazyt_host::check_matrix(from, stride, line);
+    for (int i = 0; i < f.num_elements; i++)
+        f.x[i] = from[f.place(lane, i, stride, layout == mem_row_major)];
+}
+
+template <int M, int N, int K, class T>
+LAZYT_DEVICE void store_matrix_sync(T* to, const fragment<accumulator, M, N, K, T>& f,
+                                    unsigned stride, layout_t layout, LAZYT_LINE) {
+    int lane = lazyt_host::check_matrix(to, stride, line);
+    for (int i = 0; i < f.num_elements; i++)
+        to[f.place(lane, i, stride, layout == mem_row_major)] = f.x[i];
+}
+
+// d = a b + c
+template <int M, int N, int K, class T, class LayoutA, class LayoutB, class D, class C>
+LAZYT_DEVICE void mma_sync(fragment<accumulator, M, N, K, D>& d,
+                           const fragment<matrix_a, M, N, K, T, LayoutA>& a,
+                           const fragment<matrix_b, M, N, K, T, LayoutB>& b,
+                           const fragment<accumulator, M, N, K, C>& c, LAZYT_LINE) {
+    struct Product : lazyt_host::Collective {
+        fragment<accumulator, M, N, K, D>* d;
+        const fragment<matrix_a, M, N, K, T, LayoutA>* a;
+        const fragment<matrix_b, M, N, K, T, LayoutB>* b;
+        const fragment<accumulator, M, N, K, C>* c;
+
+        LAZYT_UNCHECKED static void multiply(lazyt_host::Collective* const* lanes) {
+            double left[M * K], right[K * N], sum[M * N];
+            for (int lane = 0; lane < 32; lane++) {
+                const Product& p = *(const Product*)lanes[lane];
+                lazyt_host::gather(left, *p.a, lane), lazyt_host::gather(right, *p.b, lane);
+                lazyt_host::gather(sum, *p.c, lane);
+            }
+            for (int i = 0; i < M; i++)
+                for (int k = 0; k < K; k++)
+                    for (int j = 0; j < N; j++) sum[i * N + j] += left[i * K + k] * right[k * N + j];
+            for (int lane = 0; lane < 32; lane++) {
+                auto& x = ((Product*)lanes[lane])->d->x;
+                for (int i = 0; i < M * N / 32; i++)
+                    x[i] = D(sum[lazyt_host::matrix_element(lane, i)]);
+            }
+        }
+    } product;
+    product.run = Product::multiply;
+    product.d = &d, product.a = &a, product.b = &b, product.c = &c;
+    lazyt_host::together(product, line);
+}
+
+// To the nearest of the numbers with ten bits of mantissa; of two the one further from zero.
+LAZYT_DEVICE float __float_to_tf32(float v) {
+    unsigned bits = lazyt_host::bit_cast<unsigned>(v);
+    bool finite = (bits >> 23 & 0xff) != 0xff;
+    return finite ? lazyt_host::bit_cast<float>((bits + 0x1000u) & ~0x1fffu) : v;
+}
+
+}  // namespace wmma
+}  // namespace nvcuda
