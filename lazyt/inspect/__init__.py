@@ -39,8 +39,8 @@ def explain(x: Any, /, *args: Any, **kwargs: Any) -> Explanation:
     The explanation prints as text. Its `.ir` are the passes, each with `name`, `before` and
     `after`; `.groups` what was fused, with `.refusals` and their reasons; `.kernels` the pieces
     of generated code, each with `name`, `source`, `shapes`, `flops`, `bytes` and the user's
-    `lines`, and as `loops` (loop IR), `numpy`, `c` and `cuda`, whatever tier runs; `.plan` is a text on inputs, scalars, kept values, workspace, donation and live
-    ranges, with the source.
+    `lines`, and as `loops` (loop IR), `numpy`, `c` and `cuda`, whatever tier runs; `.plan` is a
+    text on inputs, scalars, kept values, workspace, donation and live ranges, with the source.
 
     Raises TypeError for anything else, and what the call raises.
     """
