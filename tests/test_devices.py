@@ -202,7 +202,9 @@ def test_default_device() -> None:
 def test_a_default_device_that_is_not_there_is_an_error_when_a_tensor_is_made() -> None:
     with torch.device("cuda:7"):
         assert torch.get_default_device() == torch.device("cuda:7")
-        assert error_of(lambda: torch.zeros(1)) == "RuntimeError: CUDA error: invalid device ordinal"
+        assert (
+            error_of(lambda: torch.zeros(1)) == "RuntimeError: CUDA error: invalid device ordinal"
+        )
         assert devices_of(torch.zeros(1, device="cpu")) == {"cpu"}
 
 
@@ -298,14 +300,19 @@ def test_old_type_names() -> None:
     assert devices_of(moved.type(torch.FloatTensor)) == {"cpu"}
     assert isinstance(x, torch.FloatTensor)
     assert not isinstance(x.cuda(), torch.FloatTensor)
-    assert error_of(lambda: x.type("torch.cuda.Tensor")) == "ValueError: invalid type: 'torch.cuda.Tensor'"
+    assert (
+        error_of(lambda: x.type("torch.cuda.Tensor"))
+        == "ValueError: invalid type: 'torch.cuda.Tensor'"
+    )
 
 
 # --- modules and optimizers -----------------------------------------------------------------------
 
 
 def small_net() -> nn.Module:
-    return nn.Sequential(nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
+    return nn.Sequential(
+        nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -504,7 +511,9 @@ def test_indices_on_the_cpu_follow() -> None:
     w[i].sum().backward()
     assert devices_of(w.grad) == GPU
     y = torch.ones(4, 3)
-    elsewhere = "{}: indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+    elsewhere = (
+        "{}: indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+    )
     assert error_of(lambda: y[i.cuda()]) == elsewhere.format("RuntimeError")
 
 
@@ -719,7 +728,9 @@ def tables() -> dict[str, list[tuple]]:
         "distances": of_table(test_linalg.ONCE, several),
         "modules": [(t, prepared(""), False) for t in test_nn.LAYERS],
         "forward": [(t, prepared(""), False) for t in test_nn.FORWARD],
-        "initial values": [(t, prepared("w = torch.zeros(5, 20)"), False) for t in test_nn.INITIALS],
+        "initial values": [
+            (t, prepared("w = torch.zeros(5, 20)"), False) for t in test_nn.INITIALS
+        ],
         "nn.functional": [
             (c.text, lambda c=c: functional_names(c), c.second) for c in test_functional.CASES
         ],
