@@ -64,6 +64,8 @@ def on_one_device(op: Op, src: tuple) -> tuple:
 
     Errors: RuntimeError in PyTorch's words where they are on several.
     """
+    if len(src) < 2:
+        return src
     devices = dict.fromkeys(s.type.device for s in src if s.__class__ is Node)
     if len(devices) < 2:
         return src
