@@ -9,8 +9,6 @@ the CPU; everything else is the user's to move, and an error.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .node import Node
 from .opdef import PLACING, Op
 from .types import TensorType
@@ -66,7 +64,9 @@ def on_one_device(op: Op, src: tuple) -> tuple:
 
     Errors: RuntimeError in PyTorch's words where they are on several.
     """
-    devices = dict.fromkeys(s.type.device for s in src if _single_result(s))
+    if len(src) < 2:
+        return src
+    devices = dict.fromkeys(s.type.device for s in src if s.__class__ is Node)
     if len(devices) < 2:
         return src
     first = _FIRST_INDEX.get(op.name)
@@ -78,10 +78,6 @@ def on_one_device(op: Op, src: tuple) -> tuple:
     else:
         raise on_several(*devices)
     return tuple(_following(s, target) if s.__class__ is Node else s for s in src)
-
-
-def _single_result(s: Any) -> bool:
-    return s.__class__ is Node and s.type.__class__ is TensorType
 
 
 # Primitives whose operands from here on are indices.

@@ -78,7 +78,7 @@ def tensor_text(
     *,
     requires_grad: bool = False,
     grad_fn: str | None = None,
-    device: str | None = None,
+    device: str = "cpu",
     default_dtype: str = "float32",
     class_name: str = "tensor",
     parameter: bool = False,
@@ -92,7 +92,7 @@ def tensor_text(
         requires_grad: whether the tensor is a leaf that requires a gradient.
         grad_fn: the class name of the tensor's ``grad_fn``, such as ``"AddBackward0"``; it stands
             in place of ``requires_grad=True``.
-        device: named only where it differs from the default device, such as ``"cuda:0"``.
+        device: where the tensor is; not named where that is the CPU.
         default_dtype: the current default dtype, which is not spelled out.
         class_name: ``"tensor"``, or the name of the user's subclass of Tensor.
         parameter: whether the tensor is an ``nn.Parameter``.
@@ -134,13 +134,13 @@ def _suffixes(
     dtype_name: str,
     requires_grad: bool,
     grad_fn: str | None,
-    device: str | None,
+    device: str,
     default_dtype: str,
     options: PrintOptions,
 ) -> list[str]:
     """The remarks after the elements, in PyTorch's order."""
     suffixes = []
-    if device is not None:
+    if device != "cpu":
         suffixes.append(f"device='{device}'")
     if value.size == 0:
         # Brackets alone show neither the shape nor, with no element to infer it from, the dtype.

@@ -26,8 +26,11 @@ class Unreadable(Exception):
 
 
 @contextlib.contextmanager
-def pretended_gpus(count: int = 2) -> Iterator[None]:
-    """While open, lazyt believes that there are GPUs; what is on them is forgotten in the end."""
+def pretended_gpus(count: int = 2, *, computing: bool = False) -> Iterator[None]:
+    """While open, lazyt believes that there are GPUs; what is on them is forgotten in the end.
+
+    computing: values may be read; the CPU computes them.
+    """
     before = list(PLACING)
     stand_ins = {
         "is_available": lambda: True,
@@ -38,24 +41,24 @@ def pretended_gpus(count: int = 2) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, function in stand_ins.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, function, create=True))
-        for name, guard in (("_drain", _drains_the_rest), ("revive", _revives_the_rest)):
+        guards = (("_drain", _drains_the_rest), ("revive", _revives_the_rest))
+        for name, guard in () if computing else guards:
             guarded = guard(getattr(drain, name))
             stack.enter_context(mock.patch.object(drain, name, guarded))
         try:
             yield
         finally:
             PLACING[:] = before
-            _take_apart(LOCAL.trace)
+            _take_out(LOCAL.trace)
 
 
-def _take_apart(trace: list[Node]) -> list[Node]:
-    """Takes out of a trace, and returns, what is on a pretended GPU or computed of what is."""
-    found: dict[Node, None] = {}
+def _take_out(trace: list[Node]) -> None:
+    """Takes out of a trace what is on a pretended GPU or computed of what is."""
+    found: set[Node] = set()
     for node in trace:
         if _named_elsewhere(node) or any(s in found for s in node.src if isinstance(s, Node)):
-            found[node] = None
+            found.add(node)
     trace[:] = [n for n in trace if n not in found]
-    return list(found)
 
 
 def _named_elsewhere(node: Node) -> bool:
@@ -69,11 +72,8 @@ def _named_elsewhere(node: Node) -> bool:
 
 def _drains_the_rest(function: Callable) -> Callable:
     def run(trace: list[Node]) -> None:
-        kept = _take_apart(trace)
-        try:
-            function(trace)
-        finally:
-            trace.extend(kept)
+        _take_out(trace)
+        function(trace)
 
     return run
 

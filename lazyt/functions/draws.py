@@ -232,6 +232,8 @@ def normal(
             )
         mean, std = float(_number(mean)), float(_number(std))
         options |= {"generator": generator, "out": out}
+        if out is None and options.get("device") is None:
+            options["device"] = "cpu"  # the default device is not for this one, as in PyTorch
         return _made("normal", options, None, "normal", size=(size,), mean=mean, std=std)
     nodes = [node_of(t) for t in tensors]
     dtype = nodes[0].type.dtype if out is None else out.dtype

@@ -15,7 +15,7 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
-from lazyt.ir.ops_device import transfer
+from lazyt.ir.ops_device import common_device, transfer
 from lazyt.ir.ops_elementwise import cast, cast_, full
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import gather as gather_op
@@ -249,6 +249,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     axis = wrap_dim(dim, len(shape))
     message = "index_select(): Expected dtype int32 or int64 for index"
     at = _vector(index, "index_select", message)
+    common_device(node, at)
     extent = shape[axis] if shape else 1
     if axis:
         text = "INDICES element is out of DATA bounds, id={bad} axis_dim={extent}"
@@ -267,6 +268,7 @@ def _rows(
     shape = node.type.shape
     axis = wrap_dim(dim, len(shape))
     at = _vector(index, name + "_", f"{name}_(): Expected dtype int32/int64 for index")
+    common_device(node, at, value)
     if value.type.dtype is not node.type.dtype:
         own, other = scalar_name(node.type.dtype), scalar_name(value.type.dtype)
         if name == "index_copy":
@@ -345,6 +347,7 @@ def compute_index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Nod
     if tensor(index, "index_fill", "index", 3).dtype is not dtypes.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
     at = _vector(index, "index_fill_", "")
+    common_device(node, at)
     extent = node.type.shape[axis] if node.type.shape else 1
     check_known(at, -extent, extent, axis, IndexError, BOUNDS)
     dtype = node.type.dtype
@@ -399,6 +402,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements by their number in row-major order, in the shape of `index`."""
     node = node_of(input)
     at = _long(index, "take")
+    common_device(node, at)
     total = node.type.numel
     _check_numbers(at, total)
     flat = reshape(node, (total,))
@@ -454,6 +458,7 @@ def compute_put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = 
     """`self` with the elements of `source` at their numbers in row-major order."""
     node, value = node_of(self), node_of(tensor(source, "put_", "source", 3))
     at = _long(index, "put_")
+    common_device(node, at, value)
     if value.type.dtype is not node.type.dtype:
         raise RuntimeError(
             "put_(): self and source expected to have the same dtype, but got self.dtype = "

@@ -13,6 +13,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
+from lazyt.ir.ops_device import common_device
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_shape import copy, expand, reshape
@@ -32,13 +33,14 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     node, chosen = node_of(input), node_of(tensor(mask, "masked_select", "mask", 2))
     if chosen.type.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
+    device = common_device(node, chosen)
     shape = broadcast_shapes(chosen.type.shape, node.type.shape)
     where = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
     total = 1
     for n in shape:
         total *= n
     flat = reshape(expand(node, shape), (total,))
-    places = data_node(where, dtypes.int64, node.type.device)
+    places = data_node(where, dtypes.int64, device)
     places.tag = OfMask(reshape(expand(chosen, shape), (total,)), 0)
     picked = index_op(flat, places, arg=((0,),))
     return deliver(tagged(picked, "MaskedSelect", node), out)
@@ -58,6 +60,7 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
             "masked_scatter: expected self and source to have same dtypes but got"
             f"{scalar_name(node.type.dtype)} and {scalar_name(value.type.dtype)}"
         )
+    device = common_device(node, chosen, value)
     shape = broadcast_shapes(node.type.shape, chosen.type.shape)
     found = np.nonzero(np.broadcast_to(array_of(mask), shape))
     count = len(found[0]) if shape else int(found[0].size)
@@ -68,7 +71,7 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
     given = cropped(reshape(value, (value.type.numel,)), (count,))
     if not shape:
         return tagged(copy(reshape(given, ())), "MaskedScatter", node, value)
-    places = [data_node(f, dtypes.int64, node.type.device) for f in found]
+    places = [data_node(f, dtypes.int64, device) for f in found]
     axes = tuple(range(len(shape)))
     result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))
     return tagged(result, "MaskedScatter", node, value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import lazyt
 from lazyt.ir.dtypes import DType
 
 from ..device import Device
@@ -90,7 +91,27 @@ def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) ->
     return resize_(self, shape_of(the_template))
 
 
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """This tensor, whose copies to a GPU need no page-locked memory of its own: whatever is copied
+    goes through the runtime's.
+
+    Errors: RuntimeError for a tensor that is not on the CPU, or without a GPU.
+    """
+    if not self.is_cpu:
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
+    if not lazyt.cuda.is_available():
+        raise RuntimeError("Cannot access accelerator device when none is available.")
+    return self
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the tensor's own memory is page-locked: never (`pin_memory`)."""
+    return False
+
+
 attach(
+    pin_memory=pin_memory,
+    is_pinned=is_pinned,
     resize_=resize_,
     resize_as_=resize_as_,
     untyped_storage=lambda self: UntypedStorage(self),

@@ -11,6 +11,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
+from lazyt.ir.ops_device import common_device
 from lazyt.ir.ops_elementwise import full
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_rearrange import repeat_each_, roll_, tile_, tril_, triu_
@@ -80,6 +81,7 @@ def repeat_interleave(
     if not node.type.shape:
         node = reshape(node, (1,))
     if isinstance(repeats, Tensor) and repeats.numel() != 1:
+        common_device(node, node_of(repeats))
         counts = _counts(repeats)
         extent = node.type.shape[axis]
         if len(counts) != extent:

@@ -18,6 +18,7 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import sort as ordering
+from lazyt.ir.ops_device import common_device
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
@@ -162,6 +163,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
+    if weights is not None:
+        common_device(node, node_of(weights))
     numbers = array_of(input)
     if numbers.ndim == 1 and not numbers.size:
         return wrap(full((minlength,), 0, dtypes.int64, node.type.device))

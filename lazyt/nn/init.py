@@ -235,12 +235,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         import numpy as np
 
         flat = t.new_empty((rows, columns)).normal_(0, 1, generator=generator)
-        matrix = flat.numpy().astype(np.float64)
+        matrix = flat.cpu().numpy().astype(np.float64)
         q, r = np.linalg.qr(matrix.T if rows < columns else matrix)
         q = q * np.sign(np.diag(r))
         if rows < columns:
             q = q.T
-        made = tensor_of(np.ascontiguousarray(q), dtype=t.dtype)
+        made = tensor_of(np.ascontiguousarray(q), dtype=t.dtype, device=t.device)
         t.copy_(made.view(*t.shape))
         t.mul_(gain)
 

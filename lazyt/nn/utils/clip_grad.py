@@ -30,12 +30,13 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all elements of all tensors together, as a 0-d tensor."""
+    """The norm of all elements of all tensors together, as a 0-d tensor where the first is."""
     listed = _listed(tensors)
     order = float(norm_type)
     if not listed:
         return tensor(0.0)
-    norms = [t.detach().norm(order) for t in listed]
+    first = listed[0].device
+    norms = [t.detach().norm(order).to(first) for t in listed]
     total = lazyt.stack(norms).norm(order)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(NON_FINITE.format(order))
@@ -55,7 +56,7 @@ def clip_grads_with_norm_(
         return
     factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     for g in grads:
-        g.mul_(factor)
+        g.mul_(factor.to(g.device))
 
 
 def clip_grad_norm_(
