@@ -119,7 +119,7 @@ def generate(
                     inner[v] = v.type.with_shape((rows, *group.shape[1:]))
     memory = plan_memory(graph, donatable, inner, ends, nests)
     known = graph, memory, block_of, shared, scattered, nest_of
-    if grouping.devices() - {"cpu"}:
+    if graph.devices() - {"cpu"}:
         from .device_calls import DeviceWriter
 
         return DeviceWriter(*known).write()

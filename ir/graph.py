@@ -63,6 +63,13 @@ class Graph:
         """Names of the values: inputs first, then the body in order."""
         return {v: i for i, v in enumerate([*self.inputs, *self.body])}
 
+    def devices(self) -> set[str]:
+        """Where its values are."""
+        found: set[str] = set()
+        for v in (*self.inputs, *self.body):
+            found.update(t.device for t in (v.type if v.type.__class__ is tuple else (v.type,)))
+        return found
+
     def users(self) -> dict[Value, list[Value]]:
         found: dict[Value, list[Value]] = {v: [] for v in [*self.inputs, *self.body]}
         for v in self.body:

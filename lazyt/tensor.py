@@ -543,6 +543,7 @@ class Tensor(metaclass=PublicType):
             self.dtype.name,
             requires_grad=leaf,
             grad_fn=name,
+            device=self._storage.node.type.device,
             default_dtype=SETTINGS.default_dtype.name,
             class_name="tensor" if kind is Tensor or kind in SUBCLASSES else kind.__name__,
             parameter=parameter,

@@ -183,7 +183,7 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
 
 def _on_devices(graph: Graph) -> bool:
     """Whether anything in a graph is on a device."""
-    return any(device_of(v.type) != "cpu" for v in (*graph.inputs, *graph.body))
+    return bool(graph.devices() - {"cpu"})
 
 
 def loop_nests(graph: Graph, native: bool = True) -> Grouping:

@@ -55,7 +55,7 @@ def describe(value: Any, strides: bool) -> dict[str, Any]:
     seen: dict[str, Any] = {
         "dtype": str(value.dtype).split(".")[-1],
         "shape": tuple(value.shape),
-        "values": np.array(value.data.numpy()),
+        "values": host(value.data),
     }
     if strides:
         seen["stride"] = tuple(value.stride())
@@ -64,8 +64,29 @@ def describe(value: Any, strides: bool) -> dict[str, Any]:
     except RuntimeError:  # a view that a write to its base made unusable
         return seen
     seen["requires_grad"] = bool(value.requires_grad)
-    seen["grad"] = None if value.grad is None else np.array(value.grad.detach().numpy())
+    seen["grad"] = None if value.grad is None else host(value.grad.detach())
     return seen
+
+
+def host(value: Any) -> np.ndarray:
+    """A copy of a tensor's values for the host."""
+    return np.array(value.cpu().numpy())
+
+
+def apart(program: Statements) -> Statements:
+    """The program without memory that NumPy and tensors share, as none is between devices."""
+    rewrites = (
+        ("torch.from_numpy(", "torch.tensor("),
+        ("torch.as_tensor(", "torch.tensor("),
+        (".numpy()", ".clone().cpu().numpy()"),
+        ("np.asarray(", "host("),
+    )
+    found = []
+    for statement in program:
+        for old, new in rewrites:
+            statement = statement.replace(old, new)
+        found.append(statement)
+    return found
 
 
 def ends_program(statement: str, error: str | None) -> bool:
@@ -77,10 +98,22 @@ def ends_program(statement: str, error: str | None) -> bool:
     return error is not None and ("backward(" in statement or "autograd.grad(" in statement)
 
 
-def run(program: Statements, torch: types.ModuleType, strides: bool = False) -> Outcome:
-    """Run a program statement by statement."""
+def run(
+    program: Statements, torch: types.ModuleType, strides: bool = False, device: str = "cpu"
+) -> Outcome:
+    """Run a program statement by statement; its new tensors are on the device."""
+    if device == "cpu":
+        return _run(program, torch, strides)
+    torch.set_default_device(device)
+    try:
+        return _run(program, torch, strides)
+    finally:
+        torch.set_default_device("cpu")
+
+
+def _run(program: Statements, torch: types.ModuleType, strides: bool) -> Outcome:
     out: list[Any] = []
-    names: dict[str, Any] = {"torch": torch, "np": np, "copy": copy, "out": out}
+    names: dict[str, Any] = {"torch": torch, "np": np, "copy": copy, "out": out, "host": host}
     result = Outcome()
     fresh_state(torch)
     stopped = False
@@ -112,10 +145,10 @@ def run(program: Statements, torch: types.ModuleType, strides: bool = False) -> 
     return result
 
 
-def runner(name: str, strides: bool = False) -> Runner:
+def runner(name: str, strides: bool = False, device: str = "cpu") -> Runner:
     """Runs programs on the implementation of that name."""
     torch = load(name)
-    return lambda program: run(program, torch, strides)
+    return lambda program: run(program, torch, strides, device)
 
 
 def ignoring(pattern: str, runs: Runner) -> Runner:
@@ -163,6 +196,7 @@ def close(a: Any, b: Any, tol: float) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         # Which zero a sum or a maximum of zeros gives depends on PyTorch's vector instructions.
         a, b = (re.sub(r"-(0\.0*)(?![0-9])", r"\1", "".join(text.split())) for text in (a, b))
+        b = re.sub(r",device='cuda:\d+'", "", b)
         return a == b
     return type(a) is type(b) and a == b
 
@@ -281,6 +315,7 @@ def main() -> int:
     parser.add_argument("--ignore", help="leave out programs where torch says this (a pattern)")
     parser.add_argument("--strides", action="store_true", help="compare stride() too")
     parser.add_argument("--implementation", default="lazyt", help="compared with torch")
+    parser.add_argument("--device", default="cpu", help="where lazyt's tensors are")
     parser.add_argument("--show", type=int, help="print the program of this seed and stop")
     parser.add_argument("--rates", action="store_true", help="tell how often statements raise")
     args = parser.parse_args()
@@ -290,10 +325,12 @@ def main() -> int:
     expected = runner("torch", args.strides)
     if args.ignore:
         expected = ignoring(args.ignore, expected)
-    actual = runner(args.implementation, args.strides)
+    actual = runner(args.implementation, args.strides, args.device)
     start, failures, statements, errors, stops = time.perf_counter(), 0, 0, 0, 0
     for seed in range(args.seed, args.seed + args.count):
         program = generate(random.Random(seed), args.length)
+        if args.device != "cpu":
+            program = apart(program)
         if args.rates:
             outcome = expected(program)
             statements += len(outcome.errors)

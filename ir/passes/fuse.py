@@ -34,12 +34,6 @@ class Group:
     batch: int = -1
     total: bool = False
 
-    @property
-    def device(self) -> str:
-        """The device that runs it."""
-        type = self.outputs[0].type if self.outputs else self.values[0].type
-        return type[0].device if type.__class__ is tuple else type.device
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -57,10 +51,6 @@ class Grouping:
     groups: list[Group] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     graph: Graph | None = None
-
-    def devices(self) -> set[str]:
-        """The devices that its groups run on."""
-        return {g.device for g in self.groups}
 
     def fused(self) -> list[Group]:
         """Only the groups of more than one operation."""
