@@ -22,7 +22,7 @@ from kernel_tools import Case, prelude, run
 from loop_programs import calls, grouped
 
 import lazyt as torch
-from lazyt.codegen import cstyle, cuda_nest
+from lazyt.codegen import cstyle, cuda_writer
 from lazyt.codegen.cuda import render, render_many
 from lazyt.codegen.loops import Apply, Kernel, Load, Number, Param, Reduce, Stage, Store
 from lazyt.ir.opdef import REGISTRY
@@ -147,14 +147,16 @@ def shapes() -> Iterator[tuple[str, list[Kernel]]]:
         made[f"log_softmax_{name}"] = lambda x=x: torch.log_softmax(x, -1)
         made[f"sum_of_columns_{name}"] = lambda x=x: x.sum(0)
         made[f"amax_and_sum_{name}"] = lambda x=x: (x.amax(1), x.sum(1) * 2 + 1)
-    x, y = tensor(4, 6, 5, 8), tensor(5, 4, 7)
-    made["statistics_of_channels"] = lambda: (x.mean((0, 2, 3)), x.amax((0, 2, 3)))
-    made["normalised_channels"] = lambda: x - x.mean((0, 2, 3), keepdim=True)
+    images, y = tensor(4, 6, 5, 8), tensor(5, 4, 7)
+    made["statistics_of_channels"] = lambda: (images.mean((0, 2, 3)), images.amax((0, 2, 3)))
+    made["normalised_channels"] = lambda: images - images.mean((0, 2, 3), keepdim=True)
     made["sum_of_outer_and_inner"] = lambda: (y * 2).sum((0, 2))
-    made["sum_of_outer_axes"] = lambda: x.sum((0, 2))
+    made["sum_of_outer_axes"] = lambda: images.sum((0, 2))
     made["softmax_of_a_middle_axis"] = lambda: torch.softmax(y, 1)
-    made["softmax_of_two_axes"] = lambda: torch.exp(x) / torch.exp(x).sum((1, 3), keepdim=True)
-    made["sum_of_the_transposed"] = lambda: (x.permute(3, 1, 0, 2) + 1).sum(3)
+    made["softmax_of_two_axes"] = lambda: (
+        torch.exp(images) / torch.exp(images).sum((1, 3), keepdim=True)
+    )
+    made["sum_of_the_transposed"] = lambda: (images.permute(3, 1, 0, 2) + 1).sum(3)
     long, cube = tensor(20011), tensor(9, 13, 17)
     made["sum_of_everything"] = lambda: long.sum()
     made["sum_of_a_cube"] = lambda: cube.permute(2, 0, 1).sum()
@@ -172,6 +174,20 @@ def shapes() -> Iterator[tuple[str, list[Kernel]]]:
     made["one_hot"] = lambda: torch.nn.functional.one_hot(torch.arange(7) % 3 + 0, 5)
     made["lower_triangle"] = lambda: torch.tril(tensor(9, 11))
     made["counted"] = lambda: torch.arange(1000) * 3 + torch.arange(1000)
+    for shape in ((1000, 40), (300, 3), (513, 33)):
+        tall, name = tensor(*shape), "x".join(map(str, shape))
+        made[f"sum_of_tall_columns_{name}"] = lambda x=tall: (x.sum(0) * 2, (x * x).sum(0))
+        made[f"extremes_of_tall_columns_{name}"] = lambda x=tall: (x.amax(0), x.amin(0) + x[1])
+        made[f"any_of_tall_columns_{name}"] = lambda x=tall: ((x > 30).any(0), (x > -1).all(0))
+    deep = tensor(6, 7, 64)[:, :, 3:40]
+    made["sum_of_rows_of_two_axes"] = lambda: deep.expand(6, 7, 37).sum((0, 1)) + deep[0, 0]
+    made["sum_of_many_rows_of_two_axes"] = lambda: tensor(30, 20, 40)[:, :, 3:].sum((0, 1))
+    wide, stack = tensor(33, 70), tensor(5, 40, 37)
+    made["turned"] = lambda: wide.t() * 2
+    made["turned_and_straight"] = lambda: wide.t() + tensor(70, 33) - tensor(33)
+    made["turned_stack"] = lambda: stack.transpose(1, 2) + 1
+    made["turned_outwards"] = lambda: stack.permute(2, 1, 0) * stack.permute(2, 1, 0)
+    made["turned_truth"] = lambda: (wide > 100).t() | (wide.t() < 7)
     for name, f in made.items():
         for k, kernels in enumerate(lowered(loop_programs.quiet(f))):
             yield f"{name}_{k}" if k else name, kernels
@@ -248,7 +264,15 @@ def cases() -> dict[str, Case]:
     found["wrapping"] = wrapping()
     found["refused"] = replace(found["cross_entropy"], integers=(0, 60), refused=True)
     found["refused_of_many"] = replace(found["refused"], many=True)
-    for name in ("softmax", "cross_entropy", "sum_of_a_cube", "layer_norm_training_1", "scalar"):
+    many = (
+        "softmax",
+        "cross_entropy",
+        "sum_of_a_cube",
+        "layer_norm_training_1",
+        "scalar",
+        "turned",
+    )
+    for name in (*many, "sum_of_tall_columns_513x33"):
         found[f"many_{name}"] = replace(found[name], kernels=found[name].kernels * 2)
     sgd = found["sgd"].kernels
     found["sgd_of_many_parameters"] = Case((sgd * 4)[:200])
@@ -272,15 +296,16 @@ def modules() -> dict[str, HostModule]:
 def wide_cases() -> dict[str, tuple[Any, Case]]:
     """Kernels rendered as if their arrays were larger than 32-bit indices reach."""
     names = ("bias_relu", "softmax", "softmax_of_columns", "sum_of_a_cube", "cross_entropy")
-    names += ("batch_norm_training_1", "five_axes", "sgd")
-    limit, found = cuda_nest.INT_LIMIT, {}
-    cuda_nest.INT_LIMIT = 0
+    names += ("batch_norm_training_1", "five_axes", "sgd", "turned_stack")
+    names += ("sum_of_tall_columns_513x33",)
+    limit, found = cuda_writer.INT_LIMIT, {}
+    cuda_writer.INT_LIMIT = 0
     try:
         for name in names:
             case = replace(cases()[name])
             found[name] = (case.cuda, case)
     finally:
-        cuda_nest.INT_LIMIT = limit
+        cuda_writer.INT_LIMIT = limit
     return found
 
 
