@@ -30,13 +30,6 @@ TABLE_BYTES = 4000  # of the 4,096 bytes that the parameters of a launch may tak
 COLUMNS = 32  # threads along the columns, so that a warp reads 32 of them
 NAME = "k" + 16 * "?"  # stands for the name until the text is known
 
-# Names in the text that no array, number or value may have.
-RESERVED = frozenset(
-    ("base", "block", "blocks", "column", "columns", "first", "group", "groups", "i", "inside", "k")
-    + ("last", "n", "nest", "nests", "packed", "packs", "refused", "row", "rows", "slice", "slices")
-    + ("tile", "width")
-)
-
 
 def render(kernel: Kernel) -> CudaKernel:
     """The CUDA C of a kernel."""
@@ -48,7 +41,8 @@ def render_many(kernels: Sequence[Kernel]) -> CudaKernel:
     where their table would be too large.
 
     Array and Scalar of a launch count through the kernels: array i of kernel k is
-    k * len(kernel.arrays) + i. The nests run at the same time: none may read what another writes.
+    k * len(kernel.arrays) + i. The nests run at the same time: none may write what another reads or
+    writes, memory that is used again included.
 
     Errors: ValueError for kernels whose text differs.
     """

@@ -108,7 +108,7 @@ class CudaNest(CudaWriter):
             self.label(outer, "groups", "group_stride")
             self.label([inner], "columns", "column_stride")
             self.label(self.loops, "rows", "row_stride")
-        elif self.shape == "tiles":
+        elif self.across is not None:
             self.label([a for a in outer if a is not self.across], "groups", "group_stride")
             self.label([self.across], "rows", "row_stride")
             self.label([inner], "n", "stride")

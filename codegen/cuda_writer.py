@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .cstyle import C_TYPES, REFUSALS, expression
+from .cstyle import C_TYPES, REFUSALS, cuda_expression
 from .launches import Argument, Array, Fixed, Refused, Scalar
 from .loops import Apply, Kernel, Load, Param, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
@@ -25,8 +25,6 @@ INT_LIMIT = 2**31 - 2**25  # an index of 32 bits may run this far and one step o
 
 COMBINE = {"sum": "Sum", "prod": "Product", "any": "Any", "all": "All"}
 COMBINE |= {"amax": "Maximum", "amax_whole": "Maximum", "amin": "Minimum", "amin_whole": "Minimum"}
-WRAPPING = ("add", "sub", "mul", "neg", "abs")  # functions of prelude/cuda.h
-INTEGERS = {"int32": "i32", "int64": "i64"}
 
 
 @dataclass(frozen=True)
@@ -343,9 +341,7 @@ class CudaWriter(NestWriter):
     # --- statements -------------------------------------------------------------------------------
 
     def expression(self, s: Apply, operands: list[str]) -> str:
-        if s.source in INTEGERS and s.op in WRAPPING:
-            return f"lz_{s.op}_{INTEGERS[s.source]}({', '.join(operands)})"
-        return expression(s.op, operands, s.dtype, s.source)
+        return cuda_expression(s.op, operands, s.dtype, s.source)
 
     def define(self, name: str, dtype: str, text: str, at: Point) -> None:
         super().define(name, dtype, _bare(text), at)
