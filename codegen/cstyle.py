@@ -1,7 +1,8 @@
 """What C and CUDA C have in common: types, numbers, and the expression of every operation.
 
 An entry of the tables is the text of one operation, `{0}`, `{1}` being its operands and `{t}` the
-suffix of the math functions (f32, f64: prelude/math.h). One table serves both languages.
+suffix of the math functions (f32, f64: prelude/math.h, prelude/cuda.h). One table serves both
+languages.
 """
 
 from __future__ import annotations
@@ -99,6 +100,11 @@ BITS = {
 }
 
 
+# In CUDA C integers wrap by functions (prelude/cuda.h): overflow of a signed sum is undefined, and
+# nvcc has no -fwrapv.
+WRAPPING = ("add", "sub", "mul", "neg", "abs")
+INTEGER_SUFFIX = {"int32": "i32", "int64": "i64"}
+
 # When an operation refuses its operands; its result is the first of them.
 REFUSALS = {"class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})"}
 
@@ -175,6 +181,13 @@ def expression(name: str, operands: list[str], dtype: str, source: str) -> str:
     text = template(name, dtype, source)
     assert text is not None, name
     return text.format(*operands)
+
+
+def cuda_expression(name: str, operands: list[str], dtype: str, source: str) -> str:
+    """The CUDA C expression of an operation."""
+    if source in INTEGER_SUFFIX and name in WRAPPING:
+        return f"lz_{name}_{INTEGER_SUFFIX[source]}({', '.join(operands)})"
+    return expression(name, operands, dtype, source)
 
 
 def number(value: Any, dtype: str) -> str:

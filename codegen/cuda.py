@@ -17,7 +17,8 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from .cuda_nest import LINE, SHORT_ROW, THREADS, CudaNest, Formal, Function, PartCount, Parts
+from .cuda_nest import ROWS_A_SLICE, SHORT_ROW, TILE, CudaNest
+from .cuda_writer import LINE, THREADS, Formal, Function, PartCount, Parts, Shared
 from .launches import Argument, Array, CudaKernel, Fixed, Launch, Scalar, Scratch, Table
 from .loops import Kernel, Param
 
@@ -28,12 +29,6 @@ ELEMENTS_A_BLOCK = 16 * THREADS  # of what is reduced to one number
 TABLE_BYTES = 4000  # of the 4,096 bytes that the parameters of a launch may take
 COLUMNS = 32  # threads along the columns, so that a warp reads 32 of them
 NAME = "k" + 16 * "?"  # stands for the name until the text is known
-
-# Names in the text that no array, number or value may have.
-RESERVED = frozenset(
-    ("base", "block", "blocks", "column", "columns", "first", "group", "groups", "i", "inside", "k")
-    + ("last", "n", "nest", "nests", "packed", "packs", "refused", "row", "rows", "width")
-)
 
 
 def render(kernel: Kernel) -> CudaKernel:
@@ -46,7 +41,8 @@ def render_many(kernels: Sequence[Kernel]) -> CudaKernel:
     where their table would be too large.
 
     Array and Scalar of a launch count through the kernels: array i of kernel k is
-    k * len(kernel.arrays) + i. The nests run at the same time: none may read what another writes.
+    k * len(kernel.arrays) + i. The nests run at the same time: none may write what another reads or
+    writes, memory that is used again included.
 
     Errors: ValueError for kernels whose text differs.
     """
@@ -72,7 +68,11 @@ class _Batch:
         grids = [_grid(nest, self.block) for nest in self.nests]
         self.grid = max(x for x, _ in grids), max(y for _, y in grids)
         self.parts = self.grid[0] * self.grid[1]
-        self.part_bytes = -(-8 * self.parts // 16) * 16
+        places = self.parts
+        if self.nests[0].shape == "slices":
+            self.parts = self.grid[1]
+            places = self.parts * max(nest.rows[-1].extent for nest in self.nests)
+        self.part_bytes = -(-8 * places // 16) * 16
 
     def render(self) -> CudaKernel:
         text = "\n".join(self._text(f, last) for f, last in zip(self.functions, ("", "_finish")))
@@ -107,13 +107,14 @@ class _Batch:
         return f"{formal.type}{_space(formal.type)}{'__restrict__ ' if alone else ''}{formal.name}"
 
     def _shared_memory(self, f: Function) -> list[str]:
-        return [f"    __shared__ {kind} {name}[{extent}];" for kind, name, extent in f.shared]
+        declared = lambda s: "".join(f"[{extent}]" for extent in s.extents)
+        return [f"    __shared__ {s.type} {s.name}{declared(s)};" for s in f.shared]
 
     def _inner(self, f: Function) -> str:
         """The function that holds the body: a template where elements come in packs, too."""
         template = "template <int width>\n" if f.width > 1 else ""
         given = [f"{p.type}{_space(p.type)}{p.name}" for p in f.formals if self._passed(f, p)]
-        given += [f"{kind} *{name}" for kind, name, _ in f.shared]
+        given += map(_pointer, f.shared)
         if f.ranged:
             given += [f"{self.nests[0].index} first", f"{self.nests[0].index} last"]
         head = _listed(f"{NAME}{f.suffix}(", given, ")")
@@ -122,13 +123,13 @@ class _Batch:
 
     def _passed(self, f: Function, p: Formal) -> bool:
         """Whether the inner function needs a parameter: an extent may be for the choice only."""
-        return not (f.ranged and p.name == self.nests[0].extent(self.nests[0].inner))
+        return p.name != f.ranged
 
     def _calls(self, f: Function) -> list[str]:
         """Calls of the inner function: with packs where that is possible, and without."""
         nest = "nest." if self.table else ""
         given = [nest + p.name for p in f.formals if self._passed(f, p)]
-        given += [name for _, name, _ in f.shared]
+        given += [s.name for s in f.shared]
 
         def call(indent: int, width: str, *more: str) -> str:
             return _listed(f"{' ' * indent}{NAME}{f.suffix}{width}(", [*given, *more], ");")
@@ -143,7 +144,7 @@ class _Batch:
                 "    else",
                 call(8, "<1>"),
             ]
-        inner = nest + self.nests[0].extent(self.nests[0].inner)
+        inner = nest + f.ranged
         kind = self.nests[0].index
         return [
             _listed("    const bool packs = ", packs, ";", " && "),
@@ -168,7 +169,10 @@ class _Batch:
     # --- launches ---------------------------------------------------------------------------------
 
     def _launches(self, name: str) -> list[Launch]:
-        shapes = [((*self.grid, 1), (*self.block, 1)), ((1, 1, 1), (THREADS, 1, 1))]
+        finish = ((1, 1, 1), (THREADS, 1, 1))
+        if self.nests[0].shape == "slices":
+            finish = ((self.grid[0], 1, 1), (*self.block, 1))
+        shapes = [((*self.grid, 1), (*self.block, 1)), finish]
         found = []
         for j, (f, suffix) in enumerate(zip(self.functions, ("", "_finish"))):
             grid, block = shapes[j]
@@ -238,9 +242,11 @@ def _block(nest: CudaNest) -> tuple[int, int]:
         return x, THREADS // x
     if nest.shape == "rows" and not nest.single and _points(nest.loops) <= SHORT_ROW:
         return 32, THREADS // 32
-    if nest.shape == "columns":
+    if nest.shape in ("columns", "slices"):
         x = min(COLUMNS, _power(nest.rows[-1].extent))
         return x, THREADS // x
+    if nest.shape == "tiles":
+        return TILE, THREADS // TILE
     return THREADS, 1
 
 
@@ -258,6 +264,14 @@ def _grid(nest: CudaNest, block: tuple[int, int]) -> tuple[int, int]:
     if nest.shape == "columns":
         x = min(most, -(-nest.rows[-1].extent // block[0]))
         return x, min(outer, max(1, most // x))
+    if nest.shape == "slices":
+        x = -(-nest.rows[-1].extent // block[0])
+        return x, min(-(-_points(nest.loops) // ROWS_A_SLICE), max(1, most // x))
+    if nest.shape == "tiles":
+        assert nest.across is not None
+        x = min(most, -(-nest.inner.extent // TILE))
+        y = outer // nest.across.extent * -(-nest.across.extent // TILE)
+        return x, min(y, max(1, most // x))
     return 1, 1
 
 
@@ -266,6 +280,13 @@ def _grid(nest: CudaNest, block: tuple[int, int]) -> tuple[int, int]:
 
 def _space(kind: str) -> str:
     return "" if kind.endswith(("*", " ")) else " "
+
+
+def _pointer(shared: Shared) -> str:
+    """The parameter that shared memory is passed by."""
+    if len(shared.extents) == 1:
+        return f"{shared.type} *{shared.name}"
+    return f"{shared.type} (*{shared.name})[{shared.extents[1]}]"
 
 
 def _field(kind: str) -> str:

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Array:
-    """The address of the first element of the kernel's array `index`."""
+    """The address of the first element of the kernel's array `index`; where several kernels are
+    launched together, those of each in turn."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """The run-time number `index`, as a double."""
+    """The run-time number `index`, as a double; counted as arrays are."""
 
     index: int
 
@@ -52,7 +53,8 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Table:
-    """A struct passed by value: rows of fields of 8 bytes each (addresses, doubles, int64_t)."""
+    """A struct passed by value: rows of fields of 8 bytes each (addresses, doubles, int64_t). As
+    many rows as the struct has: beyond the nests of a launch the last one again."""
 
     rows: tuple[tuple[Argument, ...], ...]
 

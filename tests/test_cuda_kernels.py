@@ -17,18 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import loop_programs
+import numpy as np
 import pytest
-from kernel_tools import Case, prelude, run
+import random_graphs
+from graph_tools import inputs_of, tracing
+from kernel_tools import Case, launch, memory, prelude, run
 from loop_programs import calls, grouped
 
 import lazyt as torch
-from lazyt.codegen import cstyle, cuda_nest
+from lazyt.codegen import cstyle, cuda_writer
 from lazyt.codegen.cuda import render, render_many
+from lazyt.codegen.cuda_nest import CudaNest
 from lazyt.codegen.loops import Apply, Kernel, Load, Number, Param, Reduce, Stage, Store
 from lazyt.ir.opdef import REGISTRY
+from lazyt.ir.passes.pipeline import optimize
 from lazyt.ir.types import contiguous_strides
 from lazyt.runtime.cuda.host import build
 from lazyt.runtime.cuda.host.build import HostModule, compile_host
+from lazyt.runtime.plan import build_graph, loop_nests
 
 ORDERS = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 TEXTS_A_FILE = 24
@@ -130,6 +136,20 @@ def reductions() -> Iterator[tuple[str, Case]]:
                     yield f"{op}_{dtype}_{axis}_{kind}", case
 
 
+def random_nests() -> Iterator[tuple[str, Case]]:
+    """The nests of random graphs."""
+    for seed in range(10):
+        with tracing() as trace, np.errstate(all="ignore"):
+            made = random_graphs.build(np.random.default_rng(seed), 30)
+        index: dict[int, int] = {}
+        for leaf in inputs_of(trace):
+            index.setdefault(id(leaf.value), len(index))
+        keep = tuple(sorted({trace.index(n) for n in made[-3:]}))
+        graph, _ = build_graph(list(trace), keep, index, set())
+        for k, call in enumerate(calls(loop_nests(optimize(graph)[0]))):
+            yield f"random_{seed}_{k}", Case([nest.kernel for nest in call], tolerance=2e-5)
+
+
 def tensor(*shape: int) -> Any:
     x = torch.arange(torch.Size(shape).numel(), dtype=torch.float32).view(*shape)
     x.tolist()
@@ -147,14 +167,16 @@ def shapes() -> Iterator[tuple[str, list[Kernel]]]:
         made[f"log_softmax_{name}"] = lambda x=x: torch.log_softmax(x, -1)
         made[f"sum_of_columns_{name}"] = lambda x=x: x.sum(0)
         made[f"amax_and_sum_{name}"] = lambda x=x: (x.amax(1), x.sum(1) * 2 + 1)
-    x, y = tensor(4, 6, 5, 8), tensor(5, 4, 7)
-    made["statistics_of_channels"] = lambda: (x.mean((0, 2, 3)), x.amax((0, 2, 3)))
-    made["normalised_channels"] = lambda: x - x.mean((0, 2, 3), keepdim=True)
+    images, y = tensor(4, 6, 5, 8), tensor(5, 4, 7)
+    made["statistics_of_channels"] = lambda: (images.mean((0, 2, 3)), images.amax((0, 2, 3)))
+    made["normalised_channels"] = lambda: images - images.mean((0, 2, 3), keepdim=True)
     made["sum_of_outer_and_inner"] = lambda: (y * 2).sum((0, 2))
-    made["sum_of_outer_axes"] = lambda: x.sum((0, 2))
+    made["sum_of_outer_axes"] = lambda: images.sum((0, 2))
     made["softmax_of_a_middle_axis"] = lambda: torch.softmax(y, 1)
-    made["softmax_of_two_axes"] = lambda: torch.exp(x) / torch.exp(x).sum((1, 3), keepdim=True)
-    made["sum_of_the_transposed"] = lambda: (x.permute(3, 1, 0, 2) + 1).sum(3)
+    made["softmax_of_two_axes"] = lambda: (
+        torch.exp(images) / torch.exp(images).sum((1, 3), keepdim=True)
+    )
+    made["sum_of_the_transposed"] = lambda: (images.permute(3, 1, 0, 2) + 1).sum(3)
     long, cube = tensor(20011), tensor(9, 13, 17)
     made["sum_of_everything"] = lambda: long.sum()
     made["sum_of_a_cube"] = lambda: cube.permute(2, 0, 1).sum()
@@ -172,6 +194,21 @@ def shapes() -> Iterator[tuple[str, list[Kernel]]]:
     made["one_hot"] = lambda: torch.nn.functional.one_hot(torch.arange(7) % 3 + 0, 5)
     made["lower_triangle"] = lambda: torch.tril(tensor(9, 11))
     made["counted"] = lambda: torch.arange(1000) * 3 + torch.arange(1000)
+    for shape in ((1000, 40), (300, 3), (513, 33)):
+        tall, name = tensor(*shape), "x".join(map(str, shape))
+        made[f"sum_of_tall_columns_{name}"] = lambda x=tall: (x.sum(0) * 2, (x * x).sum(0))
+        made[f"extremes_of_tall_columns_{name}"] = lambda x=tall: (x.amax(0), x.amin(0) + x[1])
+        made[f"any_of_tall_columns_{name}"] = lambda x=tall: ((x > 30).any(0), (x > -1).all(0))
+    deep = tensor(6, 7, 64)[:, :, 3:40]
+    made["sum_of_rows_of_two_axes"] = lambda: deep.expand(6, 7, 37).sum((0, 1)) + deep[0, 0]
+    made["sum_of_many_rows_of_two_axes"] = lambda: tensor(30, 20, 40)[:, :, 3:].sum((0, 1))
+    wide, stack = tensor(33, 70), tensor(5, 40, 37)
+    made["turned"] = lambda: wide.t() * 2
+    made["turned_and_straight"] = lambda: wide.t() + tensor(70, 33) - tensor(33)
+    made["turned_stack"] = lambda: stack.transpose(1, 2) + 1
+    made["turned_outwards"] = lambda: stack.permute(2, 1, 0) * stack.permute(2, 1, 0)
+    made["turned_strip"] = lambda: tensor(3, 70).t() * 2
+    made["turned_truth"] = lambda: (wide > 100).t() | (wide.t() < 7)
     for name, f in made.items():
         for k, kernels in enumerate(lowered(loop_programs.quiet(f))):
             yield f"{name}_{k}" if k else name, kernels
@@ -231,7 +268,7 @@ def over(kernel: Kernel) -> tuple[tuple[str, str], ...]:
 
 @functools.cache
 def cases() -> dict[str, Case]:
-    found = dict([*operations(), *casts(), *reductions()])
+    found = dict([*operations(), *casts(), *reductions(), *random_nests()])
     for name, f in loop_programs.programs().items():
         for k, kernels in enumerate(lowered(f)):
             found[f"{name}_{k}" if k else name] = Case(kernels)
@@ -242,13 +279,23 @@ def cases() -> dict[str, Case]:
     for name in ("bias_relu", "softmax_2x4096", "sum_of_everything", "layer_norm", "sgd"):
         found[f"{name}_misaligned"] = replace(found[name], starts={"x0": 1})
         found[f"{name}_wrongly_aligned"] = replace(found[name], starts={"x0": 2, "y0": 3})
+    for name in ("extremes_of_everything", "extremes_of_tall_columns_513x33", "softmax_40x600"):
+        found[f"{name}_of_edges"] = replace(found[name], edges=True)
     found["numbers"] = Case([numbered(5, 20)])
     found["numbers_of_many"] = Case([numbered(5, 20), numbered(3, 7), numbered(40, 300)])
     found["row_over_operand"] = Case([row_over_operand()], over=(("y", "x"),))
     found["wrapping"] = wrapping()
     found["refused"] = replace(found["cross_entropy"], integers=(0, 60), refused=True)
     found["refused_of_many"] = replace(found["refused"], many=True)
-    for name in ("softmax", "cross_entropy", "sum_of_a_cube", "layer_norm_training_1", "scalar"):
+    many = (
+        "softmax",
+        "cross_entropy",
+        "sum_of_a_cube",
+        "layer_norm_training_1",
+        "scalar",
+        "turned",
+    )
+    for name in (*many, "sum_of_tall_columns_513x33"):
         found[f"many_{name}"] = replace(found[name], kernels=found[name].kernels * 2)
     sgd = found["sgd"].kernels
     found["sgd_of_many_parameters"] = Case((sgd * 4)[:200])
@@ -272,15 +319,16 @@ def modules() -> dict[str, HostModule]:
 def wide_cases() -> dict[str, tuple[Any, Case]]:
     """Kernels rendered as if their arrays were larger than 32-bit indices reach."""
     names = ("bias_relu", "softmax", "softmax_of_columns", "sum_of_a_cube", "cross_entropy")
-    names += ("batch_norm_training_1", "five_axes", "sgd")
-    limit, found = cuda_nest.INT_LIMIT, {}
-    cuda_nest.INT_LIMIT = 0
+    names += ("batch_norm_training_1", "five_axes", "sgd", "turned_stack")
+    names += ("sum_of_tall_columns_513x33",)
+    limit, found = cuda_writer.INT_LIMIT, {}
+    cuda_writer.INT_LIMIT = 0
     try:
         for name in names:
             case = replace(cases()[name])
             found[name] = (case.cuda, case)
     finally:
-        cuda_nest.INT_LIMIT = limit
+        cuda_writer.INT_LIMIT = limit
     return found
 
 
@@ -344,22 +392,80 @@ def test_blocks_do_not_depend_on_more_than_extents() -> None:
     assert (second.grid, second.block) == ((1, 1, 1), (256, 1, 1))
 
 
-@needs_nvcc
-@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
-def test_nvcc_compiles_them_without_spills(arch: str, tmp_path: Path) -> None:
-    texts = {case.cuda.name: case.cuda.text for case in cases().values()}
-    texts |= {kernel.name: kernel.text for kernel, _ in wide_cases().values()}
-    source = tmp_path / "kernels.cu"
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("scalar", "point"),
+        ("bias_relu", "map"),
+        ("turned_stack", "tiles"),
+        ("turned_strip", "map"),
+        ("softmax", "rows"),
+        ("softmax_of_everything", "rows"),
+        ("sum_of_everything", "all"),
+        ("softmax_of_columns", "columns"),
+        ("sum_of_columns", "columns"),
+        ("sum_of_tall_columns_513x33", "slices"),
+        ("sum_of_many_rows_of_two_axes", "slices"),
+    ],
+)
+def test_shapes_of_nests(name: str, shape: str) -> None:
+    """What is launched once, and what leaves partial results for a second launch."""
+    case = cases()[name]
+    assert CudaNest(case.kernels[0]).shape == shape
+    assert len(case.cuda.launches) == 1 + (shape in ("all", "slices"))
+
+
+@needs_compiler
+def test_sums_keep_the_digits_of_float32() -> None:
+    """Of numbers that mostly cancel: wrong in the last place at most, along rows and columns."""
+    rng = np.random.default_rng(0)
+    for name in ("sum_of_everything", "sum_of_columns_40x600", "sum_of_tall_columns_513x33"):
+        kernel = cases()[name].kernels[0]
+        x, *rest = (p for p in kernel.arrays if not p.out)
+        assert not rest
+        shape = kernel.shape
+        values = rng.normal(size=shape) * 10.0 ** rng.integers(-4, 5, shape)
+        source = memory(x, shape, 0, values.astype(np.float32))
+        arrays = [source] + [memory(p, shape, 0, None) for p in kernel.arrays if p.out]
+        made = cases()[name].cuda
+        scratch, flag = np.zeros(made.scratch + 16, np.uint8), np.zeros(1, np.int32)
+        launch(made, modules()[made.name], arrays, (), scratch, flag, False)
+        exact = source.sum(kernel.axes, dtype=np.longdouble, keepdims=True)
+        factor = 2 if name.startswith("sum_of_tall") else 1
+        found = arrays[1][
+            tuple(slice(0, 1) if i in kernel.axes else slice(None) for i in range(len(shape)))
+        ]
+        expected = (exact.astype(np.float32) * np.float32(factor)).astype(np.float32)
+        np.testing.assert_array_max_ulp(found, expected, 1)
+
+
+def compiled_by_nvcc(texts: dict[str, str], arch: str, folder: Path) -> str:
+    """What ptxas says of kernels."""
+    source = folder / "kernels.cu"
     source.write_text("\n".join([prelude(), *texts.values()]))
     call = ["nvcc", f"-arch={arch}", "-Xptxas", "-v", "-cubin", str(source)]
     done = subprocess.run(
-        [*call, "-o", str(tmp_path / "kernels.cubin")], capture_output=True, text=True
+        [*call, "-o", str(folder / "kernels.cubin")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr, done.stderr
-    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    return done.stderr
+
+
+@needs_nvcc
+def test_nvcc_compiles_them_without_spills(tmp_path: Path) -> None:
+    texts = {case.cuda.name: case.cuda.text for case in cases().values()}
+    texts |= {kernel.name: kernel.text for kernel, _ in wide_cases().values()}
+    said = compiled_by_nvcc(texts, "sm_90", tmp_path)
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
     assert len(spills) >= len(texts)
     assert set(spills) == {("0", "0")}
+
+
+@needs_nvcc
+def test_nvcc_compiles_them_for_the_oldest_device(tmp_path: Path) -> None:
+    kernels = [cases()[name].cuda for name in loop_programs.READ]
+    compiled_by_nvcc({kernel.name: kernel.text for kernel in kernels}, "sm_75", tmp_path)
 
 
 @pytest.mark.parametrize("name", loop_programs.READ)
