@@ -1,4 +1,5 @@
-"""Convolutions in CUDA C: values on the host with checks, against the NumPy forms in ir/numerics."""
+"""Convolutions in CUDA C, and the table of primitives: values on the host with checks, against the
+NumPy forms of the primitives."""
 
 from __future__ import annotations
 
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_kernels import host_module, launch, nvcc, resources_of
+from cuda_kernels import host_module, launch, resources_of
 from test_cuda_templates import (
+    EVERY_TILE,
     ORDERS,
     SMALLEST,
     SUM_UNIT,
+    TENSOR_TILES,
     UNIT,
     Operand,
+    check_resources,
     decode,
     empty,
     encode,
@@ -23,14 +27,22 @@ from test_cuda_templates import (
 
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.loops import Apply, Load, Param, Store
-from lazyt.codegen.templates import build as templates_build
-from lazyt.codegen.templates.convolution import (
+from lazyt.codegen.templates import (
+    TEMPLATES,
     Convolution,
     convolve,
     convolve_input,
     convolve_weight,
+    template,
+    ways,
 )
+from lazyt.codegen.templates import build as templates_build
+from lazyt.ir import ops_nn  # noqa: F401 (registers the primitives)
+from lazyt.ir.dtypes import dtype_named
+from lazyt.ir.graph import Value
 from lazyt.ir.numerics.conv import conv, conv_input_grad, conv_output_size, conv_weight_grad
+from lazyt.ir.opdef import REGISTRY
+from lazyt.ir.types import TensorType
 from lazyt.runtime.cuda.host.build import HostModule
 
 KERNELS = {"conv": convolve, "conv_input": convolve_input, "conv_weight": convolve_weight}
@@ -177,3 +189,124 @@ def test_convolution(convolutions: HostModule, name: str, case: Case, reverse: b
     exact = case.apply(name, a.value, b.value)
     error = np.abs(decode(y) - exact)
     assert (error <= case.bound(name, a.value, b.value, exact)).all(), error.max()
+
+
+@needs_host
+def test_bias_and_activation_ride_on_the_forward_convolution() -> None:
+    case = Case((2, 4, 7, 8), (6, 2, 3, 2), (2, 1), (1, 0), (1, 2), 2)
+    strides = tuple(s // 4 for s in np.empty(case.out, np.float32).strides)
+    epilogue = (
+        Load("b", Param("bias", "float32", (0, 1, 0, 0))),
+        Load("r", Param("residual", "float32", strides)),
+        Apply("s", "add", ("acc", "b"), "float32", "float32"),
+        Apply("t", "add", ("s", "r"), "float32", "float32"),
+        Apply("p", "gt", ("t", 0), "bool", "float32"),
+        Apply("y", "where", ("p", "t", 0.0), "float32", "float32"),
+        Store(Param("out", "float32", strides, out=True), "y"),
+    )
+    kernel = convolve(replace(case.problem("conv"), epilogue=epilogue))
+    x, w = case.operands("conv")
+    bias, residual = laid((6,), "float32", 7, "rows"), laid(case.out, "float32", 8, "rows")
+    y = empty(case.out, "float32")
+    arrays = [x.memory, w.memory, bias.memory, residual.memory, y]
+    launch(host_module([kernel]), kernel, arrays)
+    product = case.apply("conv", x.value, w.value)
+    added = bias.value.reshape(6, 1, 1), residual.value
+    exact = np.maximum(product + added[0] + added[1], 0)
+    sizes = np.abs(product) + np.abs(added[0]) + np.abs(added[1])
+    bound = case.bound("conv", x.value, w.value, exact) + 3 * UNIT["float32"] * sizes
+    assert (np.abs(y - exact) <= bound).all()
+
+
+@needs_host
+@pytest.mark.parametrize("name", KERNELS)
+def test_results_do_not_depend_on_the_width_of_indices(name: str) -> None:
+    case = Case((2, 4, 7, 8), (6, 2, 3, 2), (2, 1), (1, 0), (1, 2), 2)
+    kernel = case.kernel(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates_build, "INT_LIMIT", 0)
+        wide = case.kernel(name)
+    assert "long long" in wide.text and "long long" not in kernel.text
+    a, b = case.operands(name)
+    narrow, broad = empty(case.shape(name), "float32"), empty(case.shape(name), "float32")
+    module = host_module([kernel, wide])
+    launch(module, kernel, [a.memory, b.memory, narrow])
+    launch(module, wide, [a.memory, b.memory, broad])
+    np.testing.assert_array_equal(narrow, broad)
+
+
+def test_a_strided_gradient_is_launches_of_one_function() -> None:
+    """A part for each rest of the input position, each with the taps that it meets."""
+    kernel = Case((2, 3, 9, 9), (4, 3, 3, 3), (2, 2), (1, 1), (1, 1)).kernel("conv_input")
+    assert len(kernel.launches) == 4
+    assert {step.function for step in kernel.launches} == {kernel.name}
+
+
+def test_geometry_is_not_in_the_text() -> None:
+    cases = [PLAIN, Case((1, 4, 20, 9), (8, 2, 2, 3), (2, 1), (0, 2), (2, 1), 2)]
+    assert len({case.kernel("conv").text for case in cases}) == 1
+
+
+@needs_nvcc
+@pytest.mark.parametrize("arch", ["sm_90", "sm_75"])
+def test_nvcc_spills_nothing(arch: str, tmp_path: Path) -> None:
+    """Every kernel in one call, with every tile; also with indices of 64 bits."""
+    old = arch == "sm_75"
+    cases = [case for case in CASES if not old or (case.dtype == "float16" and case.tensor)]
+    kernels = [case.kernel(name) for case in cases for name in KERNELS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates_build, "INT_LIMIT", 0)
+        kernels += [case.kernel(name) for case in cases[-4:] for name in KERNELS]
+    for dtype, tile in [] if old else EVERY_TILE + [(d, t) for d, t in TENSOR_TILES]:
+        case = replace(PLAIN, dtype=dtype, tensor=tile.tensor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ways, "choose", lambda tiles, *extents, tile=tile: (tile, 1))
+            kernels += [case.kernel(name) for name in KERNELS]
+    found = resources_of(kernels, arch, tmp_path)
+    assert {step.function for k in kernels for step in k.launches} == set(found)
+    check_resources(kernels, found)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_text(name: str, golden) -> None:
+    golden(PLAIN.kernel(name).text)
+
+
+# --- the table of primitives ----------------------------------------------------------------------
+
+
+def inputs(shapes: list[tuple[int, ...]], dtype: str = "float32") -> tuple[Value, ...]:
+    types = [TensorType.of(shape, dtype_named(dtype)) for shape in shapes]
+    return tuple(Value(None, (), (), t, index=i) for i, t in enumerate(types))
+
+
+def samples() -> list[tuple[str, list[tuple[int, ...]], tuple]]:
+    """Every sample of the primitives that have a template."""
+    return [
+        (name, list(shapes), arg) for name in TEMPLATES for shapes, arg in REGISTRY[name].samples()
+    ]
+
+
+@needs_host
+@pytest.mark.parametrize("name, shapes, arg", samples(), ids=str)
+def test_primitives(name: str, shapes: list[tuple[int, ...]], arg: tuple) -> None:
+    """The registry's own samples, against the primitive's NumPy form."""
+    op, operands = REGISTRY[name], inputs(shapes)
+    v = Value(op, operands, arg, op.infer(operands, arg))
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    kernel = template(v, [tuple(s // 4 for s in a.strides) for a in arrays])
+    assert kernel is not None
+    y = empty(v.type.shape, "float32")
+    if kernel.launches:
+        launch(host_module([kernel]), kernel, [*arrays, y])
+    exact = op.function(v.type, arg, *(a.astype(np.float64) for a in arrays))
+    np.testing.assert_allclose(y, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_what_has_no_template() -> None:
+    product, exponential = REGISTRY["matmul"], REGISTRY["exp"]
+    integers, floats = inputs([(2, 2), (2, 2)], "int64"), inputs([(2, 2)])
+    for op, operands in ((product, integers), (exponential, floats)):
+        v = Value(op, operands, (), operands[0].type)
+        assert template(v, [(2, 1)] * len(operands)) is None

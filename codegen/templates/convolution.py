@@ -10,8 +10,8 @@ Each is a matrix product whose right operand is seen through windows (prelude/co
 
 With stride s the gradient of the input falls into s parts a dimension: input positions i of which
 i + padding leaves the same rest meet the same taps, and among them the output position that a tap
-leads to is again i plus a multiple of the tap. Each part is a launch of the same function, so nothing
-is multiplied by a zero between strides.
+leads to is again i plus a multiple of the tap. Each part is a launch of the same function, so
+nothing is multiplied by a zero between strides.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ def tiled_way(c: Contraction) -> Way:
     right = nearest(steps, c.reduced) > nearest(c.right.along, c.columns)
     numbers = (tile.rows, tile.columns, tile.depth, *tile.part, *map(int, (left, right)))
     kind = f"lz::{family}<{STORED[c.dtype]}, {', '.join(map(str, numbers))}>"
-    bounds = f"{tile.threads}, {tile.resident}"
+    # Tables need registers too.
+    resident = max(1, tile.resident * 2 // 3) if any(gathered) else tile.resident
+    bounds = f"{tile.threads}, {resident}"
     return Way(
         kind,
         tile.rows,
