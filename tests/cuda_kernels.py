@@ -83,8 +83,9 @@ def resources_of(kernels: Sequence[CudaKernel], arch: str, folder: Path) -> dict
     """Compiles kernels with nvcc, in one call, and reads back what each function takes."""
     text, cubin = folder / "kernels.cu", folder / "kernels.cubin"
     text.write_text(source(kernels))
-    command = [nvcc() or "nvcc", f"-arch={arch}", "-cubin", "-Xptxas", "-v", "-o", str(cubin)]
-    done = subprocess.run([*command, str(text)], capture_output=True, text=True, check=False)
+    options = [f"-arch={arch}", "-cubin", "-split-compile=2", "-Xptxas", "-v", "-o", str(cubin)]
+    command = [nvcc() or "nvcc", *options, str(text)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {}
     for part in done.stderr.split("Compiling entry function '")[1:]:

@@ -8,6 +8,7 @@ from the exact one by at most (k + 1) u times the sum of the products' absolute 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from cuda_kernels import Resources, host_module, launch, nvcc, resources_of
 
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.loops import Apply, Load, Number, Param, Store
-from lazyt.codegen.templates import Product, contraction, matmul, tiles
+from lazyt.codegen.templates import Product, matmul, tiles, ways
+from lazyt.codegen.templates import build as templates_build
 from lazyt.codegen.templates.tiles import Tile
 from lazyt.runtime.cuda.host import build
 from lazyt.runtime.cuda.host.build import HostModule
@@ -85,9 +87,8 @@ def operand(
 
 def empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """An output full of nan."""
-    made = np.empty(shape, "uint16" if dtype == "bfloat16" else dtype)
-    made.view(np.uint8)[...] = 0xFF
-    return made
+    kept = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+    return np.full(math.prod(shape) * kept.itemsize, 0xFF, np.uint8).view(kept).reshape(shape)
 
 
 # --- cases ----------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def with_tile(tile: Tile | None, problem: Product) -> CudaKernel:
     if tile is None:
         return matmul(problem)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contraction, "choose", lambda tiles, *extents: choose((tile,), *extents))
+        patch.setattr(ways, "choose", lambda tiles, *extents: choose((tile,), *extents))
         return matmul(problem)
 
 
@@ -309,7 +310,7 @@ def test_results_do_not_depend_on_alignment_or_the_width_of_indices(dtype: str) 
     case = Case(dtype, 40, 48, 32, a="columns")
     kernel = case.kernel()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contraction, "INT_LIMIT", 0)
+        patch.setattr(templates_build, "INT_LIMIT", 0)
         wide = case.kernel()
     assert "long long" in wide.text and "long long" not in kernel.text
     module = host_module([kernel, wide])

@@ -1,15 +1,25 @@
-"""CUDA C for what has a form of its own: matrix products and convolutions."""
+"""CUDA C for what has a form of its own: matrix products and convolutions.
+
+    template(v, strides)        the kernel of a value's primitive, or None
+
+A kernel needs nothing but nvcc or NVRTC. What may follow a product (a bias, an activation, a
+residual that is added) is an epilogue: statements of the loop IR, computed before the result is
+stored.
+"""
 
 from __future__ import annotations
 
-from lazyt.ir.graph import Value
-
-from ..launches import CudaKernel
+from .convolution import Convolution, convolve, convolve_input, convolve_weight
 from .matmul import Product, matmul
+from .table import TEMPLATES, template
 
-__all__ = ["Product", "matmul", "template"]
-
-
-def template(v: Value, strides: list[tuple[int, ...]]) -> CudaKernel | None:
-    """The kernel of an operation whose operands have these strides; None where there is none."""
-    return None
+__all__ = [
+    "TEMPLATES",
+    "Convolution",
+    "Product",
+    "convolve",
+    "convolve_input",
+    "convolve_weight",
+    "matmul",
+    "template",
+]

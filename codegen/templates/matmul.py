@@ -15,7 +15,8 @@ from lazyt.ir.types import contiguous_strides
 
 from ..launches import CudaKernel
 from ..loops import Param, Statement, Store
-from .contraction import Contraction, Strides, build
+from .build import build
+from .contraction import Contraction, Strides
 from .epilogue import render
 
 
