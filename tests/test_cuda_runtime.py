@@ -40,10 +40,12 @@ pytestmark = pytest.mark.skipif(
 
 def environment(**variables: str) -> dict[str, str]:
     """Where a check runs: the driver for the host can also be found by its name."""
-    folders = [str(build.fake_driver().parent), os.environ.get("LD_LIBRARY_PATH", "")]
-    added = {"LD_LIBRARY_PATH": ":".join(filter(None, folders)), "LAZYT_CUDA_HOST_DEVICES": "2"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAZYT_CUDA", "LAZYT_FAKE"))}
-    return {**kept, **added, **variables}
+    if variables.get("LAZYT_CUDA_HOST"):
+        folders = [str(build.fake_driver().parent), os.environ.get("LD_LIBRARY_PATH", "")]
+        kept["LD_LIBRARY_PATH"] = ":".join(filter(None, folders))
+        kept["LAZYT_CUDA_HOST_DEVICES"] = "2"
+    return {**kept, **variables}
 
 
 def run(check: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -92,6 +94,27 @@ def passes(check: str, driver: str, **variables: str) -> None:
 )
 def test_check(check: str, driver: str) -> None:
     passes(check, driver)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "check",
+    [
+        "copies_of_every_dtype",
+        "views",
+        "strided_copies",
+        "copies_that_overlap",
+        "axes_merge",
+        "interface",
+        "arguments_of_every_kind",
+        "much_shared_memory",
+        "refusals",
+        "threads",
+        "a_kernel_that_does_not_compile",
+    ],
+)
+def test_check_on_a_gpu(check: str) -> None:
+    passes(check, "")
 
 
 def test_pycuda_is_used_where_it_is_installed() -> None:
@@ -319,7 +342,8 @@ def test_everything_is_missing() -> None:
     ]
     assert lacks[0].endswith("install the driver of your GPU (https://www.nvidia.com/drivers)")
     assert lacks[2].endswith(
-        "pip install nvidia-cuda-nvrtc cuda-bindings, or install the CUDA toolkit (nvcc)"
+        "pip install nvidia-cuda-nvrtc nvidia-cuda-runtime cuda-bindings, "
+        "or install the CUDA toolkit (nvcc)"
     )
 
 

@@ -277,7 +277,8 @@ def _refuse_fork() -> None:
 
 def _mark_fork() -> None:
     """In a forked child: the parent's contexts are not there."""
-    global _forked
+    global _forked, _LOCK
+    _LOCK = threading.RLock()  # another thread may have held it
     if _found is not None and not isinstance(_found, Unavailable):
         _forked = True
         _THREAD.device = None
