@@ -778,6 +778,26 @@ def fork_after_use() -> None:
     same(x, np.array([2, 3, 4], np.float32))
 
 
+# ------------------------------------------------------------------------------------- the end
+
+
+def use_at_the_end() -> None:
+    """A device is used by what runs after the runtime's own handler, and by a finalizer."""
+    import atexit
+
+    import __main__
+
+    x = put([1, 2])
+
+    class Late:
+        def __del__(self) -> None:
+            print("finalizer", download(x).tolist())
+
+    __main__.late = Late()
+    atexit._run_exitfuncs()  # the handlers, and then once more something that needs the device
+    print("handler", download(x).tolist())
+
+
 # ------------------------------------------------------------------------------------ torch.cuda
 
 

@@ -122,6 +122,13 @@ def test_pycuda_is_used_where_it_is_installed() -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+def test_use_at_the_end(driver: str) -> None:
+    done = run("use_at_the_end", LAZYT_CUDA_HOST=driver)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "handler [1.0, 2.0]\nfinalizer [1.0, 2.0]\n"
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_out_of_memory(driver: str) -> None:
     passes("out_of_memory", driver, LAZYT_FAKE_CUDA_MEMORY=str(1 << 20))
 

@@ -198,6 +198,11 @@ _found: Driver | Unavailable | None = None
 _forked = False
 
 
+def forget_current() -> None:
+    """No device is current in this thread any more."""
+    _THREAD.device = None
+
+
 def host_choice() -> str:
     """What LAZYT_CUDA_HOST says: "" for a real GPU, else "1", "pycuda" or "ctypes"."""
     given = os.environ.get("LAZYT_CUDA_HOST", "")
@@ -281,7 +286,7 @@ def _mark_fork() -> None:
     _LOCK = threading.RLock()  # another thread may have held it
     if _found is not None and not isinstance(_found, Unavailable):
         _forked = True
-        _THREAD.device = None
+        forget_current()
 
 
 if hasattr(os, "register_at_fork"):
