@@ -85,9 +85,9 @@ class DeviceArray:
         if geometry.dtype != self.geometry.dtype:
             raise ValueError(f"a view has elements of {self.geometry.dtype}, not {geometry.dtype}")
         if geometry.size:
-            low, high = np.lib.array_utils.byte_bounds(geometry)
-            start = self.memory.address
-            if low < start or high > start + self.memory.nbytes:
+            low, high = extent_of(geometry)
+            start = made.address - self.memory.address
+            if start + low < 0 or start + high > self.memory.nbytes:
                 raise ValueError("a view must show the memory of its array")
         return made
 
@@ -120,6 +120,18 @@ class DeviceArray:
             f"DeviceArray(cuda:{self.device_index}, {self.dtype.name}, shape={self.shape}, "
             f"strides={self.strides}, address={self.address:#x})"
         )
+
+
+def extent_of(geometry: np.ndarray) -> tuple[int, int]:
+    """The bytes before (negative) and after the first element that an array reaches."""
+    low, high = 0, geometry.itemsize
+    for extent, step in zip(geometry.shape, geometry.strides):
+        reach = (extent - 1) * step
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high
 
 
 def index_of(name: str) -> int:
@@ -344,11 +356,10 @@ def from_interface(lender: Any, index: int = 0) -> DeviceArray:
     steps = told.get("strides")
     kinds = DEVICE_DTYPES[dtype]
     model = np.lib.stride_tricks.as_strided(np.empty(1, kinds), shape, steps or _rows(shape, kinds))
-    low, high = np.lib.array_utils.byte_bounds(model)
-    before = model.__array_interface__["data"][0] - low
-    memory = lent(address - before, high - low, lender, place)
+    low, high = extent_of(model)
+    memory = lent(address + low, high - low, lender, place)
     whole: Any = (ctypes.c_char * memory.nbytes).from_address(memory.address)
-    geometry = np.ndarray(shape, kinds, whole, before, model.strides)
+    geometry = np.ndarray(shape, kinds, whole, -low, model.strides)
     return DeviceArray(memory, geometry, dtype, index)
 
 

@@ -10,6 +10,7 @@ link to the same file.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -97,7 +98,7 @@ def _load(kernels: Sequence[CudaKernel], device: Device, path: Path) -> bool:
     try:
         with path.open("rb") as file:
             content = file.read()
-    except FileNotFoundError:
+    except OSError:
         return False
     image, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     try:
@@ -106,7 +107,8 @@ def _load(kernels: Sequence[CudaKernel], device: Device, path: Path) -> bool:
             return True
     except driver().error:
         pass
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
     return False
 
 

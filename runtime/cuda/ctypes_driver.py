@@ -33,6 +33,10 @@ class DriverMemoryError(DriverError):
     """CUDA_ERROR_OUT_OF_MEMORY."""
 
 
+def _place(array: np.ndarray) -> c_void_p:
+    return c_void_p(array.__array_interface__["data"][0])
+
+
 class Library:
     """The entry points: `library("cuCtxSynchronize")` calls one and raises what it returns."""
 
@@ -179,18 +183,18 @@ class CtypesDevice(Device):
 
     def write(self, address: int, source: np.ndarray) -> None:
         self.activate()
-        place = c_void_p(source.ctypes.data)
+        place = _place(source)
         self._call("cuMemcpyHtoD_v2", c_uint64(address), place, c_size_t(source.nbytes))
 
     def write_later(self, address: int, source: np.ndarray, stream: Any) -> None:
         self.activate()
-        place, queue = c_void_p(source.ctypes.data), stream and stream.pointer
+        place, queue = _place(source), stream and stream.pointer
         size = c_size_t(source.nbytes)
         self._call("cuMemcpyHtoDAsync_v2", c_uint64(address), place, size, queue)
 
     def read(self, target: np.ndarray, address: int) -> None:
         self.activate()
-        place = c_void_p(target.ctypes.data)
+        place = _place(target)
         self._call("cuMemcpyDtoH_v2", place, c_uint64(address), c_size_t(target.nbytes))
 
     def copy(self, to: int, source: int, nbytes: int, stream: Any) -> None:

@@ -4,10 +4,8 @@
     missing()                 "no NVIDIA driver was found …: install …", where nothing can be used
 
 Two drivers implement the interface: PyCUDA (pycuda_driver.py) and, for the host-executed device
-where PyCUDA is not installed, ctypes (ctypes_driver.py). `LAZYT_CUDA_HOST=1` chooses the
-host-executed device: the library of host/driver.c is loaded first, so that PyCUDA finds it in place
-of the driver of a GPU. `=pycuda` and `=ctypes` choose what calls it. `LAZYT_CUDA_HOST_DEVICES` is
-how many such devices there are (1).
+where PyCUDA is not installed, ctypes (ctypes_driver.py). Which one is chosen, and what
+is missing for it, stands in available.py.
 
 Nothing happens before the first question; from then on CUDA is in use, and a forked child is
 refused it.
@@ -24,15 +22,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .available import Unavailable, chosen_driver
+
 FORKED = (
     "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must "
     "use the 'spawn' start method"
 )
-DRIVER_NEEDED = "install the driver of your GPU (https://www.nvidia.com/drivers)"
-
-
-class Unavailable(RuntimeError):
-    """Why a driver cannot be used, and what to install."""
 
 
 class Pool(Protocol):
@@ -198,12 +193,9 @@ _found: Driver | Unavailable | None = None
 _forked = False
 
 
-def host_choice() -> str:
-    """What LAZYT_CUDA_HOST says: "" for a real GPU, else "1", "pycuda" or "ctypes"."""
-    given = os.environ.get("LAZYT_CUDA_HOST", "")
-    if given not in ("", "0", "1", "pycuda", "ctypes"):
-        raise Unavailable(f"LAZYT_CUDA_HOST must be 1, pycuda or ctypes, it is {given!r}")
-    return "" if given == "0" else given
+def forget_current() -> None:
+    """No device is current in this thread any more."""
+    _THREAD.device = None
 
 
 def driver() -> Driver:
@@ -214,7 +206,7 @@ def driver() -> Driver:
             if _found is None:
                 _refuse_fork()
                 try:
-                    _found = _host_driver(host_choice()) if host_choice() else _gpu_driver()
+                    _found = chosen_driver()
                 except Unavailable as reason:
                     _found = reason
     if isinstance(_found, Unavailable):
@@ -277,87 +269,12 @@ def _refuse_fork() -> None:
 
 def _mark_fork() -> None:
     """In a forked child: the parent's contexts are not there."""
-    global _forked
+    global _forked, _LOCK
+    _LOCK = threading.RLock()  # another thread may have held it
     if _found is not None and not isinstance(_found, Unavailable):
         _forked = True
-        _THREAD.device = None
+        forget_current()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_mark_fork)
-
-
-# -------------------------------------------------------------------------------- what can be used
-
-
-def _gpu_driver() -> Driver:
-    """PyCUDA on a GPU. Errors: Unavailable, naming all that is missing."""
-    from .toolchains import missing_compiler
-
-    lacks = [_missing_gpu(), _missing_pycuda(), missing_compiler()]
-    if any(lacks):
-        raise Unavailable("; ".join(filter(None, lacks)))
-    return _pycuda_driver(host=False)
-
-
-def _missing_gpu() -> str | None:
-    name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
-    try:
-        library = ctypes.CDLL(name)
-    except OSError:
-        return f"no NVIDIA driver was found ({name}): {DRIVER_NEEDED}"
-    code = library.cuInit(0)
-    count = ctypes.c_int()
-    if code == 0:
-        library.cuDeviceGetCount(ctypes.byref(count))
-    if count.value == 0:
-        said = f"cuInit says {code}" if code else "it has no devices"
-        return (
-            f"the NVIDIA driver finds no GPU ({said}): see what nvidia-smi says and what "
-            "CUDA_VISIBLE_DEVICES allows"
-        )
-    return None
-
-
-def _missing_pycuda() -> str | None:
-    import importlib.util
-
-    if importlib.util.find_spec("pycuda") is None:
-        return "PyCUDA is not installed: pip install 'lazyt[cuda]'"
-    return None
-
-
-def _pycuda_driver(host: bool) -> Driver:
-    try:
-        from .pycuda_driver import PyCudaDriver
-
-        return PyCudaDriver(host)
-    except ImportError as error:
-        raise Unavailable(
-            f"PyCUDA cannot be imported ({error}): pip install --force-reinstall --no-binary "
-            "pycuda pycuda, with the CUDA toolkit's nvcc on PATH"
-        ) from error
-
-
-def _host_driver(choice: str) -> Driver:
-    """The host-executed device. Errors: Unavailable."""
-    from .host import build
-
-    if build.cpp_compiler() is None or build.c_compiler() is None:
-        raise Unavailable(
-            "the host-executed CUDA device needs a C and a C++ compiler: install gcc and g++ "
-            "(or set CC and CXX)"
-        )
-    lacks = _missing_pycuda()
-    if lacks and choice == "pycuda":
-        raise Unavailable(lacks)
-    try:
-        path = build.fake_driver()
-    except (RuntimeError, OSError) as error:
-        raise Unavailable(f"the host-executed CUDA device cannot be built: {error}") from error
-    library = ctypes.CDLL(str(path), mode=getattr(ctypes, "RTLD_GLOBAL", 0))
-    if choice == "ctypes" or lacks:
-        from .ctypes_driver import CtypesDriver
-
-        return CtypesDriver(library)
-    return _pycuda_driver(host=True)

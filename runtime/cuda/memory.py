@@ -66,7 +66,9 @@ class Accounts:
             return Memory(0, 0, None, 0, self)
         size = -(-nbytes // GRANULE) * GRANULE
         with self._lock:
-            self.collect()
+            if self.freed or self._waiting:
+                self.collect()
+            self.device.activate()
             try:
                 block = self.device.pool.allocate(size)
             except self._exhausted:

@@ -15,7 +15,7 @@ import numpy as np
 import pycuda.driver as cuda
 import pycuda.tools
 
-from .driver import Device, Function
+from .driver import Device, Function, forget_current
 
 STATIC_SHARED = 48 << 10  # bytes of dynamic shared memory that need no leave
 
@@ -32,7 +32,8 @@ _THREAD = threading.local()
 
 
 @atexit.register
-def _pop() -> None:
+def _leave() -> None:
+    forget_current()  # what runs still later makes its device current again
     _THREAD.__dict__.clear()
 
 

@@ -90,7 +90,10 @@ class Event:
 
     def query(self) -> bool:
         """Whether the event has passed."""
-        return self._event is None or bool(self._event.query())
+        if self._event is None or self._device is None:
+            return True
+        self._device.activate()
+        return bool(self._event.query())
 
     def elapsed_time(self, end: Event) -> float:
         """Milliseconds from this event to another. Errors: RuntimeError."""

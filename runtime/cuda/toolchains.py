@@ -22,7 +22,8 @@ from typing import Any
 from ..native import TIMEOUT_S, CompilerError
 from .driver import Device
 
-WHEELS_NEEDED = "pip install nvidia-cuda-nvrtc cuda-bindings, or install the CUDA toolkit (nvcc)"
+WHEELS = "nvidia-cuda-nvrtc nvidia-cuda-runtime cuda-bindings"
+COMPILER_NEEDED = f"pip install {WHEELS}, or install the CUDA toolkit (nvcc)"
 
 
 class Toolchain(ABC):
@@ -41,7 +42,7 @@ class Toolchain(ABC):
 class Nvrtc(Toolchain):
     """NVIDIA's compiler as a library, of the wheels nvidia-cuda-nvrtc and cuda-bindings."""
 
-    FLAGS = ("--fmad=false", "--std=c++17", "-default-device")
+    FLAGS = ("--fmad=false", "--std=c++17")
 
     def __init__(self, nvrtc: Any):
         self._nvrtc = nvrtc
@@ -163,30 +164,33 @@ def nvcc() -> tuple[str, ...] | None:
 
 
 def include_folders() -> list[str]:
-    """Where the toolkit's headers are (cuda_fp16.h): for NVRTC, which brings none."""
-    folders = []
-    for variable in ("CUDA_HOME", "CUDA_PATH"):
-        if os.environ.get(variable):
-            folders.append(Path(os.environ[variable]) / "include")
+    """Where the toolkit's headers are (cuda_fp16.h), for NVRTC, which brings none: CUDA_HOME, the
+    wheel nvidia-cuda-runtime, or nvcc's toolkit; empty where they are not found."""
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    folders = [Path(home) / "include" for home in homes if home]
     spec = find_spec("nvidia")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         folders += sorted(Path(place).glob("*/include"))
-    found = shutil.which("nvcc")
-    if found:
-        folders.append(Path(found).resolve().parent.parent / "include")
-    return [str(f) for f in folders if (f / "cuda_fp16.h").exists()][:1]
+    command = nvcc()
+    if command:
+        told = _run([*command, "--dryrun", "-x", "cu", "-E", os.devnull]).stderr
+        tops = [line.partition("TOP=")[2] for line in told.splitlines() if "TOP=" in line]
+        folders += [Path(top.strip()) / "include" for top in tops]
+    return [str(folder) for folder in folders if (folder / "cuda_fp16.h").exists()][:1]
 
 
 @functools.cache
 def _gpu_toolchain() -> Toolchain | None:
-    command = nvcc()
-    return _nvrtc() or (Nvcc(command) if command else None)
+    command, library = nvcc(), _nvrtc()
+    if library and (include_folders() or not command):
+        return library
+    return Nvcc(command) if command else None
 
 
 def missing_compiler() -> str | None:
     """What to install for a compiler of CUDA C; None where there is one."""
     if _gpu_toolchain() is None:
-        return f"no compiler of CUDA C was found (NVRTC or nvcc): {WHEELS_NEEDED}"
+        return f"no compiler of CUDA C was found (NVRTC or nvcc): {COMPILER_NEEDED}"
     return None
 
 

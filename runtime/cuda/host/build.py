@@ -223,7 +223,11 @@ def _flags(mode: str) -> list[str]:
 
 
 def _identity(mode: str) -> str:
-    version = _version(cpp_compiler() or "")
+    return _identity_of(mode, _version(cpp_compiler() or ""))
+
+
+@functools.cache
+def _identity_of(mode: str, version: str) -> str:
     return _digest(HEADER.read_text(), version, *_flags(mode), *LINK_FLAGS, *TOOLKIT_HEADERS)
 
 

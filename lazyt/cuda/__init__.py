@@ -1,0 +1,89 @@
+"""torch.cuda: the GPUs there are, what they do, and their memory.
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record(); step(); end.record(); end.synchronize()
+    start.elapsed_time(end)                       # milliseconds
+
+Nothing of CUDA is imported or started before it is asked for. Without a device, what needs one
+raises AssertionError with PyTorch's words and what is missing; questions have the answers of a
+machine without a GPU.
+
+Operations are only traced when they are called. So whatever asks for the order or the amount of
+work (an event, a stream, `synchronize`, the memory in use) first starts what was traced before it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .devices import (
+    can_device_access_peer,
+    current_device,
+    device,
+    device_count,
+    get_device_capability,
+    get_device_name,
+    get_device_properties,
+    init,
+    is_available,
+    is_bf16_supported,
+    is_initialized,
+    set_device,
+    synchronize,
+)
+from .memory import (
+    empty_cache,
+    max_memory_allocated,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_reserved,
+    reset_peak_memory_stats,
+)
+from .random import initial_seed, manual_seed, manual_seed_all
+from .streams import Event, Stream, current_stream, default_stream, set_stream, stream
+
+if TYPE_CHECKING:
+    from lazyt.runtime.cuda.memory import OutOfMemoryError
+
+__all__ = [
+    "Event",
+    "OutOfMemoryError",
+    "Stream",
+    "can_device_access_peer",
+    "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "get_device_properties",
+    "init",
+    "initial_seed",
+    "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "reset_peak_memory_stats",
+    "set_device",
+    "set_stream",
+    "stream",
+    "synchronize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OutOfMemoryError":
+        from lazyt.runtime.cuda.memory import OutOfMemoryError
+
+        return OutOfMemoryError
+    raise AttributeError(f"module 'torch.cuda' has no attribute '{name}'")
