@@ -26,6 +26,7 @@ PRELUDES = ("cuda.h", "semantics.h")
 MOST_BLOCKS = 4096  # of a launch: some waves on the largest device, loops do the rest
 MOST_PARTS = 1024  # blocks that leave partial results
 ELEMENTS_A_BLOCK = 16 * THREADS  # of what is reduced to one number
+RESIDENT = 2  # blocks that a multiprocessor holds at least: 128 registers a thread, and no spills
 TABLE_BYTES = 4000  # of the 4,096 bytes that the parameters of a launch may take
 COLUMNS = 32  # threads along the columns, so that a warp reads 32 of them
 NAME = "k" + 16 * "?"  # stands for the name until the text is known
@@ -97,8 +98,9 @@ class _Batch:
             body += self._calls(f)
         else:
             body += f.body
-        threads = self.block[0] * self.block[1] if not suffix else THREADS
-        opening = f'extern "C" __global__ void __launch_bounds__({threads})\n'
+        single = self.nests[0].shape == "point" and not suffix
+        bounds = "1" if single else f"{THREADS}, {RESIDENT}"
+        opening = f'extern "C" __global__ void __launch_bounds__({bounds})\n'
         opening += _listed(f"{NAME}{suffix}(", head, ")")
         return "\n".join([*before, f"{opening}\n{{", *body, "}", ""])
 
