@@ -17,7 +17,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from .cuda_nest import ROWS_A_SLICE, SHORT_ROW, TILE, CudaNest
+from .cuda_nest import LONG_ROW, ROWS_A_SLICE, SHORT_ROW, TILE, CudaNest
 from .cuda_writer import LINE, THREADS, Formal, Function, PartCount, Parts, Shared
 from .launches import Argument, Array, CudaKernel, Fixed, Launch, Scalar, Scratch, Table
 from .loops import Kernel, Param
@@ -28,6 +28,10 @@ MOST_PARTS = 1024  # blocks that leave partial results
 ELEMENTS_A_BLOCK = 16 * THREADS  # of what is reduced to one number
 TABLE_BYTES = 4000  # of the 4,096 bytes that the parameters of a launch may take
 COLUMNS = 32  # threads along the columns, so that a warp reads 32 of them
+# Threads of a block, blocks of a multiprocessor: 128 registers are left for each thread, with which
+# nothing is spilled.
+BOUNDS = dict.fromkeys(("map", "tiles", "all", "columns", "slices"), "256, 2")
+BOUNDS |= {"point": "1", "rows": "512, 1"}
 NAME = "k" + 16 * "?"  # stands for the name until the text is known
 
 
@@ -97,8 +101,8 @@ class _Batch:
             body += self._calls(f)
         else:
             body += f.body
-        threads = self.block[0] * self.block[1] if not suffix else THREADS
-        opening = f'extern "C" __global__ void __launch_bounds__({threads})\n'
+        bounds = "256, 2" if suffix else BOUNDS[self.nests[0].shape]
+        opening = f'extern "C" __global__ void __launch_bounds__({bounds})\n'
         opening += _listed(f"{NAME}{suffix}(", head, ")")
         return "\n".join([*before, f"{opening}\n{{", *body, "}", ""])
 
@@ -240,8 +244,11 @@ def _block(nest: CudaNest) -> tuple[int, int]:
     if nest.shape == "map" and len(nest.rows) > 1:
         x = min(THREADS, _power(-(-nest.inner.extent // nest.width)))
         return x, THREADS // x
-    if nest.shape == "rows" and not nest.single and _points(nest.loops) <= SHORT_ROW:
-        return 32, THREADS // 32
+    if nest.shape == "rows":
+        n = _points(nest.loops)
+        if n <= SHORT_ROW and not nest.single:
+            return 32, THREADS // 32
+        return 2 * THREADS if n > LONG_ROW else THREADS, 1
     if nest.shape in ("columns", "slices"):
         x = min(COLUMNS, _power(nest.rows[-1].extent))
         return x, THREADS // x

@@ -45,6 +45,7 @@ from .loops import Kernel, Load, Param, Stage, Statement, Store
 from .nest_writer import reductions_of
 
 SHORT_ROW = 512  # up to this many elements a warp takes a row
+LONG_ROW = 4096  # beyond it a block of 512 threads
 MOST_PACKS = 8  # arrays whose packs a thread holds at once
 PACK_BYTES = 16
 TILE = 32  # elements of a tile along either axis

@@ -19,7 +19,7 @@ from .launches import Argument, Array, Fixed, Refused, Scalar
 from .loops import Apply, Kernel, Load, Param, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
-THREADS = 256  # in a block: 255 registers are left for each
+THREADS = 256  # in a block
 LINE = 100  # columns
 INT_LIMIT = 2**31 - 2**25  # an index of 32 bits may run this far and one step of the grid further
 
