@@ -182,6 +182,42 @@ def strided_copies() -> None:
         same(target, around)
 
 
+def transposes() -> None:
+    """Through tiles where they pay: two long axes, others around them, ends that fill no tile."""
+    draw = np.random.default_rng(2)
+    assert arrays.transposed([40, 16], [16, 1], [1, 40]) == 0
+    assert arrays.transposed([40, 15], [15, 1], [1, 40]) is None
+    assert arrays.transposed([15, 40], [40, 1], [1, 15]) is None
+    assert arrays.transposed([40, 40], [40, 1], [80, 1]) is None
+    assert arrays.transposed([16, 3, 20], [60, 20, 1], [1, 16, 48]) == 0
+    kinds = (dtypes.int8, dtypes.float16, int32, dtypes.float64)
+    for trial, (shape, order) in enumerate(
+        [
+            ((33, 64), (1, 0)),
+            ((16, 100), (1, 0)),
+            ((3, 20, 35), (0, 2, 1)),
+            ((20, 3, 35), (2, 1, 0)),
+            ((35, 2, 3, 17), (3, 1, 2, 0)),
+            ((2, 17, 3, 40), (2, 0, 3, 1)),
+            ((31, 32, 33), (1, 2, 0)),
+        ]
+    ):
+        dtype = kinds[trial % 4]
+        values = draw.integers(-100, 100, shape).astype(dtype.numpy)
+        x = put(values, dtype)
+        turn = lambda a, order=order: a.transpose(order)
+        same(x.view(turn), turn(values))
+        # Rows from the last to the first, in both, and a target with room around it.
+        back = x.view(lambda a: a[::-1]).view(turn)
+        same(back, turn(values[::-1]))
+        wide = put(np.zeros([n + 3 for n in back.shape]), dtype)
+        inner = tuple(slice(1, n + 1) for n in back.shape)
+        copy_into(wide.view(lambda a, inner=inner: a[inner]), back)
+        expected = np.zeros([n + 3 for n in back.shape], dtype.numpy)
+        expected[inner] = turn(values[::-1])
+        same(wide, expected)
+
+
 def copies_that_overlap() -> None:
     values = np.arange(40, dtype=np.float32)
     for to, source in (

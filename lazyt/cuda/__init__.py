@@ -6,8 +6,8 @@
     start.elapsed_time(end)                       # milliseconds
 
 Nothing of CUDA is imported or started before it is asked for. Without a device, what needs one
-raises AssertionError with PyTorch's words and what is missing; questions have the answers of a
-machine without a GPU.
+raises AssertionError with PyTorch's words and a note that says what is missing; questions have the
+answers of a machine without a GPU.
 
 Operations are only traced when they are called. So whatever asks for the order or the amount of
 work (an event, a stream, `synchronize`, the memory in use) first starts what was traced before it.

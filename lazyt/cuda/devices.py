@@ -55,12 +55,15 @@ _CURRENT = _Current()
 
 
 def check() -> None:
-    """AssertionError, in PyTorch's words and with what is missing, where there is no device."""
+    """AssertionError where there is no device: the text is PyTorch's, which programs print; what is
+    missing and what to install is a note to it, which a traceback shows below."""
     from lazyt.runtime.cuda.driver import missing
 
     reason = missing()
     if reason:
-        raise AssertionError(f"Torch not compiled with CUDA enabled: {reason}")
+        error = AssertionError("Torch not compiled with CUDA enabled")
+        error.add_note(f"CUDA cannot be used: {reason}")
+        raise error
 
 
 def index_of(device: Any) -> int:

@@ -1,7 +1,9 @@
 """Where the random numbers of the GPUs stand.
 
-torch.cuda.manual_seed_all(0)
-random_state(1)                   # RandomState(seed=0, offset=0)
+    torch.cuda.manual_seed_all(0)
+    random_state(1)               # RandomState(seed=0, offset=0)
+
+A draw is a function of seed and offset, so the two are all of a generator's state.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ from .memory import Memory, accounts, allocate, lent
 from .streams import queue
 
 DEVICE_DTYPES = {d: np.dtype(np.uint16) if d is bfloat16 else d.numpy for d in ALL}
-BLOCK, LARGEST_GRID, LARGEST_RANK = 256, 1 << 20, 8
+LARGEST_RANK = 8
+BLOCK, LARGEST_GRID = 256, 1 << 20  # threads, blocks of a strided copy
+TILE, TILE_STEP = 32, 8  # as in strided_copy.cu
 
 
 class DeviceArray:
@@ -257,7 +259,7 @@ def copy_into(target: DeviceArray, source: DeviceArray) -> None:
         return
     if len(extents) > LARGEST_RANK:
         raise ValueError(f"a strided copy of {len(extents)} axes: at most {LARGEST_RANK}")
-    _strided_copy(target, source, extents, to, start)
+    _launch_copy(target, source, extents, to, start)
 
 
 def coalesce(
@@ -283,33 +285,51 @@ def coalesce(
 
 @functools.cache
 def copy_kernel() -> CudaKernel:
-    """The strided copies, one function for each size of an element."""
+    """The strided copies: any, and those that transpose, a function for each size of an element."""
     text = resources.files("lazyt.runtime.cuda").joinpath("strided_copy.cu").read_text()
-    launches = tuple(
-        Launch(f"strided_copy_{size}", (1, 1, 1), (BLOCK, 1, 1), ()) for size in (1, 2, 4, 8)
-    )
-    return CudaKernel("strided_copy", text, launches)
+    names = [f"strided_{kind}_{n}" for kind in ("copy", "transpose") for n in (1, 2, 4, 8)]
+    launches = tuple(Launch(name, (1, 1, 1), (1, 1, 1), ()) for name in names)
+    return CudaKernel("strided", text, launches)
 
 
 @functools.cache
-def _copy_function(size: int, place: Device) -> Any:
-    return function(copy_kernel(), f"strided_copy_{size}", place)
+def _copy_function(name: str, place: Device) -> Any:
+    return function(copy_kernel(), name, place)
 
 
-def _strided_copy(
+def transposed(extents: list[int], to: list[int], start: list[int]) -> int | None:
+    """The axis along which the source lies together, where the target does so along the last and
+    both are long enough for tiles."""
+    if to[-1] != 1 or start[-1] == 1 or extents[-1] < TILE // 2:
+        return None
+    return next((i for i, n in enumerate(extents) if start[i] == 1 and n >= TILE // 2), None)
+
+
+def _launch_copy(
     target: DeviceArray, source: DeviceArray, extents: list[int], to: list[int], start: list[int]
 ) -> None:
     from .launch import packer
 
-    place, total = target.device, target.geometry.size
-    rank, rest = len(extents), [0] * (LARGEST_RANK - len(extents))
-    rows = tuple(tuple(Fixed(v, "q") for v in (*row, *rest)) for row in (extents, to, start))
-    grid = (min(-(-total // BLOCK), LARGEST_GRID), 1, 1)
-    arguments = (Array(0), Array(1), Fixed(total, "q"), Fixed(rank, "i"), Table(rows))
-    packed = packer(Launch("", grid, (BLOCK, 1, 1), arguments))((target, source), (), 0, 0)
-    launch = _copy_function(target.dtype.itemsize, place)
+    rank, total, size = len(extents), target.geometry.size, target.dtype.itemsize
+    before: tuple[Fixed, ...]
+    axis = transposed(extents, to, start)
+    if axis is None:
+        name, grid = f"strided_copy_{size}", min(-(-total // BLOCK), LARGEST_GRID)
+        shape, before = (BLOCK, 1, 1), (Fixed(total, "q"), Fixed(rank, "i"))
+    else:
+        for row in (extents, to, start):
+            row.insert(rank - 2, row.pop(axis))
+        rows, columns = extents[-2], extents[-1]
+        tiles = -(-rows // TILE) * -(-columns // TILE)
+        name, grid = f"strided_transpose_{size}", total // (rows * columns) * tiles
+        shape, before = (TILE, TILE_STEP, 1), (Fixed(rank, "i"),)
+    rest = [0] * (LARGEST_RANK - rank)
+    table = Table(tuple(tuple(Fixed(v, "q") for v in row + rest) for row in (extents, to, start)))
+    step = Launch(name, (grid, 1, 1), shape, (Array(0), Array(1), *before, table))
+    packed, place = packer(step)((target, source), (), 0, 0), target.device
+    launch = _copy_function(name, place)
     place.activate()
-    launch(grid, (BLOCK, 1, 1), packed, 0, queue(place.index))
+    launch(step.grid, step.block, packed, 0, queue(place.index))
 
 
 # -------------------------------------------------------------------------------- between devices

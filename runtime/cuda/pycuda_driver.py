@@ -7,7 +7,7 @@ thread pushes the context of the device it uses, at most one, and pops it when i
 from __future__ import annotations
 
 import atexit
-import contextlib
+import os
 import threading
 from typing import Any
 
@@ -24,17 +24,21 @@ class _Pushed:
     """Pops this thread's context when the thread ends."""
 
     def __del__(self) -> None:
-        with contextlib.suppress(cuda.Error):  # in a forked child there is none
-            cuda.Context.pop()
+        cuda.Context.pop()
 
 
 _THREAD = threading.local()
 
 
-@atexit.register
 def _leave() -> None:
-    forget_current()  # what runs still later makes its device current again
+    """Pops this thread's context; its next use pushes it again."""
+    forget_current()
     _THREAD.__dict__.clear()
+
+
+atexit.register(_leave)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_leave)  # a child cannot pop what the driver does not know there
 
 
 class PyCudaDevice(Device):

@@ -46,3 +46,58 @@ extern "C" __global__ void strided_copy_8(unsigned long long* to, const unsigned
                                           long long total, int rank, const StridedGeometry g) {
     strided_copy(to, from, total, rank, g);
 }
+
+// The last axis is next to each other in `to` only, the one before it in `from` only: a block moves a
+// tile of 32 x 32 through shared memory, so that threads side by side read and write side by side.
+// The grid has a block for each tile of each point of the axes before those two.
+enum { TILE = 32, TILE_STEP = 8 };
+
+template <class T>
+__device__ void strided_transpose(T (*tile)[TILE + 1], T* to, const T* from, int rank,
+                                  const StridedGeometry& g) {
+    long long rows = g.extent[rank - 2], columns = g.extent[rank - 1];
+    long long across = (columns + TILE - 1) / TILE, left = blockIdx.x / across;
+    long long column = (blockIdx.x - left * across) * TILE;
+    long long down = (rows + TILE - 1) / TILE, next = left / down;
+    long long row = (left - next * down) * TILE;
+    for (int axis = rank - 3; axis >= 0; axis--) {
+        left = next;
+        next = left / g.extent[axis];
+        long long at = left - next * g.extent[axis];
+        to += at * g.to[axis];
+        from += at * g.from[axis];
+    }
+    for (int i = threadIdx.y; i < TILE; i += TILE_STEP) {
+        long long r = row + threadIdx.x, c = column + i;
+        if (r < rows && c < columns)
+            tile[i][threadIdx.x] = from[r * g.from[rank - 2] + c * g.from[rank - 1]];
+    }
+    __syncthreads();
+    for (int i = threadIdx.y; i < TILE; i += TILE_STEP) {
+        long long r = row + i, c = column + threadIdx.x;
+        if (r < rows && c < columns)
+            to[r * g.to[rank - 2] + c * g.to[rank - 1]] = tile[threadIdx.x][i];
+    }
+}
+
+extern "C" __global__ void strided_transpose_1(unsigned char* to, const unsigned char* from,
+                                               int rank, const StridedGeometry g) {
+    __shared__ unsigned char tile[TILE][TILE + 1];
+    strided_transpose(tile, to, from, rank, g);
+}
+extern "C" __global__ void strided_transpose_2(unsigned short* to, const unsigned short* from,
+                                               int rank, const StridedGeometry g) {
+    __shared__ unsigned short tile[TILE][TILE + 1];
+    strided_transpose(tile, to, from, rank, g);
+}
+extern "C" __global__ void strided_transpose_4(unsigned* to, const unsigned* from, int rank,
+                                               const StridedGeometry g) {
+    __shared__ unsigned tile[TILE][TILE + 1];
+    strided_transpose(tile, to, from, rank, g);
+}
+extern "C" __global__ void strided_transpose_8(unsigned long long* to,
+                                               const unsigned long long* from, int rank,
+                                               const StridedGeometry g) {
+    __shared__ unsigned long long tile[TILE][TILE + 1];
+    strided_transpose(tile, to, from, rank, g);
+}
