@@ -1,7 +1,11 @@
-"""torch.accelerator: the device a script would prefer to the CPU; there is none here."""
+"""torch.accelerator: the device a script would prefer to the CPU, which is a GPU where there is one.
+
+device = torch.accelerator.current_accelerator() or torch.device("cpu")
+"""
 
 from __future__ import annotations
 
+from lazyt import cuda
 from lazyt.device import Device
 
 __all__ = ["current_accelerator", "device_count", "is_available"]
@@ -9,14 +13,14 @@ __all__ = ["current_accelerator", "device_count", "is_available"]
 
 def is_available() -> bool:
     """Whether there is a device other than the CPU."""
-    return False
+    return cuda.is_available()
 
 
 def current_accelerator(check_available: bool = False) -> Device | None:
-    """That device, or None."""
-    return None
+    """That type of device, or None."""
+    return Device("cuda") if cuda.is_available() else None
 
 
 def device_count() -> int:
     """The number of such devices."""
-    return 0
+    return cuda.device_count()

@@ -19,12 +19,20 @@ import test_indexing
 import test_joining
 import test_linalg
 import test_nn
+import test_primitives
 import test_reductions
 from devices import Unreadable, devices_of, pretended_gpus
 from surface import lines_of
 
 import lazyt as torch
 from lazyt import nn
+from lazyt.exports import data
+from lazyt.ir import dtypes
+from lazyt.ir.autodiff import differentiate
+from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.opdef import REGISTRY
+from lazyt.ir.ops_constant import full
+from lazyt.ir.types import TensorType
 from lazyt.nn import functional as F
 from lazyt.registry import FUNCTIONS
 
@@ -205,6 +213,12 @@ def test_a_default_device_that_is_not_there_is_an_error_when_a_tensor_is_made() 
             error_of(lambda: torch.zeros(1)) == "RuntimeError: CUDA error: invalid device ordinal"
         )
         assert devices_of(torch.zeros(1, device="cpu")) == {"cpu"}
+
+
+def test_accelerator() -> None:
+    assert torch.accelerator.is_available()
+    assert torch.accelerator.device_count() == 2
+    assert torch.zeros(1, device=torch.accelerator.current_accelerator()).is_cuda
 
 
 # --- moving ---------------------------------------------------------------------------------------
@@ -661,6 +675,38 @@ def test_results_are_where_the_operands_are(name: str) -> None:
             on_gpu(lambda: call(name, line))
     else:
         assert devices_of(on_gpu(lambda: call(name, line))) == GPU
+
+
+# --- every primitive ------------------------------------------------------------------------------
+
+
+def placed(value: Any, dtype: dtypes.DType) -> Any:
+    """A node without a value for an operand of a sample, on the GPU."""
+    if not isinstance(value, np.ndarray):
+        return value
+    kind = dtype if value.dtype == dtype.numpy else dtypes.from_numpy(value.dtype)
+    node = leaf(data, None, TensorType.of(value.shape, kind, "cuda:0"))
+    node.grad = int(kind.is_floating_point)
+    return node
+
+
+@pytest.mark.parametrize("name", test_primitives.NAMES)
+def test_primitives_and_their_derivatives_stay_on_the_device(name: str) -> None:
+    op = REGISTRY[name]
+    for sample in test_primitives.cases(name):
+        if sample.dtype is not dtypes.float32:
+            continue
+        operands = [placed(x, sample.dtype) for x in sample.operands]
+        arg = (*sample.arg[:2], "cuda:0") if op.kind == "constant" else sample.arg
+        node = op(*operands, arg=("cuda:0",) if op.kind == "transfer" else arg)
+        types = node.type if isinstance(node.type, tuple) else (node.type,)
+        assert all(t.device == "cuda:0" for t in types)
+        if node.grad and node.type is types[0] and types[0].dtype.is_floating_point:
+            inputs = [x for x in operands if isinstance(x, Node) and x.grad]
+            seeds = [full(types[0].shape, 1, types[0].dtype, "cuda:0")]
+            _, found = differentiate([node], seeds, retain=True, create=True, inputs=inputs)
+            assert all(g.type.device == "cuda:0" for g in found if g is not None)
+        LOCAL.trace.clear()
 
 
 # --- the tables of the other tests ----------------------------------------------------------------
