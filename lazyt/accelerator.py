@@ -1,4 +1,4 @@
-"""torch.accelerator: the device a script would prefer to the CPU, which is a GPU where there is one.
+"""torch.accelerator: the device a script would prefer to the CPU: a GPU where there is one.
 
 device = torch.accelerator.current_accelerator() or torch.device("cpu")
 """
