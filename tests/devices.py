@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+import pytest
+
 import lazyt as torch
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.opdef import PLACING
@@ -104,3 +106,18 @@ def devices_of(result: Any) -> set[str]:
     if isinstance(result, (tuple, list)):
         return set().union(*map(devices_of, result))
     return set()
+
+
+GPU = {"cuda:0"}
+
+
+def on_gpu(make: Callable[[], Any]) -> Any:
+    """What `make` makes where new tensors go to a GPU."""
+    with torch.device("cuda"):
+        return make()
+
+
+def error_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(Exception) as caught:
+        call()
+    return f"{type(caught.value).__name__}: {caught.value}".split("\n")[0]

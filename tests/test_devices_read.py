@@ -1,13 +1,13 @@
 """Where the results are of what looks at values first: masks as indices, `nonzero`, `unique`, ...
 
-The lines are those of test_devices.py; here what is on a GPU is computed.
+The lines are those of test_devices_everywhere.py; here what is on a GPU is computed.
 """
 
 from __future__ import annotations
 
 import pytest
-from devices import devices_of, pretended_gpus
-from test_devices import GPU, READS, TABLES, arguments_of, call, error_of, on_gpu, wrong_lines
+from devices import GPU, devices_of, error_of, on_gpu, pretended_gpus
+from test_devices_everywhere import READS, TABLES, arguments_of, call, wrong_lines
 
 import lazyt as torch
 

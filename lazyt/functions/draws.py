@@ -267,7 +267,7 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn with probabilities proportional to the rows of `input` (1-D or 2-D)."""
     type = node_of(input).type
-    wanted = {"p": input, "n": num_samples, "replacement": replacement}
+    wanted: dict[str, Any] = {"p": input, "n": num_samples, "replacement": replacement}
     draw = (type.device, generator, "multinomial", type.dtype, None, dtypes.int64)
     return deliver(draw_on(*draw, **wanted), out)
 
