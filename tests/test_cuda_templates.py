@@ -378,6 +378,7 @@ def test_nvcc_spills_nothing(arch: str, tmp_path: Path) -> None:
     """Every kernel in one call; for compute capability 7.5 those that it has matrix units for."""
     old = arch == "sm_75"
     cases = [c for c in CASES if c.tensor and c.dtype == "float16"] if old else CASES
+    cases = [c for c in cases if c.dtype != "bfloat16" or c.tensor]  # as float16
     kernels = [case.kernel() for case in cases if case.k and case.m and case.n]
     kernels += [with_bias(case) for case in EPILOGUES]
     found = resources_of(kernels, arch, tmp_path)
