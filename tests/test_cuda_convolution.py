@@ -154,6 +154,9 @@ CASES = [
     Case((1, 6, 11, 9), (12, 1, 3, 3), (2, 2), (1, 1), (1, 1), 6),
     Case((2, 5, 8, 8), (7, 5, 1, 1), (1, 1), (0, 0), (1, 1)),
     Case((2, 5, 8, 9), (7, 5, 1, 1), (2, 2), (0, 0), (1, 1)),
+    Case((3, 6, 9, 9), (8, 3, 1, 1), (1, 1), (0, 0), (1, 1), 2, order="last"),
+    Case((3, 6, 70), (8, 3, 1), (1,), (0,), (1,), 2, "float16", tensor=True),
+    Case((3, 6, 4, 4), (8, 3, 1, 1), (1, 1), (0, 0), (1, 1), 2),
     Case((1, 3, 12, 12), (4, 3, 4, 4), (4, 4), (0, 0), (1, 1)),
     Case((2, 2, 13, 11), (3, 2, 3, 3), (2, 3), (2, 1), (4, 3)),
     Case((2, 2, 13, 14), (3, 2, 2, 3), (4, 6), (1, 2), (2, 4)),
@@ -240,6 +243,13 @@ def test_a_strided_gradient_is_launches_of_one_function() -> None:
     kernel = Case((2, 3, 9, 9), (4, 3, 3, 3), (2, 2), (1, 1), (1, 1)).kernel("conv_input")
     assert len(kernel.launches) == 4
     assert {step.function for step in kernel.launches} == {kernel.name}
+
+
+def test_a_kernel_of_one_tap_is_a_plain_product() -> None:
+    case = Case((2, 5, 8, 8), (7, 5, 1, 1), (1, 1), (0, 0), (1, 1))
+    for name in ("conv", "conv_input"):
+        assert "Window" not in case.kernel(name).text
+        assert "Window" in replace(case, padding=(1, 0)).kernel(name).text
 
 
 def test_geometry_is_not_in_the_text() -> None:

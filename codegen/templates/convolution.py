@@ -31,6 +31,7 @@ from .epilogue import render
 from .matmul import stored
 
 Extents = tuple[int, ...]
+FEW_POSITIONS = 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def convolve(problem: Convolution) -> CudaKernel:
         (x[0], *_times(p.stride, x[2:])),
         -sum(_times(p.padding, x[2:])),
     )
+    direct = _direct(p, maps, channels, left, x, places)
+    if direct:
+        return build("conv", [direct], statements, operands=(1, 0))
     window = Window(
         (x[1], *_times(p.dilation, x[2:])), p.x[2:], _negative(p.padding), p.stride, p.dilation
     )
@@ -113,6 +117,10 @@ def convolve_input(problem: Convolution) -> CudaKernel:
     places, statements = _places(p, p.x)
     g, w, maps, channels = p.left, p.right, p.w[0] // p.groups, p.w[1]
     results = [_grouped(s, channels, batch=1, row=1, along=0) for s in places]
+    whole = Strides((maps * w[0],), w[1], (w[0],))
+    direct = _direct(p, channels, maps, whole, g, places)
+    if direct:
+        return build("conv_input", [direct], statements, operands=(1, 0))
     dimensions = zip(p.x[2:], p.w[2:], p.stride, p.padding, p.dilation, strict=True)
     forms = []
     for phases in product(*(list(_phases(*d)) for d in dimensions)):
@@ -161,6 +169,33 @@ def _phases(
         else:
             start = (first + padding - tap * dilation) // stride
             yield first, count, tap, -(-(kernel - tap) // tap_step), tap_step, start, move
+
+
+def _direct(
+    p: Convolution, rows: int, depth: int, left: Strides, seen: Extents, places: list[Extents]
+) -> Contraction | None:
+    """A kernel of one tap that meets every position: a product for each sample, without windows.
+
+    seen: strides of the operand that has positions. None for other kernels, for positions that do
+    not lie equally far apart, and for few of them: tiles would be filled badly.
+    """
+    if {*p.w[2:], *p.stride} != {1} or any(p.padding):
+        return None
+    extents, strides = merge_axes(p.x[2:], [seen[2:], *(s[2:] for s in places)])
+    if len(extents) != 1 or extents[0] < FEW_POSITIONS:
+        return None
+    (step,), *steps = strides
+    return Contraction(
+        (p.x[0], p.groups),
+        rows,
+        extents,
+        (depth,),
+        Strides((0, *left.batch), left.row, left.along[:1]),
+        Strides((seen[0], depth * seen[1]), seen[1], (step,)),
+        tuple(Strides((s[0], rows * s[1]), s[1], along) for s, along in zip(places, steps)),
+        p.dtype,
+        p.tensor_cores and (p.tf32 or p.dtype in ("float16", "bfloat16")),
+    )
 
 
 def _contraction(
