@@ -29,6 +29,7 @@ from .build import build
 from .contraction import Contraction, Strides, Window, merge_axes
 from .epilogue import render
 from .matmul import stored
+from .tiles import on_matrix_units
 
 Extents = tuple[int, ...]
 FEW_POSITIONS = 64
@@ -194,7 +195,7 @@ def _direct(
         Strides((seen[0], depth * seen[1]), seen[1], (step,)),
         tuple(Strides((s[0], rows * s[1]), s[1], along) for s, along in zip(places, steps)),
         p.dtype,
-        p.tensor_cores and (p.tf32 or p.dtype in ("float16", "bfloat16")),
+        on_matrix_units(p.dtype, p.tensor_cores, p.tf32),
     )
 
 
@@ -212,7 +213,7 @@ def _contraction(
     merged, (steps,) = merge_axes(reduced, [left.along])
     if len(merged) <= 1:
         left = Strides(left.batch, left.row, steps or (0,), left.start)
-    uses = p.tensor_cores and (p.tf32 or p.dtype in ("float16", "bfloat16"))
+    uses = on_matrix_units(p.dtype, p.tensor_cores, p.tf32)
     return Contraction(
         (p.groups,), rows, columns, reduced, left, right, tuple(places), p.dtype, uses, window
     )
