@@ -17,7 +17,7 @@ nothing is multiplied by a zero between strides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd
 
@@ -87,7 +87,7 @@ def convolve(problem: Convolution) -> CudaKernel:
     form = _contraction(
         p, maps, (p.x[0], *p.out), (channels, *p.w[2:]), left, right, results, window
     )
-    return build("conv", [form], statements, operands=(1, 0))
+    return build("conv", _one_stride([form]), statements, operands=(1, 0))
 
 
 def convolve_weight(problem: Convolution) -> CudaKernel:
@@ -109,7 +109,7 @@ def convolve_weight(problem: Convolution) -> CudaKernel:
     form = _contraction(
         p, maps, (channels, *p.w[2:]), (p.x[0], *p.out), left, right, results, window
     )
-    return build("conv_weight", [form], statements)
+    return build("conv_weight", _one_stride([form]), statements)
 
 
 def convolve_input(problem: Convolution) -> CudaKernel:
@@ -146,7 +146,7 @@ def convolve_input(problem: Convolution) -> CudaKernel:
         forms.append(
             _contraction(p, channels, (p.x[0], *counts), (maps, *kept), left, right, parts, window)
         )
-    return build("conv_input", forms, statements, operands=(1, 0))
+    return build("conv_input", _one_stride(forms), statements, operands=(1, 0))
 
 
 def _phases(
@@ -209,14 +209,21 @@ def _contraction(
     places: list[Strides],
     window: Window,
 ) -> Contraction:
-    """Positions that lie equally far apart have one stride in the left operand."""
-    merged, (steps,) = merge_axes(reduced, [left.along])
-    if len(merged) <= 1:
-        left = Strides(left.batch, left.row, steps or (0,), left.start)
     uses = on_matrix_units(p.dtype, p.tensor_cores, p.tf32)
     return Contraction(
         (p.groups,), rows, columns, reduced, left, right, tuple(places), p.dtype, uses, window
     )
+
+
+def _one_stride(forms: list[Contraction]) -> list[Contraction]:
+    """With a single stride of the left operand along the reduced axes, if they all have one."""
+    made = []
+    for form in forms:
+        merged, (steps,) = merge_axes(form.reduced, [form.left.along])
+        if len(merged) > 1:
+            return forms
+        made.append(replace(form, left=replace(form.left, along=steps or (0,))))
+    return made
 
 
 def _places(p: Convolution, shape: Extents) -> tuple[list[Extents], tuple[Statement, ...]]:
