@@ -42,7 +42,7 @@ from lazyt.ir.dtypes import dtype_named
 from lazyt.ir.graph import Value
 from lazyt.ir.numerics.conv import conv, conv_input_grad, conv_output_size, conv_weight_grad
 from lazyt.ir.opdef import REGISTRY
-from lazyt.ir.types import TensorType
+from lazyt.ir.types import TensorType, contiguous_strides
 from lazyt.runtime.cuda.host.build import HostModule
 
 KERNELS = {"conv": convolve, "conv_input": convolve_input, "conv_weight": convolve_weight}
@@ -154,14 +154,21 @@ CASES = [
     Case((1, 6, 11, 9), (12, 1, 3, 3), (2, 2), (1, 1), (1, 1), 6),
     Case((2, 5, 8, 8), (7, 5, 1, 1), (1, 1), (0, 0), (1, 1)),
     Case((2, 5, 8, 9), (7, 5, 1, 1), (2, 2), (0, 0), (1, 1)),
+    Case((3, 6, 9, 9), (8, 3, 1, 1), (1, 1), (0, 0), (1, 1), 2, order="last"),
+    Case((3, 6, 70), (8, 3, 1), (1,), (0,), (1,), 2, "float16", tensor=True),
+    Case((3, 6, 4, 4), (8, 3, 1, 1), (1, 1), (0, 0), (1, 1), 2),
     Case((1, 3, 12, 12), (4, 3, 4, 4), (4, 4), (0, 0), (1, 1)),
     Case((2, 2, 13, 11), (3, 2, 3, 3), (2, 3), (2, 1), (4, 3)),
     Case((2, 2, 13, 14), (3, 2, 2, 3), (4, 6), (1, 2), (2, 4)),
     Case((2, 3, 5, 5), (4, 3, 2, 2), (7, 1), (1, 1), (1, 1)),
+    Case((0, 3, 5, 5), (4, 3, 3, 3), (1, 1), (1, 1), (1, 1)),
     Case((2, 3, 40), (8, 3, 5), (1,), (2,), (1,)),
     Case((3, 4, 31), (8, 2, 4), (3,), (1,), (2,), 2),
     Case((1, 2, 5, 6, 7), (3, 2, 3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2)),
     Case((2, 4, 5, 4, 5), (4, 2, 2, 2, 2), (2, 2, 2), (0, 1, 0), (1, 1, 1), 2),
+    # Parts of the gradient of the input of which only some have one tap.
+    Case((1, 4, 7, 9), (2, 2, 3, 3), (2, 4), (0, 2), (3, 2), 2),
+    Case((3, 6, 3, 1, 3), (6, 2, 2, 1, 3), (1, 1, 2), (1, 0, 1), (1, 2, 1), 3, order="last"),
     Case((4, 3, 20, 20), (4, 3, 3, 3), (1, 1), (1, 1), (1, 1)),
     Case((1, 40, 12, 12), (36, 40, 3, 3), (1, 1), (1, 1), (1, 1)),
     replace(PLAIN, order="last"),
@@ -242,6 +249,13 @@ def test_a_strided_gradient_is_launches_of_one_function() -> None:
     assert {step.function for step in kernel.launches} == {kernel.name}
 
 
+def test_a_kernel_of_one_tap_is_a_plain_product() -> None:
+    case = Case((2, 5, 8, 8), (7, 5, 1, 1), (1, 1), (0, 0), (1, 1))
+    for name in ("conv", "conv_input"):
+        assert "Window" not in case.kernel(name).text
+        assert "Window" in replace(case, padding=(1, 0)).kernel(name).text
+
+
 def test_geometry_is_not_in_the_text() -> None:
     cases = [PLAIN, Case((1, 4, 20, 9), (8, 2, 2, 3), (2, 1), (0, 2), (2, 1), 2)]
     assert len({case.kernel("conv").text for case in cases}) == 1
@@ -250,21 +264,38 @@ def test_geometry_is_not_in_the_text() -> None:
 @needs_nvcc
 @pytest.mark.parametrize("arch", ["sm_90", "sm_75"])
 def test_nvcc_spills_nothing(arch: str, tmp_path: Path) -> None:
-    """Every kernel in one call, with every tile; also with indices of 64 bits."""
-    old = arch == "sm_75"
-    cases = [case for case in CASES if not old or (case.dtype == "float16" and case.tensor)]
-    kernels = [case.kernel(name) for case in cases for name in KERNELS]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(templates_build, "INT_LIMIT", 0)
-        kernels += [case.kernel(name) for case in cases[-4:] for name in KERNELS]
-    for dtype, tile in [] if old else EVERY_TILE + [(d, t) for d, t in TENSOR_TILES]:
+    """Every kind of tile in one call, and what takes most registers: two operands found by tables,
+    with indices of 64 bits. For compute capability 7.5 the matrix units that it has."""
+    dtypes = ("float16",) if arch == "sm_75" else ("float32", "float64", "float16")
+    every = [(d, t) for d, t in [*EVERY_TILE, *TENSOR_TILES] if d in dtypes]
+    kernels = []
+    for dtype, tile in every:
+        if dtype == "float16" and not tile.tensor:
+            continue
         case = replace(PLAIN, dtype=dtype, tensor=tile.tensor)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ways, "choose", lambda tiles, *extents, tile=tile: (tile, 1))
-            kernels += [case.kernel(name) for name in KERNELS]
+            kernels += [case.kernel(name) for name in ("conv", "conv_input")]
+            patch.setattr(templates_build, "INT_LIMIT", 0)
+            if tile.rows < 128 or not tile.tensor:
+                kernels.append(case.kernel("conv_input"))
     found = resources_of(kernels, arch, tmp_path)
     assert {step.function for k in kernels for step in k.launches} == set(found)
     check_resources(kernels, found)
+
+
+def test_wide_indices_do_not_take_the_largest_tile() -> None:
+    """Its places would not fit in the registers."""
+    case = Case((64, 256, 32, 32), (128, 256, 3, 3), (1, 1), (1, 1), (1, 1))
+    strides = [contiguous_strides(shape) for shape in (case.out, case.w)]
+    problem = replace(PLAIN.problem("conv_input"), x=case.x, w=case.w, dtype="bfloat16")
+    problem = replace(problem, left=strides[0], right=strides[1], tensor_cores=True)
+    narrow = convolve_input(problem).text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates_build, "INT_LIMIT", 0)
+        wide = convolve_input(problem).text
+    assert "TensorTile<__nv_bfloat16, 128, 128," in narrow
+    assert "TensorTile<__nv_bfloat16, 64, 64," in wide
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -268,6 +268,57 @@ def test_atomics(check: bool, reverse: bool) -> None:
     assert total[0] == x[:50].sum()
 
 
+def aligned(x: np.ndarray, dtype: type | None = None) -> np.ndarray:
+    """A copy at an address that matrices may be loaded from."""
+    x = np.ascontiguousarray(x, dtype)
+    memory = np.empty(x.nbytes + 32, np.uint8)
+    start = -memory.ctypes.data % 32
+    made = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    made[...] = x
+    return made
+
+
+@CHECKS
+@ORDERS
+@pytest.mark.parametrize("kernel, m, n, k", [
+    ("half_rr", 16, 16, 16), ("half_cr", 32, 8, 16), ("half_rc", 8, 32, 16),
+    ("bfloat16_cc", 16, 16, 16), ("bfloat16_rr", 8, 32, 16), ("tf32_rc", 16, 16, 8),
+])  # fmt: skip
+def test_matrices_of_a_warp(
+    kernel: str, m: int, n: int, k: int, check: bool, reverse: bool
+) -> None:
+    """2 (a b + c) in every type; operands row-major or column-major, c column-major."""
+    rng, columns = np.random.default_rng(7), {"r": False, "c": True}
+    # Few bits, so that every sum is exact; with bits that tf32 has not, which must not count.
+    a, b, c = (rng.integers(-8, 9, shape) / 4 for shape in ((m, k), (k, n), (m, n)))
+    given = [x.T if columns[letter] else x for x, letter in zip((a, b), kernel[-2:])]
+    if kernel.startswith("half"):
+        operands = [x.astype(np.float16) for x in given]
+    elif kernel.startswith("bfloat16"):
+        operands = [bfloat16(x.astype(np.float32)) for x in given]
+    else:
+        operands = [np.ascontiguousarray(x, np.float32) for x in given]
+        operands = [x + (x != 0) * np.spacing(x) * np.float32(0x1FFF) for x in operands]
+    kind = np.float16 if kernel == "half_rc" else np.float32
+    d = aligned(unwritten((m, n), kind))
+    arguments = [*map(aligned, operands), aligned(c.T, kind), d]
+    module("fragments", check).launch(kernel, 1, 32, arguments, reverse=reverse)
+    np.testing.assert_array_equal(d, 2 * (a @ b + c))
+
+
+def test_tf32_has_ten_bits_of_mantissa() -> None:
+    x = hard_floats()
+    out = unwritten(x.size)
+    module("fragments", False).launch("to_tf32", -(-x.size // 128), 128, (x, out, x.size))
+    finite = np.isfinite(x)
+    bits = x.view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x1000) & ~np.uint64(0x1FFF)).astype(np.uint32).view(np.float32)
+    np.testing.assert_array_equal(out, np.where(finite, rounded, x))
+    near = finite & (np.abs(x) > 1e-37) & (np.abs(x) < 3.4e38)
+    wide = x[near].astype(np.float64)
+    assert (np.abs(out[near] - wide) <= 2.0**-11 * np.abs(wide)).all()
+
+
 def test_functions_against_numpy() -> None:
     x = np.concatenate([np.linspace(-7.9, 7.9, 400), [0.0, -0.0]]).astype(np.float32)
     v, names = x.astype(np.float64), ("functions", "integers")

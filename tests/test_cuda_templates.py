@@ -293,6 +293,46 @@ def test_residual_written_over_its_operand_and_a_second_output() -> None:
     np.testing.assert_array_equal(copied.transpose(2, 1, 0, 3), both)
 
 
+@needs_host
+@ORDERS
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_gelu(dtype: str, reverse: bool) -> None:
+    """Functions of the table of expressions, from the preludes of generated loop nests."""
+    m, n, wide = 35, 41, "float64" if dtype == "float64" else "float32"
+    statements = (
+        Apply("t", "mul", ("acc", 0.5**0.5), wide, wide),
+        Apply("e", "erf", ("t",), wide, wide),
+        Apply("u", "add", ("e", 1), wide, wide),
+        Apply("h", "mul", ("acc", 0.5), wide, wide),
+        Apply("y", "mul", ("h", "u"), wide, wide),
+        Store(Param("out", dtype, (n, 1), out=True), "y"),
+    )
+    case = Case(dtype, m, n, 19)
+    kernel = matmul(replace(case.problem(), epilogue=statements))
+    assert {"cuda.h", "semantics.h"} <= set(kernel.preludes)
+    a, b = case.operands()
+    y = empty((m, n), dtype)
+    launch(host_module([kernel]), kernel, [a.memory, b.memory, y], reverse=reverse)
+    product = a.value @ b.value
+    exact = product * np.vectorize(math.erfc)(-product * 0.5**0.5) / 2
+    # The slope of gelu is below 1.13; erf errs by two units at most.
+    bound = 1.13 * case.bound(a.value, b.value, exact)
+    bound += 6 * SUM_UNIT.get(dtype, UNIT["float32"]) * np.abs(product)
+    assert (np.abs(decode(y) - exact) <= bound).all()
+
+
+def test_matrix_units_are_taken_only_where_they_may_be() -> None:
+    def text(dtype: str, **options: bool) -> str:
+        return matmul(Product((), 64, 64, 64, (64, 1), (64, 1), dtype, **options)).text
+
+    for dtype in DTYPES:
+        assert "TensorTile" not in text(dtype, tf32=True)
+        allowed = dtype in ("float16", "bfloat16")
+        assert ("TensorTile" in text(dtype, tensor_cores=True)) == allowed
+        allowed |= dtype == "float32"
+        assert ("TensorTile" in text(dtype, tensor_cores=True, tf32=True)) == allowed
+
+
 def test_an_epilogue_has_no_reductions_and_no_unknown_names() -> None:
     out = Param("out", "float32", (4, 1), out=True)
     problem = Product((), 4, 4, 4, (4, 1), (4, 1), "float32", epilogue=(Store(out, "other"),))
@@ -378,6 +418,7 @@ def test_nvcc_spills_nothing(arch: str, tmp_path: Path) -> None:
     """Every kernel in one call; for compute capability 7.5 those that it has matrix units for."""
     old = arch == "sm_75"
     cases = [c for c in CASES if c.tensor and c.dtype == "float16"] if old else CASES
+    cases = [c for c in cases if c.dtype != "bfloat16" or c.tensor]  # as float16
     kernels = [case.kernel() for case in cases if case.k and case.m and case.n]
     kernels += [with_bias(case) for case in EPILOGUES]
     found = resources_of(kernels, arch, tmp_path)

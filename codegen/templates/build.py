@@ -20,6 +20,7 @@ from .ways import Way, tiled_way, vector_way
 
 SUM_THREADS = 256
 INT_LIMIT = 2**31
+LARGEST = 128  # extent of a tile in any direction
 SUMS = {"float64": "double"}
 
 
@@ -41,9 +42,9 @@ def build(
     if not parts:
         return CudaKernel(label, "", ())
     largest = max(parts, key=lambda c: c.work)
-    way = vector_way(largest) if largest.columns == (1,) else tiled_way(largest)
+    index = "int" if max(map(_reach, parts)) < INT_LIMIT else "long long"
+    way = vector_way(largest) if largest.columns == (1,) else tiled_way(largest, index)
     plans = [_Plan(c, way) for c in parts]
-    index = "int" if max(plan.reach() for plan in plans) < INT_LIMIT else "long long"
     name, text = _Text(largest, way, epilogue, index).named(label)
     launches = tuple(step for plan in plans for step in plan.launches(name, operands, epilogue))
     preludes = way.preludes + epilogue.preludes
@@ -145,23 +146,6 @@ class _Plan:
         partial = self.shares * self.points * (8 if c.dtype == "float64" else 4)
         self.scratch = partial if way.shares > 1 else 0
 
-    def reach(self) -> int:
-        """The largest number that an index may have to hold, tiles that stick out included."""
-        c = self.c
-        rows, width = self.down * self.way.rows, self.across * self.way.columns
-        depth = c.depth + 2 * self.way.granule
-        columns = _stretched(c.columns, width)
-        reduced = _stretched(c.reduced, depth)
-        seen = c.window and sum((e - 1) * abs(s) for e, s in zip(reduced, c.window.reduced))
-        return max(
-            c.left.reach(c.batch, rows, reduced if len(c.left.along) > 1 else (depth,)),
-            c.right.reach(c.batch, depth, columns) + (seen or 0),
-            *(p.reach(c.batch, rows, columns) for p in c.places),
-            self.blocks,
-            self.shares * self.points + SUM_THREADS,
-            rows * width,
-        )
-
     def launches(self, name: str, operands: tuple[int, int], epilogue: Epilogue) -> list[Launch]:
         c = self.c
         along = (max(1, extent) for extent in c.reduced)
@@ -190,6 +174,22 @@ class _Plan:
             Launch(name, grid, block, (*inputs, partial, *form)),
             Launch(f"{name}_sum", sums, (SUM_THREADS, 1, 1), last),
         ]
+
+
+def _reach(c: Contraction) -> int:
+    """The largest number that an index may have to hold, tiles that stick out included.
+
+    Partial sums are few: there are shares only where there are few points.
+    """
+    rows, columns = c.rows + LARGEST, _stretched(c.columns, c.width + LARGEST)
+    depth, reduced = c.depth + LARGEST, _stretched(c.reduced, c.depth + LARGEST)
+    seen = c.window.reduced if c.window else (0,) * len(reduced)
+    return max(
+        c.left.reach(c.batch, rows, reduced if len(c.left.along) > 1 else (depth,)),
+        c.right.reach(c.batch, depth, columns) + Strides((), 0, seen).reach((), 1, reduced),
+        *(p.reach(c.batch, rows, columns) for p in c.places),
+        prod(c.batch) * rows * (c.width + LARGEST),
+    )
 
 
 def _stretched(extents: tuple[int, ...], total: int) -> tuple[int, ...]:

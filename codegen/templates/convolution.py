@@ -17,7 +17,7 @@ nothing is multiplied by a zero between strides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd
 
@@ -29,8 +29,10 @@ from .build import build
 from .contraction import Contraction, Strides, Window, merge_axes
 from .epilogue import render
 from .matmul import stored
+from .tiles import on_matrix_units
 
 Extents = tuple[int, ...]
+FEW_POSITIONS = 64
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,16 @@ def convolve(problem: Convolution) -> CudaKernel:
         (x[0], *_times(p.stride, x[2:])),
         -sum(_times(p.padding, x[2:])),
     )
+    direct = _direct(p, maps, channels, left, x, places)
+    if direct:
+        return build("conv", [direct], statements, operands=(1, 0))
     window = Window(
         (x[1], *_times(p.dilation, x[2:])), p.x[2:], _negative(p.padding), p.stride, p.dilation
     )
     form = _contraction(
         p, maps, (p.x[0], *p.out), (channels, *p.w[2:]), left, right, results, window
     )
-    return build("conv", [form], statements, operands=(1, 0))
+    return build("conv", _one_stride([form]), statements, operands=(1, 0))
 
 
 def convolve_weight(problem: Convolution) -> CudaKernel:
@@ -104,7 +109,7 @@ def convolve_weight(problem: Convolution) -> CudaKernel:
     form = _contraction(
         p, maps, (channels, *p.w[2:]), (p.x[0], *p.out), left, right, results, window
     )
-    return build("conv_weight", [form], statements)
+    return build("conv_weight", _one_stride([form]), statements)
 
 
 def convolve_input(problem: Convolution) -> CudaKernel:
@@ -113,6 +118,10 @@ def convolve_input(problem: Convolution) -> CudaKernel:
     places, statements = _places(p, p.x)
     g, w, maps, channels = p.left, p.right, p.w[0] // p.groups, p.w[1]
     results = [_grouped(s, channels, batch=1, row=1, along=0) for s in places]
+    whole = Strides((maps * w[0],), w[1], (w[0],))
+    direct = _direct(p, channels, maps, whole, g, places)
+    if direct:
+        return build("conv_input", [direct], statements, operands=(1, 0))
     dimensions = zip(p.x[2:], p.w[2:], p.stride, p.padding, p.dilation, strict=True)
     forms = []
     for phases in product(*(list(_phases(*d)) for d in dimensions)):
@@ -137,7 +146,7 @@ def convolve_input(problem: Convolution) -> CudaKernel:
         forms.append(
             _contraction(p, channels, (p.x[0], *counts), (maps, *kept), left, right, parts, window)
         )
-    return build("conv_input", forms, statements, operands=(1, 0))
+    return build("conv_input", _one_stride(forms), statements, operands=(1, 0))
 
 
 def _phases(
@@ -163,6 +172,33 @@ def _phases(
             yield first, count, tap, -(-(kernel - tap) // tap_step), tap_step, start, move
 
 
+def _direct(
+    p: Convolution, rows: int, depth: int, left: Strides, seen: Extents, places: list[Extents]
+) -> Contraction | None:
+    """A kernel of one tap that meets every position: a product for each sample, without windows.
+
+    seen: strides of the operand that has positions. None for other kernels, for positions that do
+    not lie equally far apart, and for few of them: tiles would be filled badly.
+    """
+    if {*p.w[2:], *p.stride} != {1} or any(p.padding):
+        return None
+    extents, strides = merge_axes(p.x[2:], [seen[2:], *(s[2:] for s in places)])
+    if len(extents) != 1 or extents[0] < FEW_POSITIONS:
+        return None
+    (step,), *steps = strides
+    return Contraction(
+        (p.x[0], p.groups),
+        rows,
+        extents,
+        (depth,),
+        Strides((0, *left.batch), left.row, left.along[:1]),
+        Strides((seen[0], depth * seen[1]), seen[1], (step,)),
+        tuple(Strides((s[0], rows * s[1]), s[1], along) for s, along in zip(places, steps)),
+        p.dtype,
+        on_matrix_units(p.dtype, p.tensor_cores, p.tf32),
+    )
+
+
 def _contraction(
     p: Convolution,
     rows: int,
@@ -173,14 +209,21 @@ def _contraction(
     places: list[Strides],
     window: Window,
 ) -> Contraction:
-    """Positions that lie equally far apart have one stride in the left operand."""
-    merged, (steps,) = merge_axes(reduced, [left.along])
-    if len(merged) <= 1:
-        left = Strides(left.batch, left.row, steps or (0,), left.start)
-    uses = p.tensor_cores and (p.tf32 or p.dtype in ("float16", "bfloat16"))
+    uses = on_matrix_units(p.dtype, p.tensor_cores, p.tf32)
     return Contraction(
         (p.groups,), rows, columns, reduced, left, right, tuple(places), p.dtype, uses, window
     )
+
+
+def _one_stride(forms: list[Contraction]) -> list[Contraction]:
+    """With a single stride of the left operand along the reduced axes, if they all have one."""
+    made = []
+    for form in forms:
+        merged, (steps,) = merge_axes(form.reduced, [form.left.along])
+        if len(merged) > 1:
+            return forms
+        made.append(replace(form, left=replace(form.left, along=steps or (0,))))
+    return made
 
 
 def _places(p: Convolution, shape: Extents) -> tuple[list[Extents], tuple[Statement, ...]]:

@@ -18,6 +18,7 @@ from ..loops import Param, Statement, Store
 from .build import build
 from .contraction import Contraction, Strides
 from .epilogue import render
+from .tiles import on_matrix_units
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,6 @@ def matmul(problem: Product) -> CudaKernel:
         rows, columns, arrays = p.n, 1, (1, 0)
         left, right = (Strides(s.batch, s.along[0], (s.row,)) for s in (right, left))
         places = [Strides(s.batch, s.along[0], (s.row,)) for s in places]
-    uses = p.tensor_cores and (
-        p.dtype in ("float16", "bfloat16") or (p.dtype == "float32" and p.tf32)
-    )
+    uses = on_matrix_units(p.dtype, p.tensor_cores, p.tf32)
     form = Contraction(p.batch, rows, (columns,), (p.k,), left, right, tuple(places), p.dtype, uses)
     return build("matmul", [form], statements, arrays)

@@ -84,6 +84,11 @@ TENSOR_TILES = {"float32": TENSOR_TF32, "float16": TENSOR_HALF, "bfloat16": TENS
 TILES = {"float32": FLOAT, "float64": DOUBLE, "float16": HALF, "bfloat16": HALF}
 
 
+def on_matrix_units(dtype: str, tensor_cores: bool, tf32: bool) -> bool:
+    """Whether a product is computed by them: wanted, and for operands of this dtype allowed."""
+    return tensor_cores and dtype in TENSOR_TILES and (tf32 or dtype != "float32")
+
+
 def shares(blocks: int, reduced: int) -> int:
     """Into how many pieces the reduced axis is cut, that many blocks being there without it."""
     if 2 * blocks > SPREAD or reduced < 2 * SHORTEST_SHARE:

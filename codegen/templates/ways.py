@@ -52,14 +52,16 @@ def vector_way(c: Contraction) -> Way:
     return Way(kind, rows, 1, VECTOR_THREADS, bounds, 64, pieces, preludes, vector=True)
 
 
-def tiled_way(c: Contraction) -> Way:
+def tiled_way(c: Contraction, index: str) -> Way:
+    gathered = (len(c.left.along) > 1, c.window is not None)
     tiles, family = TILES[c.dtype], "RegisterTile"
     preludes: tuple[str, ...] = ("contraction.cuh",)
     if c.tensor_cores:
         tiles, family = TENSOR_TILES[c.dtype], "TensorTile"
         preludes += ("tensor_cores.cuh",)
+        if all(gathered) and index != "int":
+            tiles = tiles[1:]  # places of 64 bits would not fit in the registers of the largest
     tile, pieces = choose(tiles, c.rows, c.width, c.depth, prod(c.batch))
-    gathered = (len(c.left.along) > 1, c.window is not None)
     if any(gathered):
         preludes += ("convolution.cuh",)
     # Whether neighbours along the reduced axis lie side by side.
@@ -68,8 +70,8 @@ def tiled_way(c: Contraction) -> Way:
     right = nearest(steps, c.reduced) > nearest(c.right.along, c.columns)
     numbers = (tile.rows, tile.columns, tile.depth, *tile.part, *map(int, (left, right)))
     kind = f"lz::{family}<{STORED[c.dtype]}, {', '.join(map(str, numbers))}>"
-    # Tables need registers too.
-    resident = max(1, tile.resident * 2 // 3) if any(gathered) else tile.resident
+    # Places need registers too.
+    resident = max(1, tile.resident // 3) if any(gathered) else tile.resident
     bounds = f"{tile.threads}, {resident}"
     return Way(
         kind,

@@ -2,6 +2,8 @@
 // names the fault that is expected there.
 
 #include <assert.h>
+#include <cuda_fp16.h>
+#include <mma.h>
 
 #ifndef LAZYT_DYNAMIC_SHARED
 #define LAZYT_DYNAMIC_SHARED(type, name)                           \
@@ -182,3 +184,64 @@ extern "C" __global__ void divides(int* a) {
 }
 
 extern "C" __global__ void __launch_bounds__(64, 2) bounded(float* a) { a[threadIdx.x] = 1.0f; }
+
+using namespace nvcuda;
+using Sums = wmma::fragment<wmma::accumulator, 16, 16, 16, float>;
+using Rows = wmma::fragment<wmma::matrix_a, 16, 16, 16, half, wmma::row_major>;
+
+// Some lane loads what another one has written.
+extern "C" __global__ void fragment_too_early(float* a) {
+    __shared__ __align__(32) half tile[2][256];
+    half* own = tile[threadIdx.x / 32];
+    for (int i = 0; i < 8; i++) own[threadIdx.x % 32 + 32 * i] = __float2half(a[threadIdx.x]);
+    Rows rows;
+    wmma::load_matrix_sync(rows, own, 16);  // uninitialised shared or race
+    a[threadIdx.x] = __half2float(rows.x[0]);
+}
+
+extern "C" __global__ void fragment_read_too_early(float* a) {
+    __shared__ __align__(32) float tile[2][256];
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile[threadIdx.x / 32], sums, 16, wmma::mem_row_major);
+    a[threadIdx.x] = tile[threadIdx.x / 32][threadIdx.x % 32];  // uninitialised shared or race
+}
+
+extern "C" __global__ void fragment_of_half_a_warp(float* a) {
+    __shared__ __align__(32) float tile[2][256];
+    if (threadIdx.x % 32 >= 16) return;
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile[threadIdx.x / 32], sums, 16, wmma::mem_row_major);  // warp
+}
+
+extern "C" __global__ void fragment_of_two_matrices(float* a) {
+    __shared__ __align__(32) float tile[2][256];
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile[threadIdx.x % 2], sums, 16, wmma::mem_row_major);  // warp
+}
+
+extern "C" __global__ void fragment_unaligned(float* a) {
+    __shared__ __align__(32) float tile[2][264];
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile[threadIdx.x / 32] + 4, sums, 16, wmma::mem_row_major);  // warp
+}
+
+extern "C" __global__ void fragment_of_odd_rows(float* a) {
+    __shared__ __align__(32) float tile[2][288];
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile[threadIdx.x / 32], sums, 18, wmma::mem_row_major);  // warp
+}
+
+extern "C" __global__ void fragment_past_end(float* a) {
+    __shared__ __align__(32) float tile[256];
+    if (threadIdx.x >= 32) return;
+    Sums sums;
+    wmma::fill_fragment(sums, 1.0f);
+    wmma::store_matrix_sync(tile, sums, 20, wmma::mem_row_major);  // shared bounds
+    __syncwarp();
+    a[threadIdx.x] = tile[threadIdx.x];
+}

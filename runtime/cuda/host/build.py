@@ -67,6 +67,7 @@ COMMON_FLAGS = (
     "-fno-exceptions",
     "-fno-rtti",
     "-fno-strict-aliasing",  # kernels read float4 through pointers to float
+    "-fno-threadsafe-statics",  # shared arrays of half, as a class, are guarded against other threads
     "-fno-math-errno",
     "-ffp-contract=off",  # a product and a sum round twice unless the source says fmaf
     "-w",
@@ -268,6 +269,7 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     table = "".join(f"    LAZYT_KERNEL({name}, ({limit})),\n" for name, limit in names.items())
     unit = (
         f'#include "{HEADER}"\n#include "{text}"\n'
+        "static LAZYT_SHARED_SECTION unsigned char lazyt_guard_end[64];\n"
         f"lazyt_kernel lazyt_kernels[] = {{\n{table}}};\n"
         f"const int lazyt_kernel_total = {len(names)};\n"
     )
