@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from lazyt.codegen.c import CKernel
+from lazyt.codegen.cstyle import PRELUDES
 
 from .stats import COUNTERS
 
@@ -97,8 +98,9 @@ def flags() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def prelude() -> str:
-    """What every source begins with: the math functions."""
-    return resources.files("lazyt.codegen").joinpath("prelude/math.h").read_text()
+    """What every source begins with: the math functions, random numbers."""
+    folder = resources.files("lazyt.codegen").joinpath("prelude")
+    return "\n".join(folder.joinpath(name).read_text() for name in PRELUDES)
 
 
 def _key(text: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 
+from lazyt.codegen.cstyle import PRELUDES
 from lazyt.codegen.dress import (
     Facts,
     called,
@@ -276,7 +277,7 @@ class Texts:
         found = {"py": f"{self._numpy_head()}\n{self.numpy}"}
         if self.nests:
             found["loops"] = self.loops
-            found["c"] = f"{_include('math.h')}\n\n{self.c}"
+            found["c"] = "\n".join([*map(_include, PRELUDES), "", self.c])
         if self._in_cuda:
             names = dict.fromkeys(name for _, preludes in self._in_cuda for name in preludes)
             found["cu"] = "\n".join([*map(_include, names), "", self.cuda])
@@ -284,7 +285,7 @@ class Texts:
 
     def headers(self) -> dict[str, str]:
         """What the files include, by name."""
-        used = {"math.h"} if self.nests else set()
+        used = set(PRELUDES) if self.nests else set()
         used.update(name for _, preludes in self._in_cuda for name in preludes)
         folder = resources.files("lazyt.codegen").joinpath("prelude")
         return {header(name): folder.joinpath(name).read_text() for name in sorted(used)}
