@@ -30,7 +30,6 @@ from .cstyle import C_TYPES, REDUCTIONS
 from .loops import Kernel, Load, Operand, Param, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
-PRELUDES = ("math.h", "semantics.h")  # files of codegen/prelude that stand before a kernel
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
 

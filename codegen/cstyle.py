@@ -14,6 +14,8 @@ import numpy as np
 
 from lazyt.ir.graph import Value
 
+# The files of prelude/ that the expressions below are made of, in C.
+PRELUDES = ("math.h", "random.h")
 C_TYPES = {
     "float32": "float",
     "float64": "double",
@@ -92,6 +94,9 @@ INTEGERS = {
     "clamp_min": "({0} > {1} ? {0} : {1})",
     "clamp_max": "({0} < {1} ? {0} : {1})",
     "relu": "({0} > 0 ? {0} : 0)",
+    "shift_right": "lz_shift_right({0}, {1})",
+    "philox": "lz_philox({0}, {1}, {2}, {3}, {4}, {5})",
+    "unsigned_remainder": "lz_unsigned_remainder({0}, {1}, {2})",
 }
 BITS = {
     "bitwise_and": "({0} & {1})",

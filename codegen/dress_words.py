@@ -106,19 +106,34 @@ RESULTS = {
     "class_checked": "checked",
     "copy": "copied",
     "arange": "position",
+    "positions": "position",
+    "philox": "random_bits",
+    "unsigned_remainder": "remainder",
+    "shift_right": "shifted",
+    "bitwise_and": "masked",
     "matmul": "matrix_product",
     "sigmoid": "sigmoid",
     "relu": "relu",
 }
-# What a run-time number is to the operation that takes it.
-ROLES = {"mul": "factor", "div": "divisor", "add": "addend", "sub": "subtrahend", "pow": "exponent"}
+# What a run-time number is to the operation that takes it, or what it is as each operand.
+ROLES: dict[str, str | tuple[str, ...]] = {
+    "mul": "factor",
+    "div": "divisor",
+    "add": "addend",
+    "sub": "subtrahend",
+    "pow": "exponent",
+    "philox": ("block", "word", "seed_low", "seed_high", "offset_low", "offset_high"),
+}
 
 
 def role_of(s: Scalar, members: list[Value]) -> str:
     """A name for a run-time number, by what it does."""
     for v in members:
-        if s in v.src:
-            return ROLES.get(v.op.name, "number")
+        for k, operand in enumerate(v.src):
+            constant = constant_of(operand) if operand.__class__ is Value else None
+            if operand is s or (constant is not None and constant.src[0] is s):
+                role = ROLES.get(v.op.name, "number")
+                return role if isinstance(role, str) else role[k]
     return "number"
 
 

@@ -7,6 +7,7 @@ what is not on the CPU, the device.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .dtypes import DType, bfloat16, bool_, float16, float32, int32, int64
@@ -46,6 +47,33 @@ arange_: Op = Op(
         ((0.1, 0.3), ((3,), float16)),
     ],
 )
+# 0, 1, 2, … of every element, row by row: an `arange` whose numbers nothing can change, which is
+# what loops need to count instead of reading.
+positions_: Op = Op(
+    "positions",
+    "np.arange({extents}, dtype={dtype})",
+    kind="constant",
+    fields=("extents", "of"),
+    infer=lambda src, arg: TensorType.of((arg[0],), arg[1]),
+    samples=lambda: [((), (5, int64)), ((), (0, int32))],
+)
+# A number that is a run-time scalar from the start, where several operations share it.
+number_: Op = Op(
+    "number",
+    "{0}",
+    kind="constant",
+    fields=("of",),
+    infer=lambda src, arg: TensorType.of((), arg[0]),
+    runtime=True,
+    samples=lambda: [((7,), (int64,)), ((-1,), (int32,))],
+)
+
+
+def positions(shape: tuple[int, ...]) -> Node:
+    """The number of every element, row by row, int64."""
+    from .ops_shape import reshape
+
+    return reshape(positions_(arg=(math.prod(shape), int64)), shape)
 
 
 def typed(shape: tuple[int, ...], dtype: DType, device: str = "cpu") -> tuple:

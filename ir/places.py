@@ -60,10 +60,12 @@ def place(value: Value) -> Place:
 
 
 def counted(value: Value) -> bool:
-    """Whether a value counts along axes: an `arange` from 0 by 1, whose element is its offset."""
+    """Whether a value counts along axes: `positions`, or an `arange` from 0 by 1, whose element is
+    its offset."""
     while value.op is not None and value.op.name in ("reshape", "expand", "permute"):
         value = shown_by(value)
-    return value.op is not None and value.op.name == "arange" and value.src == (0, 1)
+    name = value.op.name if value.op is not None else ""
+    return name == "positions" or (name == "arange" and value.src == (0, 1))
 
 
 def shown_by(view: Value) -> Value:

@@ -63,6 +63,17 @@ def check(condition: bool, message: str) -> None:
         raise RuntimeError(message)
 
 
+def seed_number(seed: Any) -> int:
+    """A seed of [-2^63, 2^64) as a number of 64 bits; RuntimeError or ValueError, in PyTorch's
+    words, for what is none."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
+    number = int(seed)
+    if not _INT64_MIN <= number < 2**64:
+        raise ValueError("Overflow when unpacking long long")
+    return number % 2**64
+
+
 class Mersenne:
     """A seeded stream of raw draws.
 
@@ -79,13 +90,9 @@ class Mersenne:
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the stream from a seed in [-2^63, 2^64); a negative one counts from 2^64 down."""
-        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
-        number = int(seed)
-        if not _INT64_MIN <= number < 2**64:
-            raise ValueError("Overflow when unpacking long long")
+        number = seed_number(seed)
         with self._lock:
-            self._seed = number % 2**64
+            self._seed = number
             self._stale = True  # the words of this seed are not yet in the bit generator
             self._untouched_at: int | None = 0
             self._normal: float | None = None

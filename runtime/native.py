@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.codegen.c import PRELUDES, CKernel
+from lazyt.codegen.c import CKernel
+from lazyt.codegen.cstyle import PRELUDES
 
 from .stats import COUNTERS
 
@@ -97,7 +98,7 @@ def flags() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def prelude() -> str:
-    """What every source begins with: the math functions."""
+    """What every source begins with: the math functions, random numbers."""
     folder = resources.files("lazyt.codegen").joinpath("prelude")
     return "\n".join(folder.joinpath(name).read_text() for name in PRELUDES)
 

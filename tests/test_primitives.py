@@ -22,7 +22,7 @@ from graph_tools import (
     tracing,
 )
 
-import lazyt  # noqa: F401 (registers the primitives)
+import lazyt.functions.device_draws  # noqa: F401 (registers the primitives)
 from lazyt.ir import dtypes
 from lazyt.ir.autodiff import differentiate
 from lazyt.ir.dtypes import DType

@@ -419,7 +419,7 @@ def _is_constant(s: Value) -> bool:
 
 
 def constant_of(s: Value) -> Value | None:
-    """The `full` that a value shows, or None."""
+    """The `full` or `number` that a value shows, or None."""
     while s.op is not None and s.op.view and s.op.name != "get":
         s = shown_by(s)
-    return s if s.op is not None and s.op.name == "full" else None
+    return s if s.op is not None and s.op.name in ("full", "number") else None

@@ -10,12 +10,13 @@ what a compiler or Python needs before them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 
-from lazyt.codegen.c import PRELUDES
+from lazyt.codegen.cstyle import PRELUDES
 from lazyt.codegen.dress import (
     Facts,
     called,
@@ -288,11 +289,8 @@ class Texts:
         """What the NumPy code needs: functions of the library, and memory to work in."""
         code = self._in_numpy[0]
         helpers = sorted(words(code.source) & (set(NAMESPACE) - {"np"}))
-        lines = ["import numpy as np"]
-        if helpers:
-            lines += ["", "import lazyt  # which provides the functions below"]
-            lines += ["from lazyt.ir.opdef import NAMESPACE", ""]
-            lines += [f'{name} = NAMESPACE["{name}"]' for name in helpers]
+        found = dict.fromkeys(line for h in helpers for line in _import(h))
+        lines = ["import numpy as np", "", *sorted(found, key=lambda s: (" = " in s, s))]
         lines.append("")
         for letter, buffers in (("w", code.memory.slots), ("t", code.memory.blocks)):
             for i, t in enumerate(buffers):
@@ -305,6 +303,17 @@ def _belongs(v: Value) -> bool:
     if v.op is None:
         return False
     return v.op.kind == "constant" or (v.op.view and v.op.name not in ("get", "replaced"))
+
+
+def _import(name: str) -> list[str]:
+    """Lines that define a function which NumPy code calls."""
+    function = NAMESPACE[name]
+    own = function.__name__
+    if getattr(sys.modules[function.__module__], own, None) is function:
+        renamed = "" if own == name else f" as {name}"
+        return [f"from {function.__module__} import {own}{renamed}"]
+    lines = [f"import {function.__module__}", "from lazyt.ir.opdef import NAMESPACE"]
+    return [*lines, f'{name} = NAMESPACE["{name}"]']
 
 
 def header(name: str) -> str:
