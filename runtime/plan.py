@@ -169,10 +169,11 @@ def _natively(
 ) -> tuple[Grouping, NumpyCode, Callable] | None:
     """Groups, code and function of a plan in the C tier; None where its compiler fails, after which
     the process does without."""
+    from .blas import blas
     from .native import CompilerError, give_up
 
     grouping = loop_nests(graph)
-    code = generate(grouping, donatable, shared, strided)
+    code = generate(grouping, donatable, shared, strided, blas() is not None)
     try:
         return grouping, code, load(code)
     except (CompilerError, OSError) as error:
@@ -223,12 +224,12 @@ def load(code: NumpyCode) -> Callable:
         scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
     for i, t in enumerate(code.memory.blocks):
         scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
-    if code.nests:
-        from .native import callers
+    if code.segments:
+        from .programs import callers
 
-        batches = [[n.c for n in together] for together in code.nests]
-        for i, call in enumerate(callers(batches)):
-            scope[f"k{i}"] = call
+        workspace = [scope[f"w{i}"] for i in range(len(code.memory.slots))]
+        for i, call in enumerate(callers(code.segments, workspace)):
+            scope[f"p{i}"] = call
     exec(compile(code.source, "<lazyt plan>", "exec"), scope)
     return scope["run"]
 

@@ -21,7 +21,7 @@ from random_graphs import build
 from random_programs import check, report, runner
 
 import lazyt as torch
-from lazyt.runtime import drain, native
+from lazyt.runtime import drain, native, programs
 from lazyt.runtime.stats import COUNTERS
 
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
@@ -304,7 +304,7 @@ def test_a_full_disk_is_one_warning(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    native.driver()
+    programs.driver()
     monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
     monkeypatch.setattr(native, "_LOADED", {})
     monkeypatch.setattr(native, "_write_whole", full)
@@ -323,7 +323,7 @@ def test_a_compiler_that_hangs_is_one_warning(
     version = "exit" if answers else "true"
     script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {version}\nexec sleep 60\n')
     script.chmod(0o755)
-    native.driver()
+    programs.driver()
     monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
     monkeypatch.setattr(native, "_LOADED", {})
     monkeypatch.setattr(native, "TIMEOUT_S", 0.5)
