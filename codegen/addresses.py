@@ -3,7 +3,8 @@
     y = x[k:, 2].t()      start_of(y) == Start(x, 2, {k: columns of x}), strides as in ir/places.py
 
 A chain of views only moves the first element and changes the strides. The strides are known when a
-plan is made (`place`); the first element is the root's, moved by a constant and by run-time numbers.
+plan is made (`place`); the first element is the root's, moved by a constant and by run-time
+numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def start_of(value: Value) -> Start:
     while v is not root:
         shown = shown_by(v)
         if v.op.name == "as_strided" and not row_major(shown):
-            return Start(v, 0, ())  # NumPy shows a copy
+            return Start(v, offset, tuple(terms))  # NumPy shows a copy
         if v.op.name in ("slice", "part", "as_strided"):
             strides = (1,) if v.op.name == "as_strided" else place(shown).strides
             for number, stride in zip(v.src[1:], strides):

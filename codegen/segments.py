@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lazyt.ir.graph import Graph, Scalar, Value
+from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place, shown_by
 from lazyt.ir.types import TensorType
@@ -143,7 +143,7 @@ class SegmentWriter(_Writer):
         for s in v.operands():
             self._show(s)
         if assigned is not None and assigned.kind in (PLACE, DONATED):
-            self._show(assigned.of)  # type: ignore[arg-type]
+            self._show(assigned.of)
         super().whole(v)
         self.named.add(v)
 
@@ -194,8 +194,8 @@ class SegmentWriter(_Writer):
         result = Result(v.type)
         if assigned.kind == DONATED:
             root = start_of(assigned.of).root  # type: ignore[arg-type]
-            flag, taken = self._pass(f"d{root.index}", FLAG), self._pass(self.name(root), ARRAY)
-            result = Result(v.type, flag, taken)
+            flag = self._pass(f"d{root.index}", FLAG)
+            result = Result(v.type, flag, self._pass(self.name(root), ARRAY))
         self.returned[v] = len(self.segment.results)
         self.segment.results.append(result)
         return Address(RESULT, self.returned[v])

@@ -8,9 +8,10 @@ plain Python builtin whose `self` is that array, so a call costs no more than th
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,6 @@ def driver() -> ctypes.PyDLL:
     ]
     library.held = [handler]  # type: ignore[attr-defined]
     library.lazyt_init((ctypes.c_void_p * len(given))(*given))
-    import os
-
     os.register_at_fork(after_in_child=library.lazyt_forked)
     return library
 
@@ -95,9 +94,7 @@ def _numpy_table() -> Any:
     """NumPy's table of functions and types."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.argtypes, pointer.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
-    from numpy._core import _multiarray_umath
-
-    at = pointer(_multiarray_umath._ARRAY_API, None)
+    at = pointer(import_module("numpy._core._multiarray_umath")._ARRAY_API, None)
     return ctypes.cast(at, ctypes.POINTER(ctypes.c_void_p))
 
 

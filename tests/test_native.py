@@ -9,11 +9,11 @@ import subprocess
 import sys
 import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_tier import needs_compiler
 from grammar import generate
 from graph_tools import compile_trace, evaluated, run_plan, tracing
 from harness import implementation
@@ -24,26 +24,7 @@ import lazyt as torch
 from lazyt.runtime import drain, native, programs
 from lazyt.runtime.stats import COUNTERS
 
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the tests of this file share."""
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture
-def c_tier(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
-    """Every program runs in the C tier, from its first run on."""
-    monkeypatch.setenv("LAZYT_CPU", "c")
-    monkeypatch.setenv("LAZYT_CACHE", str(folder))
-    monkeypatch.setattr(drain, "PLAN_FIRST", [True])
-    monkeypatch.setattr(native, "GIVEN_UP", [])
-    drain.CACHE.clear()
-    yield
-    drain.CACHE.clear()
 
 
 def agree(found: object, expected: np.ndarray, what: str) -> None:
