@@ -44,7 +44,8 @@ class NumpyCode:
     nests: the kernels k0, k1, … of the C tier: each is one body with the arrays of one nest, or of
     several in a row. fused: the values that no line computes: members of nests, and constants that
     only nests read. line_of: the line that computes a value, members of nests among them. segments:
-    what the text calls p0, p1, …, which run the nests (segments.py).
+    what the text calls p0, p1, …, which run the nests (segments.py). native: whether NumPy computes
+    nothing.
     """
 
     source: str
@@ -55,6 +56,7 @@ class NumpyCode:
     fused: frozenset[Value] = frozenset()
     line_of: dict[Value, int] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
+    native: bool = False
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -159,6 +161,8 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
 class _Writer:
     """Writes the function line by line."""
 
+    native = False
+
     def __init__(
         self,
         graph: Graph,
@@ -240,6 +244,7 @@ class _Writer:
             frozenset(fused),
             line_of,
             self.segments,
+            self.native,
         )
 
     def forget(self, dead: list[Value]) -> None:

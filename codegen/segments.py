@@ -96,6 +96,7 @@ class SegmentWriter(_Writer):
     ):
         super().__init__(graph, memory, block_of, shared, scattered, nest_of)
         self.products = products
+        self.native = True
         # The value whose name or slot holds the memory of a computed one.
         self.home: dict[Value, Value] = {}
         self.named: set[Value] = set(graph.inputs)
@@ -137,6 +138,7 @@ class SegmentWriter(_Writer):
             self._told([v], f"matmul({', '.join(map(self.name, v.src))})", v)
             self.computed.add(v)
             return
+        self.native = False
         assigned = self.memory.assignments.get(v)
         if v.operands() or (assigned is not None and assigned.kind != OWN):
             self.flush()

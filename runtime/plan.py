@@ -169,13 +169,16 @@ def _natively(
 ) -> tuple[Grouping, NumpyCode, Callable] | None:
     """Groups, code and function of a plan in the C tier; None where its compiler fails, after which
     the process does without."""
+    from . import traces
     from .blas import blas
     from .native import CompilerError, give_up
 
     grouping = loop_nests(graph)
     code = generate(grouping, donatable, shared, strided, blas() is not None)
     try:
-        return grouping, code, load(code)
+        made = grouping, code, load(code)
+        traces.install()
+        return made
     except (CompilerError, OSError) as error:
         give_up(error)
         return None

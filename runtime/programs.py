@@ -50,7 +50,7 @@ ARRAY_TYPE, NEW_ARRAY, SET_HANDLER = 2, 93, 304
 @lru_cache(maxsize=1)
 def driver() -> ctypes.PyDLL:
     """The driver, compiled once and told where Python's and NumPy's functions are."""
-    parts = ("pool.c", "blocks.c", "programs.c")
+    parts = ("pool.c", "blocks.c", "programs.c", "traces.c")
     folder = resources.files("lazyt.runtime").joinpath("driver")
     source = "\n".join(folder.joinpath(part).read_text() for part in parts)
     library = ctypes.PyDLL(str(compiled_once(source, cache_folder() / "c")))
@@ -107,11 +107,16 @@ def callers(segments: Sequence[Segment], workspace: Sequence[np.ndarray]) -> lis
     """
     kernels = [i.lowered.c for s in segments for i in s.instructions if isinstance(i, Nest)]
     functions = dict(zip((k.name for k in kernels), addresses(kernels)))
+    assembled = (_Assembler(s, workspace, functions).words() for s in segments)
+    return [builtin("lazyt_segment", words) for words in assembled]
+
+
+def builtin(name: str, self: Any = None) -> Callable:
+    """A Python function from a method definition of the driver."""
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     make.restype = ctypes.py_object
-    method = ctypes.addressof(ctypes.c_char.in_dll(driver(), "lazyt_segment"))
-    return [make(method, _Assembler(s, workspace, functions).words(), None) for s in segments]
+    return make(ctypes.addressof(ctypes.c_char.in_dll(driver(), name)), self, None)
 
 
 class _Assembler:

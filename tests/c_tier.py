@@ -25,6 +25,7 @@ def c_tier(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
     monkeypatch.setenv("LAZYT_CPU", "c")
     monkeypatch.setenv("LAZYT_CACHE", str(folder))
     monkeypatch.setattr(drain, "PLAN_FIRST", [True])
+    monkeypatch.setattr(drain, "SCANS", drain.SCANS[:])
     monkeypatch.setattr(native, "GIVEN_UP", [])
     drain.CACHE.clear()
     yield
