@@ -316,3 +316,15 @@ def test_a_compiler_that_hangs_is_one_warning(
     finally:
         native.identity.cache_clear()
     assert len(caught) == 1
+
+
+@needs_compiler
+def test_a_value_is_read_at_points_and_at_rows(c_tier: None) -> None:
+    """One nest reads a matrix along other axes for its points than for its rows."""
+    x = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+    blocks = torch.tensor([[[1.0] * 3, [2.0] * 3], [[3.0] * 3, [4.0] * 3]])
+    blocks.tolist()
+    products = blocks * x
+    sums = products.sum(1) + x * 2
+    assert products.tolist() == [[[0, 1, 2], [6, 8, 10]], [[0, 3, 6], [12, 16, 20]]]
+    assert sums.tolist() == [[6, 11, 16], [18, 27, 36]]
