@@ -438,17 +438,20 @@ class _Writer:
         at = self.kernel.params.index(param)
         index = "(b + j)" if block else "j"
         if param.counted:
-            step = "0" if inner is None else self.stride(inner, at)
-            return (
-                f"({param.name}{suffix} + {index} * {step})"
-                if step != "0"
-                else f"{param.name}{suffix}"
-            )
+            return self.counted(param, inner, at, suffix, index)
         if inner is None or inner.strides[at] == 0:
             return f"*{param.name}{suffix}"
         if inner.strides[at] == 1:
             return f"{param.name}{suffix}[{index.strip('()')}]"
         return f"{param.name}{suffix}[{index} * {self.stride(inner, at)}]"
+
+    def counted(self, param: Param, inner: Axis | None, at: int, suffix: str, index: str) -> str:
+        """An element that is its own offset."""
+        start = f"{param.name}{suffix}"
+        if inner is None or inner.strides[at] == 0:
+            return start
+        step = "" if inner.strides[at] == 1 else f" * {self.stride(inner, at)}"
+        return f"({start} + {index}{step})"
 
     def operand(self, o: Operand, dtype: str) -> str:
         if isinstance(o, str):

@@ -126,7 +126,7 @@ def generate(
     memory = plan_memory(graph, donatable, inner, ends, nests)
     known = graph, memory, block_of, shared, scattered, nest_of
     if not nest_of:
-        return _Writer(*known).write()
+        return Writer(*known).write()
     from .segments import SegmentWriter
 
     return SegmentWriter(*known, products).write()
@@ -158,7 +158,7 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
     return found
 
 
-class _Writer:
+class Writer:
     """Writes the function line by line."""
 
     native = False

@@ -14,6 +14,7 @@ that Python reads is written just before it is read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +24,10 @@ from lazyt.ir.places import place, shown_by
 from lazyt.ir.types import TensorType
 
 from .addresses import start_of
+from .c import CKernel
 from .lower import Lowered
 from .memory import DONATED, OWN, PLACE, SLOT, MemoryPlan
-from .numpy_calls import _Writer
+from .numpy_calls import Writer
 from .products import Product, product
 
 ARRAY, NUMBER, OFFSET, FLAG = "array", "number", "offset", "flag"
@@ -57,7 +59,7 @@ class Result:
 class Nest:
     """A loop nest: its kernel, its arrays, and the arguments that are its numbers."""
 
-    lowered: Lowered
+    kernel: CKernel
     arrays: tuple[Address, ...]
     numbers: tuple[int, ...]
 
@@ -81,7 +83,19 @@ class Segment:
     instructions: list[Nest | MatrixProduct] = field(default_factory=list)
 
 
-class SegmentWriter(_Writer):
+def batch(nests: Sequence[CKernel]) -> Segment:
+    """The segment of nests that are called with the arrays and then the numbers of each in turn."""
+    made = Segment()
+    for k in nests:
+        first = len(made.arguments)
+        made.arguments += [ARRAY] * k.arrays + [NUMBER] * k.numbers
+        arrays = tuple(Address(ARGUMENT, first + i) for i in range(k.arrays))
+        numbers = range(first + k.arrays, first + k.arrays + k.numbers)
+        made.instructions.append(Nest(k, arrays, tuple(numbers)))
+    return made
+
+
+class SegmentWriter(Writer):
     """Writes calls of segments, and NumPy calls between them."""
 
     def __init__(
@@ -120,7 +134,7 @@ class SegmentWriter(_Writer):
             targets = {v: self._target(v) for v in group.outputs}
             arrays = [targets[v] if v in targets else self._address(v) for v in lowered.values]
             numbers = [self._pass(self.name(s), NUMBER) for s in lowered.numbers]
-            self._add(Nest(lowered, tuple(arrays), tuple(numbers)))
+            self._add(Nest(lowered.c, tuple(arrays), tuple(numbers)))
             read = [self.name(v) for v in lowered.values if v not in targets]
             read += map(self.name, lowered.numbers)
             self._told(group.outputs, f"k{number}({', '.join(read)})")

@@ -355,7 +355,10 @@ def _scan(wanted: list[Node]) -> Any:
                     leaves.append(value)
                     add(~k)
                     add(s.type)
-                    if value.__class__ is np.ndarray and not value.flags.c_contiguous:
+                    if value.__class__ is np.ndarray:
+                        if not value.flags.c_contiguous:
+                            add("strided")
+                    elif value.__class__ is not tuple and not value.contiguous:
                         add("strided")
                 else:
                     add(~k)

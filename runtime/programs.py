@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.codegen.c import CKernel
 from lazyt.codegen.segments import (
     ARGUMENT,
     ARRAY,
@@ -105,7 +104,7 @@ def callers(segments: Sequence[Segment], workspace: Sequence[np.ndarray]) -> lis
     workspace: the slots of the plan, which must live as long as the functions. The functions raise
     ValueError where a kernel refuses an operand.
     """
-    kernels = [i.lowered.c for s in segments for i in s.instructions if isinstance(i, Nest)]
+    kernels = [i.kernel for s in segments for i in s.instructions if isinstance(i, Nest)]
     functions = dict(zip((k.name for k in kernels), addresses(kernels)))
     assembled = (_Assembler(s, workspace, functions).words() for s in segments)
     return [builtin("lazyt_segment", words) for words in assembled]
@@ -163,7 +162,7 @@ class _Assembler:
         return self.places[a]
 
     def _nest(self, made: Nest) -> list[int]:
-        k: CKernel = made.lowered.c
+        k = made.kernel
         call, end = self.functions[k.name]
         places = [*map(self._place, made.arrays), *made.numbers]
         if len(places) > MOST_PARAMETERS:

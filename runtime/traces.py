@@ -27,7 +27,7 @@ FUNCTIONS = (
     *("PyLong_AsLongLong", "PyFloat_AsDouble", "PyObject_GetAttr", "PyObject_IsTrue"),
     *("PyObject_CallFunctionObjArgs", "Py_IncRef", "Py_DecRef"),
 )
-TEXTS = ("0.0", "-0.0", "strided", (), "view")
+TEXTS = ("0.0", "-0.0", "strided", (), "view", "contiguous")
 HELD: list[Any] = []
 
 
@@ -61,7 +61,7 @@ def scans() -> drain.Scans | None:
         return None
     api, library = ctypes.pythonapi, driver()
     functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
-    HELD.extend((None, True, float, np.ndarray, Node, *TEXTS, replaced, -1, 0))
+    HELD.extend((None, True, float, np.ndarray, tuple, Node, *TEXTS, replaced, -1, 0))
     step = ctypes.sizeof(ctypes.c_void_p)
     layout = [tuple.__basicsize__, step, object.__basicsize__ + ARRAY_FLAGS]
     given = [*functions, *map(id, HELD), *layout, *(at[name] for name in SLOTS)]

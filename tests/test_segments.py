@@ -20,6 +20,7 @@ from loop_programs import lenet_step, optimizer
 import lazyt as torch
 import lazyt.nn as nn
 import lazyt.nn.functional as F
+from lazyt.codegen.segments import batch
 from lazyt.runtime import blas, programs
 from lazyt.runtime.plan import Plan
 
@@ -122,6 +123,20 @@ def test_views_of_results_are_shown_after_the_call(plans: list[Plan]) -> None:
         [9.0, 11.0, 13.0, 15.0],
     )
     assert calls(plans[-1]) == (1, 0)
+
+
+def test_nests_are_called_by_themselves(plans: list[Plan]) -> None:
+    """What a plan of several devices does: a nest is a call with its arrays and numbers."""
+    x = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+    (x * 2).sum(1).tolist()
+    ((lowered,),) = plans[-1].code.nests
+    (call,) = programs.callers([batch([lowered.c, lowered.c])], [])
+    a, b = np.ones((2, 3), np.float32), np.full((2, 3), 2, np.float32)
+    sums, others = np.empty(2, np.float32), np.empty(2, np.float32)
+    assert call(a, sums, b, others) is None
+    assert (sums.tolist(), others.tolist()) == ([6.0, 6.0], [12.0, 12.0])
+    with pytest.raises(ValueError, match="wrong number of arguments"):
+        call(a)
 
 
 # --- matrix products ------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ static struct {
     int (*is_true)(object *);
     object *(*call)(object *, ...);
     void (*hold)(object *), (*drop)(object *);
-    object *none, *yes, *float_type, *array_type, *node_type;
+    object *none, *yes, *float_type, *array_type, *tuple_type, *node_type;
     object *zero, *minus_zero, *strided; /* texts in a key */
     object *empty;                       /* the empty tuple */
-    object *view;                        /* the name of an attribute */
+    object *view, *contiguous;           /* names of attributes */
     object *replaced;                    /* an operation of which the first operand is history */
     object *no_position;                 /* -1 */
     object *no_uses;                     /* 0 */
@@ -188,10 +188,19 @@ static int64_t position(leaves *l, object *x)
     return -l->count;
 }
 
-static int row_major(object *array)
+/* Whether what a node holds is row-major, or several arrays; -1 on an error. */
+static int row_major(object *value)
 {
-    return type_of(array) != traced.array_type ||
-           (*(int *)((char *)array + traced.array_flags) & ROW_MAJOR_FLAG);
+    object *kind = type_of(value), *told;
+    if (kind == traced.array_type)
+        return *(int *)((char *)value + traced.array_flags) & ROW_MAJOR_FLAG;
+    if (kind == traced.tuple_type)
+        return 1;
+    if (!(told = traced.attribute(value, traced.contiguous)))
+        return -1;
+    int found = traced.is_true(told);
+    traced.drop(told);
+    return found;
 }
 
 /* scan(wanted): the key of a wanted trace, its numbers and its arrays; or the operand that is
@@ -244,8 +253,8 @@ static object *scan(object *self, object *const *given, int64_t arguments)
                 failed |= append_new(key, traced.integer(k));
                 failed |= traced.append(arrays, value);
                 failed |= traced.append(key, *slot(s, traced.type));
-                if (!row_major(value))
-                    failed |= traced.append(key, traced.strided);
+                int lies = row_major(value);
+                failed |= lies < 0 || (!lies && traced.append(key, traced.strided));
             }
         }
         if (!failed && !pending)
