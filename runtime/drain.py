@@ -311,7 +311,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
                 plan = _compile(program, wanted, kept, _index(leaves), values)
             else:
                 counters.hits += 1
-            _execute(plan, wanted, leaves, values)
+            _execute(plan, wanted, leaves, values, read)
         ok = True
     finally:
         SCANS[0].settle(wanted, ok)
@@ -410,14 +410,20 @@ def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: t
     return plan
 
 
-def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple) -> None:
+def _execute(
+    plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: set | None
+) -> None:
+    if plan.running:  # a finalizer, called in the middle, wants the same program
+        _evaluate(wanted, plan.keep)
+        return
     donors = plan.donors
-    flags = [_gives_up(wanted, leaves, k, refs) for k, refs in donors] if donors else None
+    flags = [_gives_up(wanted, leaves, k, refs, read) for k, refs in donors] if donors else None
     arguments = leaves
     if plan.scalars:
         arguments = arguments + [values[i] for i in plan.scalars]
     if flags:
         arguments = arguments + flags
+    plan.running = True
     try:
         if plan.code.native:
             results = plan.run(*arguments)
@@ -428,17 +434,22 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple) -> Non
         # Nothing was donated before the last operation that may raise: the inputs are whole.
         _evaluate(wanted, plan.keep)
         raise error  # the evaluator, which names the user's line, has not met it
+    finally:
+        plan.running = False
     COUNTERS.count_plan(plan)
     for i, value in zip(plan.keep, results):
         wanted[i].value = value
 
 
-def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
-    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it."""
+def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple, read: set | None) -> bool:
+    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it; and no
+    later backward reads it."""
     array = leaves[k]
     holders: dict[Node, int] = {}
     for p, i in refs:
         s = wanted[p].src[i]
+        if read is not None and id(s) in read:
+            return False
         holders[s] = holders.get(s, 0) + 1
     s = None
     # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.

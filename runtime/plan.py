@@ -35,6 +35,7 @@ class Plan:
     literals: position in the list of numbers -> the number compiled in.
     scalars: positions in the list of numbers that are passed at run time.
     donors: input number -> the (position, operand) pairs through which the trace holds it.
+    running: whether its function runs just now, on its one workspace.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Plan:
         "number",
         "last",
         "fixed",
+        "running",
     )
 
     keep: tuple[int, ...]
@@ -72,6 +74,7 @@ class Plan:
     kernels_by_op: dict[str, int]
     number: int
     last: int
+    running: bool
 
 
 def build_graph(
@@ -124,6 +127,7 @@ def compile_plan(
     """Optimizes and generates code for a trace. Also returns how many passes ran."""
     graph, positions = build_graph(wanted, keep, leaves, varying)
     plan = Plan()
+    plan.running = False
     stages: list[Stage] | None = [] if record else None
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
     shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)

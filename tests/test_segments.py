@@ -444,6 +444,31 @@ def test_the_result_of_a_number_of_threads_is_always_the_same(
     assert len({(x * 1.5).sum().item() for _ in range(30)}) == 1
 
 
+def test_a_plan_that_is_asked_for_while_it_runs_leaves_its_workspace_alone(
+    plans: list[Plan],
+) -> None:
+    """As by a finalizer that the collector calls between two segments."""
+    x = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+
+    def step(scale: float) -> list:
+        y = x * scale
+        return (torch.sort(y, -1).values + y).tolist()
+
+    expected = [step(1.0), step(2.0)]
+    step(3.0)
+    scope = plans[-1].run.__globals__
+    inner, inside = scope["p1"], []
+
+    def p1(*arguments: Any) -> Any:
+        scope["p1"] = inner
+        inside.append(step(1.0))
+        return inner(*arguments)
+
+    scope["p1"] = p1
+    assert step(2.0) == expected[1]
+    assert inside == expected[:1]
+
+
 FORKED = """
 import os, sys
 import lazyt as torch
