@@ -452,7 +452,8 @@ def test_a_plan_that_is_asked_for_while_it_runs_leaves_its_workspace_alone(
 
     def step(scale: float) -> list:
         y = x * scale
-        return (torch.sort(y, -1).values + y).tolist()
+        y = torch.sort(y, -1).values + y
+        return y.tolist()
 
     expected = [step(1.0), step(2.0)]
     step(3.0)
