@@ -342,17 +342,21 @@ class _Writer(NestWriter):
         inner, suffix = at.inner, at.suffix
         index = "(b + j)" if at.block else "j"
         if param.counted:
-            step = "0" if inner is None else self.stride(inner, k)
-            return (
-                f"({param.name}{suffix} + {index} * {step})"
-                if step != "0"
-                else f"{param.name}{suffix}"
-            )
+            return self.counted(param, at, index)
         if inner is None or inner.strides[k] == 0:
             return f"*{param.name}{suffix}"
         if inner.strides[k] == 1:
             return f"{param.name}{suffix}[{index.strip('()')}]"
         return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}]"
+
+    def counted(self, param: Param, at: Point, index: str) -> str:
+        """An element that is its own offset."""
+        k = self.kernel.params.index(param)
+        start = f"{param.name}{at.suffix}"
+        if at.inner is None or at.inner.strides[k] == 0:
+            return start
+        step = "" if at.inner.strides[k] == 1 else f" * {self.stride(at.inner, k)}"
+        return f"({start} + {index}{step})"
 
     def operand(self, o: Operand, dtype: str) -> str:
         if isinstance(o, str) and self.columns and not self.at_end and o in self.row_values:

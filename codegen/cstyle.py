@@ -15,7 +15,7 @@ import numpy as np
 from lazyt.ir.graph import Value
 
 # The files of prelude/ that the expressions below are made of, in C.
-PRELUDES = ("math.h", "random.h")
+PRELUDES = ("math.h", "semantics.h", "random.h")
 C_TYPES = {
     "float32": "float",
     "float64": "double",

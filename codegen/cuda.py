@@ -22,7 +22,7 @@ from .cuda_writer import LINE, THREADS, Formal, Function, PartCount, Parts, Shar
 from .launches import Argument, Array, CudaKernel, Fixed, Launch, Scalar, Scratch, Table
 from .loops import Kernel, Param
 
-PRELUDES = ("cuda.h", "semantics.h")
+PRELUDES = ("cuda.h", "semantics.h", "random.h")
 MOST_BLOCKS = 4096  # of a launch: some waves on the largest device, loops do the rest
 MOST_PARTS = 1024  # blocks that leave partial results
 ELEMENTS_A_BLOCK = 16 * THREADS  # of what is reduced to one number

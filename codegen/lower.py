@@ -93,7 +93,8 @@ class _Lowering:
         self.inside = set(self.members)
         self.name = {v: f"v{i}" for i, v in enumerate(self.members)}
         self.phase: dict[Value, int] = {}
-        self.params: dict[Value, Param] = {}
+        # By the value and its strides: one value may be read at points and at rows.
+        self.params: dict[tuple[Value, tuple[int, ...]], Param] = {}
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
         self.stages: list[Stage] = []
@@ -118,16 +119,17 @@ class _Lowering:
             self._loop_stage(p, stored, borrowed)
         self._row_stage(last + 1, final=True)
         self._end_stage()
-        arrays = {s: p for s, p in self.params.items() if not p.counted} | self.stores
+        arrays = [(s, p) for (s, _), p in self.params.items() if not p.counted]
+        arrays += self.stores.items()
         along = [p for p in self.params.values() if p.counted]
         kernel = Kernel(
             self.space.shape,
             self.space.axes,
-            [*arrays.values(), *along],
+            [*(p for _, p in arrays), *along],
             self.stages,
             list(self.numbers.values()),
         )
-        return Lowered(kernel, list(arrays), list(self.numbers))
+        return Lowered(kernel, [v for v, _ in arrays], list(self.numbers))
 
     def _is_full(self, v: Value) -> bool:
         return self.level[v] == "full"
@@ -152,15 +154,20 @@ class _Lowering:
 
     def _read(self, v: Value, s: Value) -> None:
         """The parameter of an operand from outside."""
-        if s in self.params or self._member(s) is not None or constant_of(s) is not None:
+        if self._member(s) is not None or constant_of(s) is not None:
             return
+        key = s, self._strides(v, s)
+        if key not in self.params:
+            name, dtype = f"x{len(self.params)}", s.type.dtype.name
+            self.params[key] = Param(name, dtype, key[1], counted=counted(s))
+
+    def _strides(self, v: Value, s: Value) -> tuple[int, ...]:
+        """How `v` moves through an operand from outside, over the axes of the space."""
         target = v.src[0].type.shape if v.op.kind == "reduce" else v.type.shape
         found = place(s)
         if found.root in self.scattered:
             found = Place(s, contiguous_strides(s.type.shape))
-        strides = over(found, s.type.shape, target, self.space)
-        name, dtype = f"x{len(self.params)}", s.type.dtype.name
-        self.params[s] = Param(name, dtype, strides, counted=counted(s))
+        return over(found, s.type.shape, target, self.space)
 
     def _borrowed(self) -> dict[Value, tuple[Value, int]]:
         """Dear full members that two phases need: the output that lends its memory, and from which
@@ -274,7 +281,7 @@ class _Lowering:
         member = self._member(s)
         if member is not None:
             return self.name[member]
-        param = self.params[s]
+        param = self.params[s, self._strides(v, s)]
         name = f"{param.name}v"
         along = param.varies(self.space.axes, self.space.shape) or not self.space.axes
         if not along and not stage.end:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.opdef import literal
@@ -28,6 +29,9 @@ from .launches import CudaKernel
 from .lower import Lowered, lower, overwritable
 from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
+if TYPE_CHECKING:
+    from .segments import Segment
+
 # A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's
 # share.
 BLOCKED_FROM = 1 << 16
@@ -38,10 +42,12 @@ BLOCK_ELEMENTS = 1 << 15
 class NumpyCode:
     """source: the canonical text. values: what each line of it computes. memory: what is where.
 
-    nests: the kernels that the text calls, k0, k1, …: each is one body with the arrays of one nest,
-    or of several in a row. templates: the kernels g0, g1, … of single operations, and
-    their devices. fused: the values that no line computes: members of nests, and constants that
-    only nests read. line_of: the line that computes a value, members of nests among them.
+    nests: the kernels k0, k1, … of loop nests: each is one body with the arrays of one nest, or of
+    several in a row. fused: the values that no line computes: members of nests, and constants that
+    only nests read. line_of: the line that computes a value, members of nests among them. segments:
+    what the text calls p0, p1, …, which run the nests of the C tier (segments.py). native: whether
+    NumPy computes nothing. templates: the kernels g0, g1, … of single operations on devices, and
+    which device.
     """
 
     source: str
@@ -51,6 +57,8 @@ class NumpyCode:
     nests: list[list[Lowered]] = field(default_factory=list)
     fused: frozenset[Value] = frozenset()
     line_of: dict[Value, int] = field(default_factory=dict)
+    segments: list[Segment] = field(default_factory=list)
+    native: bool = False
     templates: list[tuple[CudaKernel, str]] = field(default_factory=list)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
@@ -81,12 +89,13 @@ def generate(
     donatable: frozenset[int] = frozenset(),
     shared: frozenset[int] = frozenset(),
     strided: frozenset[int] = frozenset(),
+    products: bool = True,
 ) -> NumpyCode:
-    """NumPy code for a grouped graph.
+    """NumPy code for a grouped graph, and segments of the C tier where the groups are loop nests.
 
     donatable: inputs that the caller may give up. shared: positions of the outputs that are views
     and may show memory of others; every other output gets memory of its own. strided: inputs that
-    are not row-major.
+    are not row-major. products: whether segments may call BLAS.
     """
     graph = grouping.graph
     assert graph is not None
@@ -123,7 +132,11 @@ def generate(
         from .device_calls import DeviceWriter
 
         return DeviceWriter(*known).write()
-    return Writer(*known).write()
+    if not nest_of:
+        return Writer(*known).write()
+    from .segments import SegmentWriter
+
+    return SegmentWriter(*known, products).write()
 
 
 def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
@@ -155,6 +168,8 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
 class Writer:
     """Writes the function line by line."""
 
+    native = False
+
     def __init__(
         self,
         graph: Graph,
@@ -168,6 +183,7 @@ class Writer:
         self.scattered = scattered
         self.nest_of = nest_of
         self.nests: list[list[Lowered]] = []
+        self.segments: list[Segment] = []
         self.templates: list[tuple[CudaKernel, str]] = []
         self.called: dict[Value, int] = {}
         self.read = _read(graph, nest_of)
@@ -219,17 +235,31 @@ class Writer:
                 continue
             inside = set(members) if found is not None else set()
             dead = [s for m in members for s in memory.dies_after.get(m, ()) if s not in inside]
-            dead = [s for s in dead if s in self.read or s.op.kind != "constant"]  # it has a name
-            if dead:
-                self.line(f"    del {', '.join(map(self.name, dead))}")
+            # Constants that only nests read have no name.
+            self.forget([s for s in dead if s in self.read or s.op.kind != "constant"])
         results = self.results()
         self.line(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         source = "\n".join(self.lines) + "\n"
         fused = set(self.nest_of)
         fused.update(v for v in graph.body if v.op.kind == "constant" and v not in self.read)
         line_of = {v: n for n, v in self.values.items()} | self.called
-        known = graph, self.nests, frozenset(fused), line_of, self.templates
-        return NumpyCode(source, self.values, memory, *known)
+        return NumpyCode(
+            source,
+            self.values,
+            memory,
+            graph,
+            self.nests,
+            frozenset(fused),
+            line_of,
+            self.segments,
+            self.native,
+            self.templates,
+        )
+
+    def forget(self, dead: list[Value]) -> None:
+        """Drops the names of values that nothing reads any more."""
+        if dead:
+            self.line(f"    del {', '.join(map(self.name, dead))}")
 
     def results(self) -> list[str]:
         """What is returned: a value that is an input, a view or returned before is copied."""

@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Callable
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -187,11 +187,64 @@ def _sweep(trace: list[Node]) -> Node | None:
     batch = trace[:]
     del trace[: len(batch)]
     total = len(batch)
+    marks = _Marks()
+    wanted, held = SCANS[0].live(batch, marks.history, marks.tagged)
+    COUNTERS.dead += total - len(wanted)
+    if not wanted:
+        return None
+    foreign = _run(wanted, held, marks.read)
+    if foreign is not None:
+        for m in wanted:
+            m.uses = 0
+            m.pos = -1
+        trace[:0] = wanted
+    return foreign
+
+
+class _Marks:
+    """What liveness learns of histories on the way. Identities, not nodes: a set of nodes would
+    itself count as a holder.
+
+    read: values that a later backward reads. live: nodes with unfreed history above them.
+    """
+
+    __slots__ = ("read", "live")
+
+    def __init__(self) -> None:
+        self.read: set[int] | None = None
+        self.live: set[int] | None = None
+
+    def history(self, n: Node, outside: Any) -> None:
+        """Counts the uses of the operands of a node with unfreed history."""
+        live = self.live
+        if outside or (live is not None and id(n) in live):
+            if live is None:
+                live = self.live = set()
+                self.read = set()
+            self.read.update(map(id, needed_values(n)))  # type: ignore[union-attr]
+            for s in n.src:
+                if s.__class__ is Node:
+                    s.uses += 1
+                    if s.grad:
+                        live.add(id(s))
+        else:
+            for s in n.src:
+                if s.__class__ is Node:
+                    s.uses += 1
+
+    @staticmethod
+    def tagged(n: Node, outside: Any) -> None:
+        """Counts the uses of what the tag of a node holds."""
+        if n.tag.inputs:
+            for s in n.tag.inputs:
+                s.uses += 1
+
+
+def _live(batch: list[Node], history: Callable, tagged: Callable) -> tuple[list[Node], list[int]]:
+    """Empties a trace from its end: what is wanted of it, newest first, and the positions there of
+    what is held from outside."""
     wanted: list[Node] = []
     held: list[int] = []
-    # Identities, not nodes: a set of nodes would itself count as a holder.
-    read: set[int] | None = None  # values that a later backward reads
-    live: set[int] | None = None  # nodes with unfreed history above them
     exact = EXACT_COUNTS
     count = getrefcount
     pop = batch.pop
@@ -202,40 +255,20 @@ def _sweep(trace: list[Node]) -> Node | None:
             continue
         if n.value is not None:
             continue
-        uses = n.uses
-        outside = refs > uses or not exact
+        outside = refs > n.uses or not exact
         if outside:
             held.append(len(wanted))
         wanted.append(n)
-        if n.grad == LIVE and (outside or (live is not None and id(n) in live)):
-            if live is None:
-                live, read = set(), set()
-            read.update(map(id, needed_values(n)))  # type: ignore[union-attr]
-            for s in n.src:
-                if s.__class__ is Node:
-                    s.uses += 1
-                    if s.grad:
-                        live.add(id(s))
+        if n.grad == LIVE:
+            history(n, outside)
         else:
             for s in n.src:
                 if s.__class__ is Node:
                     s.uses += 1
-        tag = n.tag
-        if tag is not None and tag.inputs:
-            for s in tag.inputs:
-                s.uses += 1
+        if n.tag is not None:
+            tagged(n, None)
         s = None  # the loop variable must not count as a holder of the next node
-    n = None  # type: ignore[assignment]
-    COUNTERS.dead += total - len(wanted)
-    if not wanted:
-        return None
-    foreign = _run(wanted, held, read)
-    if foreign is not None:
-        for m in wanted:
-            m.uses = 0
-            m.pos = -1
-        trace[:0] = wanted
-    return foreign
+    return wanted, held
 
 
 def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
@@ -252,10 +285,10 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
         also = {i for i, n in enumerate(wanted) if id(n) in read}
         if also:
             keep = sorted(also.union(keep))
-    bound = _scan(wanted)
+    bound = SCANS[0].scan(wanted)
     if bound.__class__ is Node:
         return bound
-    key, values, leaves, index = bound
+    key, values, leaves = bound
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
@@ -266,7 +299,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     ok = False
     try:
         for observe in OBSERVERS:
-            observe(key, wanted, kept, index, values)
+            observe(key, wanted, kept, _index(leaves), values)
         first = program is None
         if program is None:
             program = Program(values, kept, 8 * len(key) + 200)
@@ -281,18 +314,23 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             program.last = cache.clock
             plan = program.plan
             if plan is None or not _serves(plan, kept, values):
-                plan = _compile(program, wanted, kept, index, values)
+                plan = _compile(program, wanted, kept, _index(leaves), values)
             else:
                 counters.hits += 1
-            _execute(plan, wanted, leaves, values)
+            _execute(plan, wanted, leaves, values, read)
         ok = True
     finally:
-        _settle(wanted, ok)
+        SCANS[0].settle(wanted, ok)
     return None
 
 
+def _index(leaves: list) -> dict[int, int]:
+    """The positions of input arrays by identity."""
+    return {id(array): k for k, array in enumerate(leaves)}
+
+
 def _scan(wanted: list[Node]) -> Any:
-    """The key of a wanted trace, its numbers, its input arrays and their positions by identity.
+    """The key of a wanted trace, its numbers and its input arrays.
 
     Where an operand is pending elsewhere, that node instead.
     """
@@ -338,7 +376,7 @@ def _scan(wanted: list[Node]) -> Any:
                 numbers.append(s)
         n.pos = position
         position += 1
-    return tuple(key), tuple(numbers), leaves, index
+    return tuple(key), tuple(numbers), leaves
 
 
 def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
@@ -378,32 +416,44 @@ def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: t
     return plan
 
 
-def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple) -> None:
+def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: set | None) -> None:
+    if plan.running:  # a finalizer, called in the middle, wants the same program
+        _evaluate(wanted, plan.keep)
+        return
     donors = plan.donors
-    flags = [_gives_up(wanted, leaves, k, refs) for k, refs in donors] if donors else None
+    flags = [_gives_up(wanted, leaves, k, refs, read) for k, refs in donors] if donors else None
     arguments = leaves
     if plan.scalars:
         arguments = arguments + [values[i] for i in plan.scalars]
     if flags:
         arguments = arguments + flags
+    plan.running = True
     try:
-        with np.errstate(all="ignore"):
+        if plan.code.native:
             results = plan.run(*arguments)
+        else:
+            with np.errstate(all="ignore"):
+                results = plan.run(*arguments)
     except Exception as error:
         # Nothing was donated before the last operation that may raise: the inputs are whole.
         _evaluate(wanted, plan.keep)
         raise error  # the evaluator, which names the user's line, has not met it
+    finally:
+        plan.running = False
     COUNTERS.count_plan(plan)
     for i, value in zip(plan.keep, results):
         wanted[i].value = value
 
 
-def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple) -> bool:
-    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it."""
+def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple, read: set | None) -> bool:
+    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it; and no
+    later backward reads it."""
     array = leaves[k]
     holders: dict[Node, int] = {}
     for p, i in refs:
         s = wanted[p].src[i]
+        if read is not None and id(s) in read:
+            return False
         holders[s] = holders.get(s, 0) + 1
     s = None
     # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.
@@ -527,6 +577,17 @@ def _shows(n: Node) -> bool:
             return True
         n = s
     return False
+
+
+class Scans(NamedTuple):
+    """The three scans of a drain: `_live`, `_scan` and `_settle`, or what does the same."""
+
+    live: Callable[[list[Node], Callable, Callable], tuple[list[Node], list[int]]]
+    scan: Callable[[list[Node]], Any]
+    settle: Callable[[list[Node], bool], None]
+
+
+SCANS = [Scans(_live, _scan, _settle)]
 
 
 def _before_fork() -> None:

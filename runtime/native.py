@@ -1,4 +1,4 @@
-"""Compiling C kernels and calling them: the compiler, the cache on disk, the driver.
+"""Compiling C kernels: the compiler, and the cache on disk.
 
 A kernel's text is canonical (codegen/c.py), so it is the unit of the cache: what a plan lacks is
 compiled in one call, and each kernel is found again by its name in any process. `LAZYT_CACHE` is
@@ -16,13 +16,11 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lazyt.codegen.c import CKernel
 from lazyt.codegen.cstyle import PRELUDES
@@ -32,7 +30,6 @@ from .stats import COUNTERS
 FLAGS: tuple[str, ...] = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-shared")
 TIMEOUT_S = 120
-SHARED_FROM = 1 << 15  # points of a nest from which on threads share it
 
 
 class CompilerError(RuntimeError):
@@ -188,37 +185,12 @@ def _load(path: Path, names: list[str]) -> bool:
     return True
 
 
-@lru_cache(maxsize=1)
-def driver() -> Callable:
-    """`lazyt_run` of driver.c, compiled once."""
-    source = resources.files("lazyt.runtime").joinpath("driver.c").read_text()
-    path = cache_folder() / "c" / f"{_key(source)}.so"
+def compiled_once(source: str, folder: Path) -> Path:
+    """The shared object of a C text, compiled where it is not in the folder."""
+    path = folder / f"{_key(source)}.so"
     if not path.exists():
         compile_shared(source, path)
-    library = ctypes.PyDLL(str(path))
-    api = ctypes.pythonapi
-    library.lazyt_init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-    library.lazyt_init.restype = None
-    address = lambda f: ctypes.cast(f, ctypes.c_void_p)
-    # An array object is a plain object whose first field is the data pointer.
-    library.lazyt_init(
-        address(api.PyTuple_GetItem), address(api.PyFloat_AsDouble), object.__basicsize__
-    )
-    os.register_at_fork(after_in_child=library.lazyt_forked)
-    run = library.lazyt_run
-    run.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.py_object,
-    ]
-    run.restype = ctypes.c_int
-    return run
+    return path
 
 
 def threads() -> int:
@@ -227,27 +199,6 @@ def threads() -> int:
     if given:
         return max(1, int(given))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def callers(batches: Sequence[Sequence[CKernel]]) -> list[Callable[..., None]]:
-    """A function a batch of nests of one kernel, called with the arrays and then the numbers of
-    each nest in turn."""
-    return [_caller(some, at) for some, at in zip(batches, addresses([b[0] for b in batches]))]
-
-
-def _caller(nests: Sequence[CKernel], at: tuple[int, int | None]) -> Callable[..., None]:
-    run, one, most = driver(), nests[0], threads()
-    # A row a nest: its extent, its threads, its table.
-    rows = [(k.extent, most if k.work >= SHARED_FROM else 1, *k.table) for k in nests]
-    table = np.array(rows, np.int64)
-    where, count, width = table.ctypes.data, len(rows), table.shape[1]
-    arrays, numbers, partials, (start, end) = one.arrays, one.numbers, one.partials, at
-
-    def call(*arguments, table=table) -> None:
-        if run(start, end, partials, where, count, width, arrays, numbers, arguments):
-            raise ValueError("an operand is out of its range")  # the evaluator says which
-
-    return call
 
 
 GIVEN_UP: list[str] = []

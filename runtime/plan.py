@@ -37,6 +37,7 @@ class Plan:
     literals: position in the list of numbers -> the number compiled in.
     scalars: positions in the list of numbers that are passed at run time.
     donors: input number -> the (position, operand) pairs through which the trace holds it.
+    running: whether its function runs just now, on its one workspace.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Plan:
         "number",
         "last",
         "fixed",
+        "running",
     )
 
     keep: tuple[int, ...]
@@ -74,6 +76,7 @@ class Plan:
     kernels_by_op: dict[str, int]
     number: int
     last: int
+    running: bool
 
 
 def build_graph(
@@ -126,6 +129,7 @@ def compile_plan(
     """Optimizes and generates code for a trace. Also returns how many passes ran."""
     graph, positions = build_graph(wanted, keep, leaves, varying)
     plan = Plan()
+    plan.running = False
     stages: list[Stage] | None = [] if record else None
     optimized, passes = optimize(graph, record=stages, check=CHECK_PASSES[0])
     shared = frozenset(i for i, p in enumerate(keep) if wanted[p].op.view)
@@ -164,14 +168,19 @@ def in_loops() -> bool:
 def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     """Groups, code and function of a plan, in the tier there is for it; where the C compiler fails,
     the process does without."""
+    from . import traces
+    from .blas import blas
     from .native import CompilerError, give_up
 
     native = in_loops()
     if native or _on_devices(graph):
         grouping = loop_nests(graph, native)
-        code = generate(grouping, *known)
+        code = generate(grouping, *known, native and blas() is not None)
         try:
-            return grouping, code, load(code)
+            made = grouping, code, load(code)
+            if native:
+                traces.install()
+            return made
         except (CompilerError, OSError) as error:
             if not native or any(together[0].device != "cpu" for together in code.nests):
                 raise
@@ -237,12 +246,12 @@ def load(code: NumpyCode) -> Callable:
         scope[f"w{i}"] = np.empty(t.shape, t.dtype.numpy)
     for i, t in enumerate(code.memory.blocks):
         scope[f"t{i}"] = np.empty(t.shape, t.dtype.numpy)
-    native = {i: nests for i, nests in enumerate(code.nests) if nests[0].device == "cpu"}
-    if native:
-        from .native import callers
+    if code.segments:
+        from .programs import callers
 
-        batches = [[n.c for n in together] for together in native.values()]
-        scope |= {f"k{i}": call for i, call in zip(native, callers(batches))}
+        workspace = [scope[f"w{i}"] for i in range(len(code.memory.slots))]
+        for i, call in enumerate(callers(code.segments, workspace)):
+            scope[f"p{i}"] = call
     if _on_devices(code.graph):
         from .cuda.calls import scope_of
 

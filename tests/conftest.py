@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from c_tier import c_tier, folder, plans  # noqa: F401 (fixtures)
 from harness import fresh_state, have_oracle, implementation, load
 from hypothesis import HealthCheck, settings
 

@@ -537,3 +537,15 @@ def test_same_operand_twice_and_two_equal_operands_are_different_programs() -> N
 def test_nothing_is_flushed_before_the_runtime_is_there() -> None:
     made = object.__new__(Node)
     assert nodes.no_flush(made) is None
+
+
+def test_what_a_later_backward_reads_is_not_donated() -> None:
+    """The old value of `y` is held by the history of the new one alone, and is read by it."""
+    for _ in range(3):
+        x = torch.tensor([0.25, -2.0], requires_grad=True)
+        y = x.data * -2.0
+        y.tolist()
+        y *= x
+        torch.ones(2).tolist()
+        y.backward(torch.ones(2))
+        assert x.grad.tolist() == [-0.5, 4.0]

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_tier import needs_compiler
 from grammar import generate
 from graph_tools import compile_trace, evaluated, run_plan, tracing
 from harness import implementation
@@ -21,29 +21,10 @@ from random_graphs import build
 from random_programs import check, report, runner
 
 import lazyt as torch
-from lazyt.runtime import drain, native
+from lazyt.runtime import drain, native, programs
 from lazyt.runtime.stats import COUNTERS
 
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the tests of this file share."""
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture
-def c_tier(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
-    """Every program runs in the C tier, from its first run on."""
-    monkeypatch.setenv("LAZYT_CPU", "c")
-    monkeypatch.setenv("LAZYT_CACHE", str(folder))
-    monkeypatch.setattr(drain, "PLAN_FIRST", [True])
-    monkeypatch.setattr(native, "GIVEN_UP", [])
-    drain.CACHE.clear()
-    yield
-    drain.CACHE.clear()
 
 
 def agree(found: object, expected: np.ndarray, what: str) -> None:
@@ -304,7 +285,7 @@ def test_a_full_disk_is_one_warning(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    native.driver()
+    programs.driver()
     monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
     monkeypatch.setattr(native, "_LOADED", {})
     monkeypatch.setattr(native, "_write_whole", full)
@@ -323,7 +304,7 @@ def test_a_compiler_that_hangs_is_one_warning(
     version = "exit" if answers else "true"
     script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {version}\nexec sleep 60\n')
     script.chmod(0o755)
-    native.driver()
+    programs.driver()
     monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
     monkeypatch.setattr(native, "_LOADED", {})
     monkeypatch.setattr(native, "TIMEOUT_S", 0.5)
@@ -335,3 +316,15 @@ def test_a_compiler_that_hangs_is_one_warning(
     finally:
         native.identity.cache_clear()
     assert len(caught) == 1
+
+
+@needs_compiler
+def test_a_value_is_read_at_points_and_at_rows(c_tier: None) -> None:
+    """One nest reads a matrix along other axes for its points than for its rows."""
+    x = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+    blocks = torch.tensor([[[1.0] * 3, [2.0] * 3], [[3.0] * 3, [4.0] * 3]])
+    blocks.tolist()
+    products = blocks * x
+    sums = products.sum(1) + x * 2
+    assert products.tolist() == [[[0, 1, 2], [6, 8, 10]], [[0, 3, 6], [12, 16, 20]]]
+    assert sums.tolist() == [[6, 11, 16], [18, 27, 36]]

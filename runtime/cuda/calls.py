@@ -14,10 +14,12 @@ import numpy as np
 from lazyt.codegen.cuda import render_many
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.numpy_calls import NumpyCode
+from lazyt.codegen.segments import batch
 from lazyt.ir.dtypes import BY_NAME
 from lazyt.ir.opdef import NAMESPACE
 from lazyt.ir.types import TensorType, viewed_strides
 
+from ..programs import callers
 from . import array as arrays
 from .array import DeviceArray
 from .compiler import functions
@@ -127,16 +129,19 @@ def number(where: str) -> int:
 def scope_of(code: NumpyCode) -> dict[str, Any]:
     """What the source of a plan calls for devices, by name; compiles what is not compiled yet."""
     made: dict[str, _Call] = {}
+    scope = dict(FUNCTIONS)
     for i, together in enumerate(code.nests):
         one = together[0]
-        if one.device != "cpu":
+        if one.device == "cpu":
+            scope[f"k{i}"] = callers([batch([n.c for n in together])], [])[0]
+        else:
             kernel = one.cuda if len(together) == 1 else render_many([n.kernel for n in together])
             made[f"k{i}"] = _Call(kernel, one.device, len(one.values), len(one.numbers))
     for i, (kernel, where) in enumerate(code.templates):
         made[f"g{i}"] = _Call(kernel, where)
     for where in dict.fromkeys(c.where for c in made.values()):
         functions([c.kernel for c in made.values() if c.where == where], device(number(where)))
-    return FUNCTIONS | {name: c.function() for name, c in made.items()}
+    return scope | {name: c.function() for name, c in made.items()}
 
 
 class _Call(NamedTuple):

@@ -1,0 +1,326 @@
+/* The three scans of a drain (runtime/drain.py: `_live`, `_scan`, `_settle`) once more.
+ *
+ * They do to the nodes what those functions do, and are there because a small program's drain costs
+ * more than what it computes. Where the slots of a node lie is found out by `runtime/traces.py`. */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+typedef void object;
+
+static struct {
+    object *(*new_list)(int64_t);
+    int (*append)(object *, object *);
+    object *(*item)(object *, int64_t);
+    int64_t (*size)(object *);
+    int (*set_slice)(object *, int64_t, int64_t, object *);
+    object *(*as_tuple)(object *);
+    object *(*new_tuple)(int64_t);
+    int (*set_item)(object *, int64_t, object *);
+    int64_t (*tuple_size)(object *);
+    object *(*integer)(int64_t);
+    int64_t (*as_integer)(object *);
+    double (*as_double)(object *);
+    object *(*attribute)(object *, object *);
+    int (*is_true)(object *);
+    object *(*call)(object *, ...);
+    void (*hold)(object *), (*drop)(object *);
+    object *none, *yes, *float_type, *array_type, *tuple_type, *node_type;
+    object *zero, *minus_zero, *strided; /* texts in a key */
+    object *empty;                       /* the empty tuple */
+    object *view, *contiguous;           /* names of attributes */
+    object *replaced;                    /* an operation of which the first operand is history */
+    object *no_position;                 /* -1 */
+    object *no_uses;                     /* 0 */
+    int64_t tuple_items, type_offset, array_flags;
+    int64_t op, src, arg, type, value, grad, tag, uses, pos; /* slots of a node */
+} traced;
+
+enum { LIVE = 1, ROW_MAJOR_FLAG = 1, LEAVES_IN_LINE = 12 };
+
+void lazyt_trace_init(void *const *given)
+{
+    for (size_t i = 0; i < sizeof traced / sizeof(void *); i++)
+        ((void **)&traced)[i] = given[i];
+}
+
+static object **slot(object *node, int64_t offset) { return (object **)((char *)node + offset); }
+static object *type_of(object *x) { return *slot(x, traced.type_offset); }
+static int is_node(object *x) { return type_of(x) == traced.node_type; }
+static object **items(object *tuple) { return slot(tuple, traced.tuple_items); }
+static uint32_t holders(object *x) { return *(uint32_t *)x; }
+
+static void put(object *node, int64_t offset, object *made)
+{
+    object *old = *slot(node, offset);
+    *slot(node, offset) = made;
+    if (old)
+        traced.drop(old);
+}
+
+static void put_held(object *node, int64_t offset, object *shared)
+{
+    traced.hold(shared);
+    put(node, offset, shared);
+}
+
+static int append_new(object *list, object *made)
+{
+    int failed = !made || traced.append(list, made);
+    if (made)
+        traced.drop(made);
+    return failed;
+}
+
+static int count_uses(object *src)
+{
+    int64_t size = traced.tuple_size(src);
+    for (int64_t i = 0; i < size; i++) {
+        object *s = items(src)[i];
+        if (!is_node(s))
+            continue;
+        object *more = traced.integer(traced.as_integer(*slot(s, traced.uses)) + 1);
+        if (!more)
+            return 1;
+        put(s, traced.uses, more);
+    }
+    return 0;
+}
+
+static int called(object *function, object *node, object *outside)
+{
+    object *done = traced.call(function, node, outside, (object *)0);
+    if (done)
+        traced.drop(done);
+    return !done;
+}
+
+/* live(batch, history, tagged): empties a list of nodes from its end; the list of the wanted ones
+ * and that of the positions in it of those that are held from outside.
+ *
+ * history(node, outside): counts the uses of a node with unfreed history. tagged(node, outside):
+ * counts those of its tag. */
+static object *live(object *self, object *const *given, int64_t arguments)
+{
+    object *batch = given[0], *wanted = traced.new_list(0), *held = traced.new_list(0);
+    object *both = traced.new_tuple(2);
+    int failed = !wanted || !held || !both || arguments != 3;
+    (void)self;
+    for (int64_t i = failed ? 0 : traced.size(batch); i > 0 && !failed; i--) {
+        object *n = traced.item(batch, i - 1);
+        int64_t count = (int64_t)holders(n) - 1;
+        int dropped = count == 0 || *slot(n, traced.value) != traced.none;
+        if (!dropped) {
+            int outside = count > traced.as_integer(*slot(n, traced.uses));
+            if (outside)
+                failed |= append_new(held, traced.integer(traced.size(wanted)));
+            failed |= traced.append(wanted, n);
+            failed |= traced.set_slice(batch, i - 1, i, 0);
+            if (failed)
+                break;
+            if (traced.as_integer(*slot(n, traced.grad)) == LIVE)
+                failed |= called(given[1], n, outside ? traced.yes : traced.none);
+            else
+                failed |= count_uses(*slot(n, traced.src));
+            if (*slot(n, traced.tag) != traced.none)
+                failed |= called(given[2], n, traced.none);
+        } else {
+            failed |= traced.set_slice(batch, i - 1, i, 0);
+        }
+    }
+    if (failed) {
+        for (int k = 0; k < 3; k++)
+            if ((object *[]){wanted, held, both}[k])
+                traced.drop((object *[]){wanted, held, both}[k]);
+        return 0;
+    }
+    traced.set_item(both, 0, wanted);
+    traced.set_item(both, 1, held);
+    return both;
+}
+
+/* The positions of arrays by identity: in line while there are few, then by a table. */
+typedef struct {
+    object **found; /* the arrays, in order */
+    int64_t count, room;
+    int64_t *table; /* positions + 1 */
+    uint64_t mask;
+} leaves;
+
+static uint64_t spread(object *x) { return ((uint64_t)(intptr_t)x >> 4) * 0x9e3779b97f4a7c15u >> 20; }
+
+static int64_t *entry(leaves *l, object *x)
+{
+    uint64_t at = spread(x) & l->mask;
+    while (l->table[at] && l->found[l->table[at] - 1] != x)
+        at = (at + 1) & l->mask;
+    return l->table + at;
+}
+
+static int grow(leaves *l)
+{
+    int64_t room = l->room ? 2 * l->room : 16;
+    object **found = realloc(l->found, sizeof *found * (size_t)room);
+    int64_t *table = calloc((size_t)(4 * room), sizeof *table);
+    if (found)
+        l->found = found;
+    if (!found || !table) {
+        free(table);
+        return 1;
+    }
+    free(l->table);
+    l->table = table, l->mask = (uint64_t)(4 * room - 1), l->room = room;
+    for (int64_t i = 0; i < l->count; i++)
+        *entry(l, l->found[i]) = i + 1;
+    return 0;
+}
+
+/* Where an array is, or -1 - where it is from now on; -2^62 without memory. */
+static int64_t position(leaves *l, object *x)
+{
+    if (l->count == l->room && grow(l))
+        return INT64_MIN;
+    int64_t *found = entry(l, x);
+    if (*found)
+        return *found - 1;
+    l->found[l->count++] = x;
+    *found = l->count;
+    return -l->count;
+}
+
+/* Whether what a node holds is row-major, or several arrays; -1 on an error. */
+static int row_major(object *value)
+{
+    object *kind = type_of(value), *told;
+    if (kind == traced.array_type)
+        return *(int *)((char *)value + traced.array_flags) & ROW_MAJOR_FLAG;
+    if (kind == traced.tuple_type)
+        return 1;
+    if (!(told = traced.attribute(value, traced.contiguous)))
+        return -1;
+    int found = traced.is_true(told);
+    traced.drop(told);
+    return found;
+}
+
+/* scan(wanted): the key of a wanted trace, its numbers and its arrays; or the operand that is
+ * pending elsewhere. */
+static object *scan(object *self, object *const *given, int64_t arguments)
+{
+    object *wanted = given[0], *key = traced.new_list(0), *numbers = traced.new_list(0);
+    object *arrays = traced.new_list(0), *result = 0, *pending = 0;
+    leaves l = {0};
+    int failed = !key || !numbers || !arrays || arguments != 1;
+    int64_t count = failed ? 0 : traced.size(wanted);
+    (void)self;
+    for (int64_t at = 0; at < count && !failed && !pending; at++) {
+        object *n = traced.item(wanted, at), *src = *slot(n, traced.src);
+        failed |= traced.append(key, *slot(n, traced.op));
+        failed |= traced.append(key, *slot(n, traced.arg));
+        int64_t size = traced.tuple_size(src);
+        for (int64_t i = 0; i < size && !failed; i++) {
+            object *s = items(src)[i];
+            if (!is_node(s)) {
+                object *kind = type_of(s);
+                failed |= traced.append(key, kind);
+                if (kind == traced.float_type) {
+                    double number = traced.as_double(s);
+                    if (number == 0)
+                        failed |= traced.append(
+                            key, __builtin_signbit(number) ? traced.minus_zero : traced.zero);
+                }
+                failed |= traced.append(numbers, s);
+                continue;
+            }
+            object *value = *slot(s, traced.value);
+            if (value == traced.none) {
+                if (traced.as_integer(*slot(s, traced.pos)) >= 0) {
+                    failed |= traced.append(key, *slot(s, traced.pos));
+                } else if (*slot(n, traced.op) == traced.replaced && i == 0) {
+                    failed |= traced.append(key, traced.none); /* only its history is meant */
+                } else {
+                    pending = s;
+                    break;
+                }
+                continue;
+            }
+            int64_t k = position(&l, value);
+            if (k == INT64_MIN) {
+                failed = 1;
+            } else if (k >= 0) {
+                failed |= append_new(key, traced.integer(~k));
+            } else {
+                failed |= append_new(key, traced.integer(k));
+                failed |= traced.append(arrays, value);
+                failed |= traced.append(key, *slot(s, traced.type));
+                int lies = row_major(value);
+                failed |= lies < 0 || (!lies && traced.append(key, traced.strided));
+            }
+        }
+        if (!failed && !pending)
+            put(n, traced.pos, traced.integer(at));
+    }
+    free(l.found);
+    free(l.table);
+    if (pending) {
+        traced.hold(pending);
+        result = pending;
+    } else if (!failed && (result = traced.new_tuple(3))) {
+        traced.set_item(result, 0, traced.as_tuple(key));
+        traced.set_item(result, 1, traced.as_tuple(numbers));
+        traced.set_item(result, 2, arrays);
+        arrays = 0;
+    }
+    if (key)
+        traced.drop(key);
+    if (numbers)
+        traced.drop(numbers);
+    if (arrays)
+        traced.drop(arrays);
+    return result;
+}
+
+/* settle(wanted, ok, shows): resets what the drain wrote; realised nodes without live history drop
+ * their operands, views only where shows(node, None) is false. */
+static object *settle(object *self, object *const *given, int64_t arguments)
+{
+    object *wanted = given[0];
+    int64_t count = arguments == 3 ? traced.size(wanted) : 0;
+    (void)self;
+    for (int64_t at = 0; at < count; at++) {
+        object *n = traced.item(wanted, at);
+        put_held(n, traced.uses, traced.no_uses);
+        put_held(n, traced.pos, traced.no_position);
+        if (traced.as_integer(*slot(n, traced.grad)) == LIVE)
+            continue;
+        if (given[1] != traced.yes && *slot(n, traced.value) == traced.none)
+            continue;
+        object *view = traced.attribute(*slot(n, traced.op), traced.view);
+        if (!view)
+            return 0;
+        int kept = view == traced.yes;
+        traced.drop(view);
+        if (kept) {
+            object *shown = traced.call(given[2], n, (object *)0);
+            if (!shown)
+                return 0;
+            kept = traced.is_true(shown);
+            traced.drop(shown);
+        }
+        if (!kept)
+            put_held(n, traced.src, traced.empty);
+    }
+    traced.hold(traced.none);
+    return traced.none;
+}
+
+typedef struct {
+    const char *name;
+    object *(*call)(object *, object *const *, int64_t);
+    int flags;
+    const char *doc;
+} method;
+
+method lazyt_live = {"live", live, 0x80, 0};
+method lazyt_scan = {"scan", scan, 0x80, 0};
+method lazyt_settle = {"settle", settle, 0x80, 0};

@@ -1,0 +1,70 @@
+"""The scans of a drain in C, where the C tier is on.
+
+A drain reads every node of its trace three times (drain.py). For a program of a dozen operations
+that takes longer than computing them; `driver/traces.c` does the same to the same objects. It reads
+the slots of nodes at their offsets, which are found here by looking for known values in a node.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lazyt.ir.node import Node
+from lazyt.ir.ops_shape import replaced
+
+from . import drain
+from .programs import builtin, driver
+
+SLOTS = ("op", "src", "arg", "type", "value", "grad", "tag", "uses", "pos")
+ARRAY_FLAGS = 6 * ctypes.sizeof(ctypes.c_void_p)  # after what every object has: see NumPy's headers
+FUNCTIONS = (
+    *("PyList_New", "PyList_Append", "PyList_GetItem", "PyList_Size", "PyList_SetSlice"),
+    *("PyList_AsTuple", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "PyLong_FromLongLong"),
+    *("PyLong_AsLongLong", "PyFloat_AsDouble", "PyObject_GetAttr", "PyObject_IsTrue"),
+    *("PyObject_CallFunctionObjArgs", "Py_IncRef", "Py_DecRef"),
+)
+TEXTS = ("0.0", "-0.0", "strided", (), "view", "contiguous")
+HELD: list[Any] = []
+
+
+def offsets() -> dict[str, int] | None:
+    """Where the slots of a node lie in it, in bytes; None where they cannot be told."""
+    node = object.__new__(Node)
+    known = {name: object() for name in SLOTS}
+    for name, value in known.items():
+        setattr(node, name, value)
+    step = ctypes.sizeof(ctypes.c_void_p)
+    words = {
+        ctypes.c_void_p.from_address(id(node) + at).value: at
+        for at in range(object.__basicsize__, Node.__basicsize__, step)
+    }
+    found = {name: words.get(id(value)) for name, value in known.items()}
+    return None if None in found.values() else found  # type: ignore[return-value]
+
+
+def install() -> None:
+    """Drains use the scans in C from now on, where reference counts can be trusted."""
+    found = scans()
+    if found is not None:
+        drain.SCANS[0] = found
+
+
+@lru_cache(maxsize=1)
+def scans() -> drain.Scans | None:
+    """The scans in C; None where they cannot be had."""
+    at = offsets()
+    if at is None or not drain.EXACT_COUNTS:
+        return None
+    api, library = ctypes.pythonapi, driver()
+    functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
+    HELD.extend((None, True, float, np.ndarray, tuple, Node, *TEXTS, replaced, -1, 0))
+    step = ctypes.sizeof(ctypes.c_void_p)
+    layout = [tuple.__basicsize__, step, object.__basicsize__ + ARRAY_FLAGS]
+    given = [*functions, *map(id, HELD), *layout, *(at[name] for name in SLOTS)]
+    library.lazyt_trace_init((ctypes.c_void_p * len(given))(*given))
+    live, scan, settle = (builtin(f"lazyt_{f}") for f in ("live", "scan", "settle"))
+    return drain.Scans(live, scan, lambda wanted, ok: settle(wanted, ok, drain._shows))
