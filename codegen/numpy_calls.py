@@ -106,15 +106,20 @@ def generate(
     scattered = _scattered(graph, strided)
     nests: dict[Value, list[Value]] = {}
     nest_of: dict[Value, tuple[Group, Lowered]] = {}
+    lowered = {id(g): lower(g, scattered) for g in grouping.groups if g.kind == "loops"}
+    at_once = _at_once(grouping, lowered)
     for group in grouping.groups:
         if group.kind == "loops":
-            lowered = lower(group, scattered)
+            nest = lowered[id(group)]
+            others = [g for g in at_once.get(group.batch, ()) if g is not group]
+            read = {place(s).root for g in others for s in lowered[id(g)].values}
             for v in group.values:
-                nest_of[v] = (group, lowered)
+                nest_of[v] = (group, nest)
                 if v.op.view:
                     continue
-                ends[v] = position[group.values[-1]]
-                nests[v] = overwritable(lowered, v) if v in group.outputs else []
+                ends[v] = max(position[g.values[-1]] for g in (group, *others))
+                over = overwritable(nest, v) if v in group.outputs else []
+                nests[v] = [s for s in over if place(s).root not in read]
                 if v not in group.outputs:
                     inner[v] = v.type
             continue
@@ -137,6 +142,15 @@ def generate(
     from .segments import SegmentWriter
 
     return SegmentWriter(*known, products).write()
+
+
+def _at_once(grouping: Grouping, lowered: dict[int, Lowered]) -> dict[int, list[Group]]:
+    """The nests of each batch that a device runs at the same time."""
+    found: dict[int, list[Group]] = {}
+    for g in grouping.groups:
+        if g.batch >= 0 and g.kind == "loops" and lowered[id(g)].device != "cpu":
+            found.setdefault(g.batch, []).append(g)
+    return found
 
 
 def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:

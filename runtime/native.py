@@ -101,7 +101,7 @@ def prelude() -> str:
 
 
 def _key(text: str) -> str:
-    return hashlib.sha256("\n".join((identity(), text)).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join((identity(), prelude(), text)).encode()).hexdigest()[:32]
 
 
 def compile_shared(source: str, target: Path) -> None:
