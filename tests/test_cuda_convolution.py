@@ -176,6 +176,29 @@ CASES = [
     *(replace(PLAIN, dtype=d, tensor=True) for d in ("float32", "float16", "bfloat16")),
     Case((2, 4, 9, 8), (40, 2, 3, 3), (2, 2), (1, 1), (1, 1), 2, "float16", tensor=True),
 ]
+
+
+def random_cases(count: int) -> list[Case]:
+    """Small convolutions of every rank with any geometry."""
+    rng = np.random.default_rng(11)
+    made: list[Case] = []
+    while len(made) < count:
+        rank, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3]))
+
+        def some(low: int, high: int, rank: int = rank) -> tuple[int, ...]:
+            return tuple(map(int, rng.integers(low, high, rank)))
+
+        samples, channels, maps = some(1, 4, 3)
+        x = (samples, groups * channels, *some(1, 10 if rank < 3 else 6))
+        w = (groups * maps, channels, *some(1, 4))
+        order, tensor = str(rng.choice(["rows", "last"])), bool(rng.integers(0, 4) == 0)
+        case = Case(x, w, some(1, 5), some(0, 3), some(1, 4), groups, "float32", order, tensor)
+        if min(case.out) > 0:
+            made.append(case)
+    return made
+
+
+CASES += random_cases(24)
 EVERY = [(name, case) for case in CASES for name in KERNELS]
 NAMED = pytest.mark.parametrize("name, case", EVERY, ids=lambda v: str(v))
 
@@ -333,6 +356,49 @@ def test_primitives(name: str, shapes: list[tuple[int, ...]], arg: tuple) -> Non
         launch(host_module([kernel]), kernel, [*arrays, y])
     exact = op.function(v.type, arg, *(a.astype(np.float64) for a in arrays))
     np.testing.assert_allclose(y, exact, rtol=1e-5, atol=1e-5)
+
+
+def random_products(count: int) -> list[tuple[np.ndarray, np.ndarray, Value, CudaKernel]]:
+    """Products of any rank and any order of axes in memory, broadcast or vectors."""
+    rng, op, made = np.random.default_rng(12), REGISTRY["matmul"], []
+    for _ in range(count):
+        m, n, k = (int(e) for e in rng.choice([1, 2, 5, 17, 33, 64], 3))
+        batch = rng.integers(1, 4, rng.integers(0, 5))
+        shapes = []
+        for matrix in ((m, k), (k, n)):
+            lead = np.where(rng.integers(0, 3, len(batch)) > 0, batch, 1).tolist()
+            stack = (*lead[int(rng.integers(0, len(lead) + 1)) :], *matrix)
+            shapes.append((k,) if rng.integers(0, 8) == 0 else stack)
+        dtype = str(rng.choice(["float32", "float64"]))
+        arrays = []
+        for shape in shapes:
+            axes = rng.permutation(len(shape))
+            memory = rng.normal(size=[shape[i] for i in axes]).astype(dtype)
+            arrays.append(memory.transpose(np.argsort(axes)))
+        operands = inputs(shapes, dtype)
+        v = Value(op, operands, (), op.infer(operands, ()))
+        kernel = template(v, [tuple(s // x.itemsize for s in x.strides) for x in arrays])
+        assert kernel is not None
+        made.append((*arrays, v, kernel))
+    return made
+
+
+@needs_host
+def test_random_products() -> None:
+    products = random_products(40)
+    module = host_module([kernel for *_, kernel in products])
+    for a, b, v, kernel in products:
+        dtype = v.type.dtype.name
+        y = empty(v.type.shape, dtype)
+        launch(module, kernel, [memory_of(a), memory_of(b), y])
+        exact, sums = (np.matmul(f(a), f(b), dtype=np.float64) for f in (np.positive, np.abs))
+        bound = (a.shape[-1] + 2) * UNIT[dtype] * sums
+        assert (np.abs(y - exact) <= bound).all(), (a.shape, a.strides, b.shape, b.strides)
+
+
+def memory_of(x: np.ndarray) -> np.ndarray:
+    """The array of the elements in the order in which they lie."""
+    return x.transpose(np.argsort([-s for s in x.strides], kind="stable"))
 
 
 def test_what_has_no_template() -> None:
