@@ -15,15 +15,21 @@ back. `Grouping.refusals` names these operations.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lazyt.ir.graph import Value
 from lazyt.ir.opdef import literal
+from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType, contiguous_strides
 
+from .launches import CudaKernel
+from .loops import Apply, Kernel, Load, Param, Statement, Store
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer
 from .templates import template
+from .templates.epilogue import render
 
 # Views that are the same text on every device.
 SAME_TEXT = ("alias", "stop", "replaced", "get", "as_strided")
@@ -71,22 +77,50 @@ class DeviceWriter(Writer):
         """Writes the call of an operation's own kernel; False where it has none."""
         if v.type.__class__ is not TensorType or not v.type.numel:
             return False
-        scattered = [place(s).root in self.scattered for s in v.operands()]
-        strides = [
-            contiguous_strides(s.type.shape) if copy else place(s).strides
-            for s, copy in zip(v.operands(), scattered)
-        ]
-        kernel = template(v, strides)
+        kernel = template(v, self.strides(v))
         if kernel is None:
             return False
-        operands = [
-            self.row_major(self.name(s), s) if copy else self.name(s)
-            for s, copy in zip(v.operands(), scattered)
-        ]
         self.line(f"    {self.name(v)} = {self.fresh(v)}")
-        self.line(f"    g{len(self.templates)}({', '.join([*operands, self.name(v)])})", v)
-        self.templates.append((kernel, v.type.device))
+        self.call(v, kernel, [self.name(v)], [])
         return True
+
+    def strides(self, v: Value) -> list[tuple[int, ...]]:
+        """The strides of a template's operands, in elements."""
+        return [
+            contiguous_strides(s.type.shape)
+            if place(s).root in self.scattered
+            else place(s).strides
+            for s in v.operands()
+        ]
+
+    def call(self, v: Value, kernel: CudaKernel, arrays: list[str], numbers: list[str]) -> None:
+        """Writes the launch of a template: the value's operands, then other arrays and numbers."""
+        operands = [
+            self.row_major(self.name(s), s) if place(s).root in self.scattered else self.name(s)
+            for s in v.operands()
+        ]
+        self.line(f"    g{len(self.templates)}({', '.join([*operands, *arrays, *numbers])})", v)
+        self.templates.append((kernel, v.type.device, len(operands) + len(arrays), len(numbers)))
+
+    def nest(self, together: list[tuple[Group, Lowered]]) -> None:
+        group, lowered = together[0]
+        if group.lead is None:
+            super().nest(together)
+            return
+        for v in group.outputs:
+            self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
+        of = dict(zip(lowered.kernel.params, lowered.values))
+        leads = {p for p, v in of.items() if place(v).root is group.lead}
+        ending = epilogue(lowered.kernel, leads)
+        kernel = template(group.lead, self.strides(group.lead), ending)
+        assert kernel is not None, group.lead
+        read = [of[p] for p in render(ending, first=2).params]
+        arrays = [self.operand(s, group) for s in read]
+        self.call(group.lead, kernel, arrays, [f"float({self.name(s)})" for s in lowered.numbers])
+        self.called.update((v, len(self.lines)) for v in group.values)
+        for v in group.values:
+            if v.op.view and v in self.read:
+                self.whole(v)
 
     def by_host(self, v: Value, device: str, operands: list[str]) -> None:
         """Writes the call that computes a value with NumPy on the host."""
@@ -96,3 +130,19 @@ class DeviceWriter(Writer):
         arrays = ", ".join(dict.fromkeys(self.name(s) for s in v.operands()))
         call = f"by_host(lambda {arrays}: {text}, {device!r}, {names!r}, {arrays})"
         self.line(f"    {self.name(v)} = {call}", v)
+
+
+def epilogue(kernel: Kernel, leads: set[Param]) -> tuple[Statement, ...]:
+    """The statements of an elementwise kernel that reads a product, the params `leads`, as "acc"."""
+    found: list[Statement] = []
+    acc: set[str] = set()
+    for s in kernel.statements():
+        if isinstance(s, Load) and s.param in leads:
+            acc.add(s.name)
+        elif isinstance(s, Apply):
+            found.append(replace(s, operands=tuple("acc" if o in acc else o for o in s.operands)))
+        elif isinstance(s, Store):
+            found.append(replace(s, operand="acc" if s.operand in acc else s.operand))
+        else:
+            found.append(s)
+    return tuple(found)

@@ -88,7 +88,7 @@ class _Lowering:
     def __init__(self, group: Group, scattered: frozenset[Value] | set[Value]):
         self.scattered = scattered
         self.space = Space(group.shape, group.axes, group.total)
-        self.members = [v for v in group.values if not v.op.view]
+        self.members = [v for v in group.values if not v.op.view and v is not group.lead]
         self.outputs = set(group.outputs)
         self.inside = set(self.members)
         self.name = {v: f"v{i}" for i, v in enumerate(self.members)}

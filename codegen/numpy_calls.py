@@ -46,8 +46,8 @@ class NumpyCode:
     several in a row. fused: the values that no line computes: members of nests, and constants that
     only nests read. line_of: the line that computes a value, members of nests among them. segments:
     what the text calls p0, p1, …, which run the nests of the C tier (segments.py). native: whether
-    NumPy computes nothing. templates: the kernels g0, g1, … of single operations on devices, and
-    which device.
+    NumPy computes nothing. templates: the kernels g0, g1, … of single operations on devices,
+    which device, and how many arrays and numbers each takes.
     """
 
     source: str
@@ -59,7 +59,7 @@ class NumpyCode:
     line_of: dict[Value, int] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     native: bool = False
-    templates: list[tuple[CudaKernel, str]] = field(default_factory=list)
+    templates: list[tuple[CudaKernel, str, int, int]] = field(default_factory=list)
 
     def dressed(self, describe: Callable[[Value], str]) -> str:
         """The same text with a comment a line: `describe(value)`."""
@@ -120,6 +120,9 @@ def generate(
                 ends[v] = max(position[g.values[-1]] for g in (group, *others))
                 over = overwritable(nest, v) if v in group.outputs else []
                 nests[v] = [s for s in over if place(s).root not in read]
+                if group.lead is not None:  # in registers, and its operands are still read
+                    taken = {group.lead, *(place(s).root for s in group.lead.operands())}
+                    nests[v] = [s for s in nests[v] if place(s).root not in taken]
                 if v not in group.outputs:
                     inner[v] = v.type
             continue
@@ -169,8 +172,10 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
     """The values whose arrays somebody reads; views and constants that only nests look at are not
     among them."""
     found = set(graph.outputs)
-    for _, lowered in nest_of.values():
-        found.update(lowered.values)
+    for group, lowered in nest_of.values():
+        found.update(s for s in lowered.values if place(s).root is not group.lead)
+        if group.lead is not None:
+            found.update(group.lead.operands())
     for v in reversed(graph.body):
         if v in nest_of and not v.op.view:
             continue
@@ -198,7 +203,7 @@ class Writer:
         self.nest_of = nest_of
         self.nests: list[list[Lowered]] = []
         self.segments: list[Segment] = []
-        self.templates: list[tuple[CudaKernel, str]] = []
+        self.templates: list[tuple[CudaKernel, str, int, int]] = []
         self.called: dict[Value, int] = {}
         self.read = _read(graph, nest_of)
         self.shared = shared
@@ -349,11 +354,7 @@ class Writer:
         for group, lowered in together:
             for v in group.outputs:
                 self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
-            for s in lowered.values:
-                text = self.name(s)
-                if s not in group.outputs and place(s).root in self.scattered:
-                    text = self.row_major(text, s)
-                arguments.append(text)
+            arguments += [self.operand(s, group) for s in lowered.values]
             arguments += [f"float({self.name(s)})" for s in lowered.numbers]
         number = len(self.nests)
         self.line(f"    k{number}({', '.join(arguments)})", together[0][0].outputs[0])
@@ -363,6 +364,13 @@ class Writer:
             for v in group.values:
                 if v.op.view and v in self.read:
                     self.whole(v)
+
+    def operand(self, s: Value, group: Group) -> str:
+        """An array of a nest's call."""
+        text = self.name(s)
+        if s not in group.outputs and place(s).root in self.scattered:
+            return self.row_major(text, s)
+        return text
 
     def in_blocks(self, group: Group, rows: int) -> None:
         """A fused group, a block of rows at a time."""

@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from lazyt.codegen.grouping import loop_nests, on_devices
 from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import NAMESPACE
-from lazyt.ir.passes.cse import eliminate_common_subexpressions
-from lazyt.ir.passes.dce import eliminate_dead_code
-from lazyt.ir.passes.decompose import decompose
 from lazyt.ir.passes.fuse import Grouping, fuse
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
 
-from .placed import device_of, row_major
+from .placed import row_major
 
 CHECK_PASSES = [False]
 ON_COMPILE: list[Callable[[Plan], None]] = []
@@ -173,7 +171,7 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     from .native import CompilerError, give_up
 
     native = in_loops()
-    if native or _on_devices(graph):
+    if native or on_devices(graph):
         grouping = loop_nests(graph, native)
         code = generate(grouping, *known, native and blas() is not None)
         try:
@@ -188,34 +186,6 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     grouping = fuse(graph)
     code = generate(grouping, *known)
     return grouping, code, load(code)
-
-
-def _on_devices(graph: Graph) -> bool:
-    """Whether anything in a graph is on a device."""
-    return bool(graph.devices() - {"cpu"})
-
-
-def loop_nests(graph: Graph, native: bool = True) -> Grouping:
-    """The loop nests of an optimized graph: on devices, and (native) on the CPU in the C tier."""
-    from lazyt.codegen.cstyle import can
-    from lazyt.ir.passes.fuse_loops import fuse_loops
-    from lazyt.ir.passes.fuse_loops import loops as computed_in_loops
-    from lazyt.ir.passes.materialize import materialize
-    from lazyt.ir.passes.recompute import recompute
-
-    def here(v: Value) -> bool:
-        return native or device_of(v.type) != "cpu"
-
-    def may(v: Value) -> bool:
-        return here(v) and can(v)
-
-    graph = decompose(graph, here)
-    graph = eliminate_dead_code(eliminate_common_subexpressions(graph))
-    if _on_devices(graph):
-        graph = materialize(graph, {v for v in graph.body if computed_in_loops(v, may)})
-    grouping = fuse_loops(graph, may)
-    again = recompute(grouping)
-    return grouping if again is None else fuse_loops(eliminate_dead_code(again), may)
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:
@@ -252,7 +222,7 @@ def load(code: NumpyCode) -> Callable:
         workspace = [scope[f"w{i}"] for i in range(len(code.memory.slots))]
         for i, call in enumerate(callers(code.segments, workspace)):
             scope[f"p{i}"] = call
-    if _on_devices(code.graph):
+    if on_devices(code.graph):
         from .cuda.calls import scope_of
 
         scope |= scope_of(code)

@@ -8,12 +8,12 @@ from typing import Any
 import lazyt as torch
 import lazyt.nn as nn
 import lazyt.nn.functional as F
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.lower import Lowered
 from lazyt.codegen.numpy_calls import generate
 from lazyt.inspect.program import ProgramView
 from lazyt.ir.passes.fuse import Grouping
 from lazyt.ir.passes.pipeline import optimize
-from lazyt.runtime.plan import loop_nests
 
 ROWS, COLUMNS = 64, 48
 # The programs whose kernels have golden files.

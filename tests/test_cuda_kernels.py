@@ -28,13 +28,14 @@ import lazyt as torch
 from lazyt.codegen import cstyle, cuda_writer
 from lazyt.codegen.cuda import render, render_many
 from lazyt.codegen.cuda_nest import CudaNest
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.loops import Apply, Kernel, Load, Number, Param, Reduce, Stage, Store
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.passes.pipeline import optimize
 from lazyt.ir.types import contiguous_strides
 from lazyt.runtime.cuda.host import build
 from lazyt.runtime.cuda.host.build import HostModule, compile_host
-from lazyt.runtime.plan import build_graph, loop_nests
+from lazyt.runtime.plan import build_graph
 
 ORDERS = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 TEXTS_A_FILE = 24

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Value
+from ..places import shown_by
 
 MAX_GROUP = 64
 
@@ -23,7 +24,8 @@ class Group:
     shape: the iteration space. kind: the primitive's kind for a group of one, "fused", or "loops"
     for a loop nest (fuse_loops.py). axes: those that the nest reduces. batch: nests of one number
     do the same to other arrays and need nothing of each other. total: the nest's rows are reduced
-    to one number in turn.
+    to one number in turn. lead: the product whose kernel ends with the nest (fuse_epilogues.py),
+    the first of the values.
     """
 
     values: list[Value]
@@ -33,6 +35,7 @@ class Group:
     axes: tuple[int, ...] = ()
     batch: int = -1
     total: bool = False
+    lead: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -192,3 +195,13 @@ def _assemble(graph, position, group_of, members, refusals) -> Grouping:
         found.groups.append(Group(values, outputs, shape, kind))
     found.graph = Graph(graph.inputs, graph.scalars, arranged, graph.outputs)
     return found
+
+
+def escapes(v: Value, inside: set[Value], users: dict, kept: set[Value]) -> bool:
+    """Whether anything outside reads a member, be it through a view."""
+    if v in kept:
+        return True
+    return any(
+        u not in inside or (u.op.view and shown_by(u) is v and escapes(u, inside, users, kept))
+        for u in users[v]
+    )

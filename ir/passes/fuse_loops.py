@@ -24,7 +24,7 @@ from ..graph import Graph, Scalar, Value
 from ..ops_reduce import reduced
 from ..places import Place, counted, place, shown_by
 from ..types import TensorType, contiguous_strides
-from .fuse import Group, Grouping, Refusal, _ancestors
+from .fuse import Group, Grouping, Refusal, _ancestors, escapes
 
 LEVELS = ("full", "row", "total")
 MAX_OPERATIONS = 96
@@ -379,7 +379,7 @@ class _Fuser:
             values = [self.body[i] for i in sorted(members[g])]
             arranged += values
             inside = set(values)
-            outputs = [v for v in values if not v.op.view and _escapes(v, inside, users, kept)]
+            outputs = [v for v in values if not v.op.view and escapes(v, inside, users, kept)]
             if values[0].op.view:
                 continue
             kind, shape = values[0].op.kind, values[0].type.shape if _typed(values[0]) else ()
@@ -393,16 +393,6 @@ class _Fuser:
             found.groups.append(Group(values, outputs, shape, kind, axes, batch, total))
         found.graph = Graph(self.graph.inputs, self.graph.scalars, arranged, self.graph.outputs)
         return found
-
-
-def _escapes(v: Value, inside: set[Value], users: dict, kept: set[Value]) -> bool:
-    """Whether anything outside reads a member, be it through a view."""
-    if v in kept:
-        return True
-    return any(
-        u not in inside or (u.op.view and shown_by(u) is v and _escapes(u, inside, users, kept))
-        for u in users[v]
-    )
 
 
 def _typed(v: Value) -> bool:

@@ -12,13 +12,14 @@ from typing import Any
 
 from lazyt.codegen import memory as placing
 from lazyt.codegen.dress import quantity
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
 from lazyt.ir.cost import Cost, cost, nbytes
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes import fuse as fusion
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.printer import text, type_text
-from lazyt.runtime.plan import in_loops, loop_nests
+from lazyt.runtime.plan import in_loops
 
 from .holders import Names
 from .kernels import Kernel, kernels_of

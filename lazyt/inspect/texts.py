@@ -29,6 +29,7 @@ from lazyt.codegen.dress import (
     words,
 )
 from lazyt.codegen.dress_words import LOCALS
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.lower import Lowered, lower
 from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.ir.cost import bytes_read, cost, nbytes
@@ -37,7 +38,6 @@ from lazyt.ir.opdef import NAMESPACE, literal
 from lazyt.ir.passes.fuse import Group, Grouping, fuse
 from lazyt.ir.places import place
 from lazyt.ir.printer import text
-from lazyt.runtime.plan import loop_nests
 
 from .naming import UserNames
 from .origins import line_of, words_of

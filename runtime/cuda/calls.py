@@ -137,8 +137,7 @@ def scope_of(code: NumpyCode) -> dict[str, Any]:
         else:
             kernel = one.cuda if len(together) == 1 else render_many([n.kernel for n in together])
             made[f"k{i}"] = _Call(kernel, one.device, len(one.values), len(one.numbers))
-    for i, (kernel, where) in enumerate(code.templates):
-        made[f"g{i}"] = _Call(kernel, where)
+    made |= {f"g{i}": _Call(*template) for i, template in enumerate(code.templates)}
     for where in dict.fromkeys(c.where for c in made.values()):
         functions([c.kernel for c in made.values() if c.where == where], device(number(where)))
     return scope | {name: c.function() for name, c in made.items()}
@@ -149,8 +148,8 @@ class _Call(NamedTuple):
 
     kernel: CudaKernel
     where: str
-    arrays: int = 0
-    numbers: int = 0
+    arrays: int
+    numbers: int
 
     def function(self) -> Callable[..., None]:
         """A function that launches it, called with the arrays and then the numbers of each nest in
