@@ -410,9 +410,7 @@ def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: t
     return plan
 
 
-def _execute(
-    plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: set | None
-) -> None:
+def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: set | None) -> None:
     if plan.running:  # a finalizer, called in the middle, wants the same program
         _evaluate(wanted, plan.keep)
         return
