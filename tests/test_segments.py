@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from loop_programs import lenet_step, optimizer
 import lazyt as torch
 import lazyt.nn as nn
 import lazyt.nn.functional as F
-from lazyt.codegen.segments import batch
-from lazyt.runtime import blas, programs
+from lazyt.codegen.segments import MatrixProduct, batch
+from lazyt.runtime import blas, native, programs
 from lazyt.runtime.plan import Plan
 
 pytestmark = needs_compiler
@@ -256,6 +257,58 @@ def test_without_blas_products_are_numpy_calls(
     found = ((x + 1) @ (x + 1).t() * 2).tolist()
     assert found == [[28.0, 64.0], [64.0, 154.0]]
     assert calls(plans[-1]) == (2, 1)
+
+
+def form_of(a: tuple[int, ...], b: tuple[int, ...], plans: list[Plan]) -> Any:
+    x, y = torch.from_numpy(np.ones(a, np.float32)), torch.from_numpy(np.ones(b, np.float32))
+    torch.matmul(x + 1, y + 1).add(1).tolist()
+    (found,) = (
+        made for made in plans[-1].code.segments[0].instructions if isinstance(made, MatrixProduct)
+    )
+    return found.form
+
+
+@needs_blas
+def test_a_stack_times_a_matrix_is_one_tall_product(plans: list[Plan]) -> None:
+    tall = form_of((8, 32, 64), (64, 10), plans)
+    assert (tall.rows, tall.inner, tall.columns, tall.batch) == (256, 64, 10, ())
+    stacks = form_of((8, 32, 64), (8, 64, 10), plans)
+    assert stacks.batch == ((8, 32 * 64, 64 * 10, 32 * 10),)
+    joined = form_of((2, 4, 32, 64), (2, 4, 64, 10), plans)
+    assert joined.batch == stacks.batch
+    vector = form_of((1, 64), (64, 10), plans)
+    assert (vector.vector, vector.rows, vector.columns) == (True, 10, 1)
+
+
+LIBRARY = """
+void {0}cblas_sgemm{1}(void) {{}} void {0}cblas_dgemm{1}(void) {{}}
+void {0}cblas_sgemv{1}(void) {{}} void {0}cblas_dgemv{1}(void) {{}}
+const char *openblas_get_config(void) {{ return "OpenBLAS 0.3 {2} Haswell"; }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "config", "wide"),
+    [
+        ("scipy_", "64_", "", True),
+        ("", "64_", "", True),
+        ("scipy_", "", "", False),
+        ("", "", "USE64BITINT", True),
+        ("", "", "NO_AFFINITY", False),
+    ],
+)
+def test_openblas_is_known_by_its_names(
+    prefix: str, suffix: str, config: str, wide: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    made = tmp_path / "libopenblas.so"
+    native.compile_shared(LIBRARY.format(prefix, suffix, config), made)
+    monkeypatch.setattr(blas, "_loaded", lambda: [str(tmp_path / "libnothing.so"), str(made)])
+    found = blas.blas.__wrapped__()
+    assert found is not None and found.wide is wide
+    assert sorted(found.addresses) == sorted(blas.FUNCTIONS)
+    monkeypatch.setattr(blas, "_loaded", list)
+    assert blas.blas.__wrapped__() is None
 
 
 # --- memory of large results ----------------------------------------------------------------------
