@@ -133,7 +133,7 @@ class DeviceWriter(Writer):
 
 
 def epilogue(kernel: Kernel, leads: set[Param]) -> tuple[Statement, ...]:
-    """The statements of an elementwise kernel that reads a product, the params `leads`, as "acc"."""
+    """The statements of an elementwise kernel; the product, which `leads` show, is "acc"."""
     found: list[Statement] = []
     acc: set[str] = set()
     for s in kernel.statements():

@@ -1,6 +1,9 @@
 """The loop nests of a graph: the passes that only tiers with generated loops need.
 
-    decompose ─ cse, dce ─ materialize (devices) ─ fuse_loops ─ recompute ─ fuse_epilogues (devices)
+    decompose ─ narrow_products* ─ cse, dce ─ materialize* ─
+    fuse_loops ─ recompute ─ fuse_epilogues*
+
+(*: on devices.)
 
 Which operations are loops is for the expression tables to say (cstyle.py), and which products take
 what follows them for the templates.
@@ -16,6 +19,7 @@ from lazyt.ir.passes.fuse import Grouping
 from lazyt.ir.passes.fuse_epilogues import fuse_epilogues
 from lazyt.ir.passes.fuse_loops import fuse_loops, loops
 from lazyt.ir.passes.materialize import materialize
+from lazyt.ir.passes.narrow_products import narrow_products
 from lazyt.ir.passes.recompute import recompute
 from lazyt.ir.types import TensorType, contiguous_strides
 
@@ -43,9 +47,11 @@ def loop_nests(graph: Graph, native: bool = True) -> Grouping:
     def may(v: Value) -> bool:
         return here(v) and can(v)
 
-    graph = decompose(graph, here)
-    graph = eliminate_dead_code(eliminate_common_subexpressions(graph))
     devices = on_devices(graph)
+    graph = decompose(graph, here)
+    if devices:
+        graph = narrow_products(graph, takes_epilogues)
+    graph = eliminate_dead_code(eliminate_common_subexpressions(graph))
     if devices:
         graph = materialize(graph, {v for v in graph.body if loops(v, may)})
     grouping = fuse_loops(graph, may)

@@ -17,7 +17,7 @@ from .numerics import round_bfloat16
 from .opdef import Op
 from .types import TensorType
 
-_EXACT = ("view", "copy")
+_EXACT = ("view", "copy", "transfer")
 
 
 def apply(op: Op, type: Any, arg: tuple, operands: list) -> Any:

@@ -11,7 +11,7 @@ from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
 from ..types import TensorType
 
-EXACT = ("view", "copy")
+EXACT = ("view", "copy", "transfer")
 
 
 def legalize_halves(graph: Graph) -> Graph:
