@@ -67,7 +67,7 @@ COMMON_FLAGS = (
     "-fno-exceptions",
     "-fno-rtti",
     "-fno-strict-aliasing",  # kernels read float4 through pointers to float
-    "-fno-threadsafe-statics",  # half is a class: shared arrays of it would be guarded
+    "-fno-threadsafe-statics",  # shared arrays of half, a class, are guarded against threads
     "-fno-math-errno",
     "-ffp-contract=off",  # a product and a sum round twice unless the source says fmaf
     "-w",
