@@ -2,14 +2,15 @@
 //
 //     result[row, column] = finish(sum over k of left[row, k] * right[k, column])
 //
-// A block computes a tile of the result. It brings a slice of `left` and one of `right`, K positions
-// of the reduced axis deep, into shared memory, multiplies them from there, and meanwhile loads the
-// next two into registers. What differs from kernel to kernel are types: the tile (RegisterTile here,
-// TensorTile in tensor_cores.cuh), how an operand's elements are found (Strided, Gathered), and a
-// function for what becomes of a sum. Extents and strides are numbers of the launch.
+// A block computes a tile of the result. It brings a slice of `left` and one of `right`, K
+// positions of the reduced axis deep, into shared memory, multiplies them from there, and meanwhile
+// loads the next two into registers. What differs from kernel to kernel are types: the tile
+// (RegisterTile here, TensorTile in tensor_cores.cuh), how an operand's elements are found
+// (Strided, Gathered), and a function for what becomes of a sum. Extents and strides are numbers of
+// the launch.
 //
-// With several shares the reduced axis is cut into as many pieces. Each leaves partial sums, which a
-// second kernel adds in the order of the pieces: the result is the same on every device.
+// With several shares the reduced axis is cut into as many pieces. Each leaves partial sums, which
+// a second kernel adds in the order of the pieces: the result is the same on every device.
 #ifndef LAZYT_CONTRACTION
 #define LAZYT_CONTRACTION
 
@@ -21,8 +22,8 @@ struct Axes {
     long long start, batch[3], row, along[4];
 };
 
-// The reduced axis: its extent, of how many positions a share is, how many shares there are, and the
-// axes its positions are counted along.
+// The reduced axis: its extent, of how many positions a share is, how many shares there are, and
+// the axes its positions are counted along.
 struct Reduced {
     long long extent, share, shares, unused[2], along[4];
 };
@@ -48,7 +49,9 @@ struct Storage {
 };
 
 __device__ __forceinline__ float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
-__device__ __forceinline__ double multiply_add(double a, double b, double c) { return fma(a, b, c); }
+__device__ __forceinline__ double multiply_add(double a, double b, double c) {
+    return fma(a, b, c);
+}
 
 // --- places --------------------------------------------------------------------------------------
 
@@ -127,7 +130,8 @@ struct Block {
 
     // Where the partial sum of a point is: shares outermost, columns innermost.
     __device__ __forceinline__ I partial(const Axes& extent, I row, I column) const {
-        const I product = (batch[0] * (I)extent.batch[1] + batch[1]) * (I)extent.batch[2] + batch[2];
+        const I product =
+            (batch[0] * (I)extent.batch[1] + batch[1]) * (I)extent.batch[2] + batch[2];
         const I products = (I)(extent.batch[0] * extent.batch[1] * extent.batch[2]);
         return ((share * products + product) * rows + row) * columns + column;
     }
@@ -160,8 +164,8 @@ struct Slice {
     }
 };
 
-// An operand with one stride along its rows (or columns) and one along the reduced axis. Threads take
-// 16 bytes at once where strides, extents and the address are such that no load is cut short.
+// An operand with one stride along its rows (or columns) and one along the reduced axis. Threads
+// take 16 bytes at once where strides, extents and the address are such that no load is cut short.
 template <class I, class S>
 struct Strided {
     using T = typename S::T;
@@ -179,8 +183,11 @@ struct Strided {
     // source: of the first row of the tile and the first reduced position of the share.
     __device__ __forceinline__ Strided(const T* source, I outer_stride, I reduced_stride,
                                        I outer_count, I count)
-        : source(source), outer_stride(outer_stride), reduced_stride(reduced_stride),
-          outer_count(outer_count), count(count) {
+        : source(source),
+          outer_stride(outer_stride),
+          reduced_stride(reduced_stride),
+          outer_count(outer_count),
+          count(count) {
         const I fast = S::REDUCED ? reduced_stride : outer_stride;
         const I slow = S::REDUCED ? outer_stride : reduced_stride;
         wide = fast == 1 && slow % VECTOR == 0 &&
@@ -237,8 +244,8 @@ template <class Tile, class I>
 __device__ __forceinline__ Strided<I, typename Tile::Left> strided_left(
     const typename Tile::T* source, const Contraction& c, const Block<I>& b) {
     const I row = (I)c.left.row, along = (I)c.left.along[0];
-    return {source + (b.origin(c.left) + b.row * row + b.first * along), row, along,
-            b.rows - b.row, b.last - b.first};
+    return {source + (b.origin(c.left) + b.row * row + b.first * along), row, along, b.rows - b.row,
+            b.last - b.first};
 }
 template <class Tile, class I>
 __device__ __forceinline__ Strided<I, typename Tile::Right> strided_right(
@@ -275,8 +282,8 @@ __device__ __forceinline__ void accumulate(Tile& tile, Left& left, Right& right,
     }
 }
 
-// An M by N tile by ordinary arithmetic: a thread has TM by TN sums in registers. LEFT, RIGHT: whether
-// neighbours along the reduced axis of an operand lie side by side in device memory.
+// An M by N tile by ordinary arithmetic: a thread has TM by TN sums in registers. LEFT, RIGHT:
+// whether neighbours along the reduced axis of an operand lie side by side in device memory.
 //
 // Its rows and columns come in pieces of 16 bytes, spread over the tile, so that the threads of a
 // warp read neighbouring pieces.
@@ -322,8 +329,8 @@ struct RegisterTile {
             Piece a[TM / PIECE], b[TN / PIECE];
 #pragma unroll
             for (int i = 0; i < TM / PIECE; i++)
-                a[i] = *reinterpret_cast<const Piece*>(
-                    left + Left::position(row(i * PIECE, down), k));
+                a[i] =
+                    *reinterpret_cast<const Piece*>(left + Left::position(row(i * PIECE, down), k));
 #pragma unroll
             for (int j = 0; j < TN / PIECE; j++)
                 b[j] = *reinterpret_cast<const Piece*>(
@@ -332,8 +339,8 @@ struct RegisterTile {
             for (int i = 0; i < TM; i++)
 #pragma unroll
                 for (int j = 0; j < TN; j++)
-                    sums[i][j] = multiply_add(a[i / PIECE].of[i % PIECE], b[j / PIECE].of[j % PIECE],
-                                              sums[i][j]);
+                    sums[i][j] = multiply_add(a[i / PIECE].of[i % PIECE],
+                                              b[j / PIECE].of[j % PIECE], sums[i][j]);
         }
     }
 
@@ -363,8 +370,7 @@ __device__ __forceinline__ void finish_tile(Tile& tile, const Contraction& c, co
         reinterpret_cast<typename Tile::Sum*>(memory),
         [&](int column) { return Column<I, AXES>(c.result, block.column + column, block.columns); },
         [&](int row, const Column<I, AXES>& column, typename Tile::Sum sum) {
-            if (block.row + row < block.rows && column.inside)
-                finish(block.row + row, column, sum);
+            if (block.row + row < block.rows && column.inside) finish(block.row + row, column, sum);
         });
 }
 
@@ -372,7 +378,8 @@ __device__ __forceinline__ void finish_tile(Tile& tile, const Contraction& c, co
 
 // Adds what the shares left, a thread a point of the result.
 template <int AXES, class I, class Sum, class Finish>
-__device__ __forceinline__ void add_shares(const Contraction& c, const Sum* partial, Finish finish) {
+__device__ __forceinline__ void add_shares(const Contraction& c, const Sum* partial,
+                                           Finish finish) {
     Block<I> block;
     block.rows = (I)c.result.row;
     block.columns = columns_of<I, AXES>(c.result);

@@ -3,11 +3,11 @@
 // learning", section 3). After contraction.cuh.
 //
 // A column and a reduced position each say a part of where an element is, and of its coordinates in
-// the image; an element whose coordinates are outside is zero. For a convolution of one dimension with
-// stride 2, padding 1:
+// the image; an element whose coordinates are outside is zero. For a convolution of one dimension
+// with stride 2, padding 1:
 //
-//     column (sample n, output o)     offset n * sample_stride + (2 o - 1) * x     coordinate 2 o - 1
-//     position (channel c, tap t)     offset c * channel_stride + t * x            coordinate t
+//     column (sample n, output o)     offset n * samples + (2 o - 1) * x     coordinate 2 o - 1
+//     position (channel c, tap t)     offset c * channels + t * x            coordinate t
 //
 // These parts are kept in tables in shared memory, one for the columns of the tile and one for the
 // positions of a slice, so that no division is done for an element.
@@ -16,8 +16,8 @@
 
 namespace lz {
 
-// Of the right operand. reduced: its strides along the reduced axes. The others are for along[1] and
-// so on, one for a dimension of the image: its extent, and the coordinate's start and steps.
+// Of the right operand. reduced: its strides along the reduced axes. The others are for along[1]
+// and so on, one for a dimension of the image: its extent, and the coordinate's start and steps.
 struct Window {
     Axes reduced, bound, start, column_step, reduced_step;
 };
@@ -52,7 +52,8 @@ struct Gathered {
     static constexpr bool TABLES = true;
     static constexpr int EACH = S::OUTER * S::K / S::THREADS;
     static constexpr int BYTES = (S::OUTER + 2 * S::K) * sizeof(Entry);
-    static_assert(EACH * S::THREADS == S::OUTER * S::K && S::K <= S::THREADS, "threads fill a slice");
+    static_assert(EACH * S::THREADS == S::OUTER * S::K && S::K <= S::THREADS,
+                  "threads fill a slice");
 
     const T* source;
     const Reduced& extent;
@@ -65,9 +66,16 @@ struct Gathered {
     __device__ __forceinline__ Gathered(const T* source, const Reduced& extent, const Axes& stride,
                                         const Axes& step, const Axes& bound, I outer_count,
                                         const Block<I>& block, unsigned char* tables)
-        : source(source), extent(extent), stride(stride), step(step), bound(bound),
-          outer_count(outer_count), first(block.first), count(block.last - block.first),
-          outers(reinterpret_cast<Entry*>(tables)), positions(outers + S::OUTER) {}
+        : source(source),
+          extent(extent),
+          stride(stride),
+          step(step),
+          bound(bound),
+          outer_count(outer_count),
+          first(block.first),
+          count(block.last - block.first),
+          outers(reinterpret_cast<Entry*>(tables)),
+          positions(outers + S::OUTER) {}
 
     __device__ __forceinline__ void prepare(I tile) {
         if (threadIdx.x >= S::K) return;
@@ -118,8 +126,8 @@ struct GatheredLeft : Gathered<I, typename Tile::Left, AXES, 0> {
 
     __device__ __forceinline__ GatheredLeft(const typename Tile::T* source, const Contraction& c,
                                             const Block<I>& block, unsigned char* tables)
-        : Base(source + (block.origin(c.left) + block.row * (I)c.left.row), c.reduced, c.left, c.left,
-               c.left, block.rows - block.row, block, tables) {
+        : Base(source + (block.origin(c.left) + block.row * (I)c.left.row), c.reduced, c.left,
+               c.left, c.left, block.rows - block.row, block, tables) {
         for (int r = threadIdx.x; r < Tile::M; r += Tile::THREADS)
             this->outers[r].offset = r * (I)c.left.row;
     }

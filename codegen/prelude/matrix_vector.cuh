@@ -35,8 +35,7 @@ struct AlongReduced {
         row = threadIdx.x / LANES;
         const T* from = matrix.source + row * row_stride;
         const bool wide = matrix.stride == 1 && vector.stride == 1 && count % VECTOR == 0 &&
-                          row_stride % VECTOR == 0 &&
-                          (unsigned long long)matrix.source % 16 == 0 &&
+                          row_stride % VECTOR == 0 && (unsigned long long)matrix.source % 16 == 0 &&
                           (unsigned long long)vector.source % 16 == 0;
         const I end = row < rows ? count : 0;
         total = 0;

@@ -36,9 +36,9 @@ struct Order<false> {
     using Layout = nvcuda::wmma::col_major;
 };
 
-// An M by N tile: a warp has TM by TN sums in fragments of 16 by 16. In shared memory an operand lies
-// as in device memory (LEFT, RIGHT: neighbours along the reduced axis side by side); fragments are
-// loaded from either order.
+// An M by N tile: a warp has TM by TN sums in fragments of 16 by 16. In shared memory an operand
+// lies as in device memory (LEFT, RIGHT: neighbours along the reduced axis side by side); fragments
+// are loaded from either order.
 template <class T_, int M_, int N_, int K_, int TM, int TN, bool LEFT, bool RIGHT>
 struct TensorTile {
     using T = T_;
@@ -51,7 +51,8 @@ struct TensorTile {
     using Right = Slice<T, Matrix<T>, N, K, THREADS, RIGHT, RIGHT>;
     static constexpr int STAGE = Left::SIZE + Right::SIZE;
     static constexpr int PITCH = 16 + 4;  // of a fragment of sums on its way out
-    static constexpr int SLICES = 2 * STAGE * sizeof(Shared), OUT = WARPS * 16 * PITCH * sizeof(Sum);
+    static constexpr int SLICES = 2 * STAGE * sizeof(Shared),
+                         OUT = WARPS * 16 * PITCH * sizeof(Sum);
     static constexpr int BYTES = SLICES > OUT ? SLICES : OUT;
 
     nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, DEPTH, float> sums[TM / 16][TN / 16];
@@ -94,7 +95,8 @@ struct TensorTile {
             const auto mine = describe(column + 16 * j + lane % 16);
 #pragma unroll
             for (int i = 0; i < TM / 16; i++) {
-                nvcuda::wmma::store_matrix_sync(out, sums[i][j], PITCH, nvcuda::wmma::mem_row_major);
+                nvcuda::wmma::store_matrix_sync(out, sums[i][j], PITCH,
+                                                nvcuda::wmma::mem_row_major);
                 __syncwarp();
 #pragma unroll 1
                 for (int r = lane / 16; r < 16; r += 2)

@@ -29,8 +29,8 @@
 // compared at each barrier.
 //
 // Not modelled: the memory model below barriers (a race of plain accesses is reported instead),
-// progress of blocks beside each other, inline PTX, textures, and conversion of floats that no int can
-// hold (the GPU saturates).
+// progress of blocks beside each other, inline PTX, textures, and conversion of floats that no int
+// can hold (the GPU saturates).
 //
 // Needs ELF (Linux): the section and the symbol table. The unit is built by build.py, which
 // includes this header, the source, and a table of its kernels made with LAZYT_KERNEL.
@@ -254,8 +254,8 @@ struct Context {
 };
 #endif
 
-// What the lanes of a whole warp do together: `run` is called once they have all come, with what each
-// of them passed.
+// What the lanes of a whole warp do together: `run` is called once they have all come, with what
+// each of them passed.
 struct Collective {
     void (*run)(Collective* const* lanes);
 };
@@ -1800,11 +1800,11 @@ LAZYT_ATOMIC(atomicAdd, __nv_bfloat16, old + v)
 
 // --------------------------------------------------------------------------- matrices of a warp
 //
-// nvcuda::wmma for the types and shapes that have accumulators in float or half. Lanes load and store
-// elements one by one, as checked as any; which lane has which is not CUDA's order (that is not
-// specified), and rotates from row to row: a missing __syncwarp shows, whatever lane wrote what.
-// Products are summed in double and rounded once, which is at least as exact as a GPU. Floats that
-// were not rounded to tf32 before are truncated to it.
+// nvcuda::wmma for the types and shapes that have accumulators in float or half. Lanes load and
+// store elements one by one, as checked as any; which lane has which is not CUDA's order (that is
+// not specified), and rotates from row to row: a missing __syncwarp shows, whatever lane wrote
+// what. Products are summed in double and rounded once, which is at least as exact as a GPU. Floats
+// that were not rounded to tf32 before are truncated to it.
 
 namespace nvcuda {
 namespace wmma {
@@ -1927,8 +1927,9 @@ struct fragment {
 };
 
 template <class Use, int M, int N, int K, class T, class Layout>
-LAZYT_DEVICE void fill_fragment(fragment<Use, M, N, K, T, Layout>& f,
-                                typename fragment<Use, M, N, K, T, Layout>::storage_element_type v) {
+LAZYT_DEVICE void fill_fragment(
+    fragment<Use, M, N, K, T, Layout>& f,
+    typename fragment<Use, M, N, K, T, Layout>::storage_element_type v) {
     for (auto& x : f.x) x = v;
 }
 
@@ -1978,7 +1979,8 @@ LAZYT_DEVICE void mma_sync(fragment<accumulator, M, N, K, D>& d,
             }
             for (int i = 0; i < M; i++)
                 for (int k = 0; k < K; k++)
-                    for (int j = 0; j < N; j++) sum[i * N + j] += left[i * K + k] * right[k * N + j];
+                    for (int j = 0; j < N; j++)
+                        sum[i * N + j] += left[i * K + k] * right[k * N + j];
             for (int lane = 0; lane < 32; lane++) {
                 auto& x = ((Product*)lanes[lane])->d->x;
                 for (int i = 0; i < M * N / 32; i++)
