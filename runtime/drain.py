@@ -30,7 +30,7 @@ from lazyt.ir.opdef import PLACING
 from lazyt.ir.ops_shape import replaced
 
 from .cache import CACHE, Program
-from .placed import apply, device_of, on_host, owned
+from .placed import apply, device_of, on_host, out_of_memory, owned
 from .stats import COUNTERS
 
 if TYPE_CHECKING:
@@ -435,6 +435,8 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: 
             with np.errstate(all="ignore"):
                 results = plan.run(*arguments)
     except Exception as error:
+        if out_of_memory(error):
+            raise  # the host has no better way; what is read again is computed again
         # Nothing was donated before the last operation that may raise: the inputs are whole.
         _evaluate(wanted, plan.keep)
         raise error  # the evaluator, which names the user's line, has not met it

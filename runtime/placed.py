@@ -44,6 +44,15 @@ def owned(value: Any) -> bool:
     return getrefcount(value.memory) == 2
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a device has no memory left."""
+    if not PLACING:
+        return False
+    from .cuda.memory import OutOfMemoryError
+
+    return isinstance(error, OutOfMemoryError)
+
+
 def apply(op: Op, type: Any, arg: tuple, operands: list) -> Any:
     """The value of one primitive on operands of any device, computed by NumPy."""
     if not PLACING:

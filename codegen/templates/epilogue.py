@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..cstyle import C_TYPES, expression, number
+from ..cstyle import C_TYPES, cuda_expression, number
 from ..loops import Apply, Load, Number, Operand, Param, Statement, Store
 
 STORED = {"float16": "__half", "bfloat16": "__nv_bfloat16"} | C_TYPES
@@ -22,7 +22,7 @@ COMPUTED = {name: C_TYPES.get(name, "float") for name in STORED}
 HALVES = ("float16", "bfloat16")
 # What an expression may need that is not built into the compiler, and where it is.
 NAMES = re.compile(r"\b(lz_\w+|u?int\d+_t|INFINITY|NAN|INT64_MIN)\b")
-EXPRESSIONS = ("cuda.h", "semantics.h")
+EXPRESSIONS = ("cuda.h", "semantics.h", "random.h")
 
 
 def widened(dtype: str) -> str:
@@ -123,4 +123,4 @@ def _applied(s: Apply, operand: Callable[[Operand, str], str]) -> str:
     if s.op == "cast" and s.dtype in HALVES:
         half = f"lz::Storage<{STORED[s.dtype]}>"
         return f"{half}::widen({half}::narrow({operands[0]}))"
-    return expression(s.op, operands, widened(s.dtype), widened(s.source))
+    return cuda_expression(s.op, operands, widened(s.dtype), widened(s.source))
