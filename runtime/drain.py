@@ -16,52 +16,32 @@ compiled. Plans are found by the exact key, never by a hash alone.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
-from sys import getrefcount
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazyt.ir.autodiff import needed_values
-from lazyt.ir.node import FLUSH, FLUSH_NODES, LIVE, LOCAL, TRACERS, Node, location
+from lazyt.ir.node import FLUSH, FLUSH_NODES, LOCAL, TRACERS, Node, location
 from lazyt.ir.opdef import PLACING
 from lazyt.ir.ops_shape import replaced
 
 from .cache import CACHE, Program
-from .placed import apply, device_of, on_host, out_of_memory, owned
+from .donation import donatable, gives_up
+from .placed import apply, device_of, on_host, out_of_memory
+from .scans import SCANS, Marks
 from .stats import COUNTERS
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 LOCK = threading.RLock()
-VIEWS = 8
 # Whether a program is compiled when it is seen first: tests of a tier want every program in it.
 PLAN_FIRST = [os.environ.get("LAZYT_PLANS") == "first"]
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
 # Called with every program before it runs: key, wanted nodes, kept positions, inputs by id,
 # numbers.
 OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
-
-
-def _counts_are_exact() -> bool:
-    """Whether a reference count says how many hold an object, as liveness needs it to."""
-    if getattr(sys, "_is_gil_enabled", lambda: True)() is False:
-        return False
-
-    def probe() -> tuple[int, int]:
-        held = [object()]
-        n = held.pop()
-        alone = getrefcount(n)
-        other = n
-        return alone, getrefcount(other)
-
-    return probe() == (2, 3)
-
-
-EXACT_COUNTS = _counts_are_exact()
 
 
 def drain() -> None:
@@ -187,7 +167,7 @@ def _sweep(trace: list[Node]) -> Node | None:
     batch = trace[:]
     del trace[: len(batch)]
     total = len(batch)
-    marks = _Marks()
+    marks = Marks()
     wanted, held = SCANS[0].live(batch, marks.history, marks.tagged)
     COUNTERS.dead += total - len(wanted)
     if not wanted:
@@ -199,76 +179,6 @@ def _sweep(trace: list[Node]) -> Node | None:
             m.pos = -1
         trace[:0] = wanted
     return foreign
-
-
-class _Marks:
-    """What liveness learns of histories on the way. Identities, not nodes: a set of nodes would
-    itself count as a holder.
-
-    read: values that a later backward reads. live: nodes with unfreed history above them.
-    """
-
-    __slots__ = ("read", "live")
-
-    def __init__(self) -> None:
-        self.read: set[int] | None = None
-        self.live: set[int] | None = None
-
-    def history(self, n: Node, outside: Any) -> None:
-        """Counts the uses of the operands of a node with unfreed history."""
-        live = self.live
-        if outside or (live is not None and id(n) in live):
-            if live is None:
-                live = self.live = set()
-                self.read = set()
-            self.read.update(map(id, needed_values(n)))  # type: ignore[union-attr]
-            for s in n.src:
-                if s.__class__ is Node:
-                    s.uses += 1
-                    if s.grad:
-                        live.add(id(s))
-        else:
-            for s in n.src:
-                if s.__class__ is Node:
-                    s.uses += 1
-
-    @staticmethod
-    def tagged(n: Node, outside: Any) -> None:
-        """Counts the uses of what the tag of a node holds."""
-        if n.tag.inputs:
-            for s in n.tag.inputs:
-                s.uses += 1
-
-
-def _live(batch: list[Node], history: Callable, tagged: Callable) -> tuple[list[Node], list[int]]:
-    """Empties a trace from its end: what is wanted of it, newest first, and the positions there of
-    what is held from outside."""
-    wanted: list[Node] = []
-    held: list[int] = []
-    exact = EXACT_COUNTS
-    count = getrefcount
-    pop = batch.pop
-    while batch:
-        n = pop()
-        refs = count(n) - 2
-        if refs == 0 and exact:
-            continue
-        if n.value is not None:
-            continue
-        outside = refs > n.uses or not exact
-        if outside:
-            held.append(len(wanted))
-        wanted.append(n)
-        if n.grad == LIVE:
-            history(n, outside)
-        else:
-            for s in n.src:
-                if s.__class__ is Node:
-                    s.uses += 1
-        if n.tag is not None:
-            tagged(n, None)
-        s = None  # the loop variable must not count as a holder of the next node
-    return wanted, held
 
 
 def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
@@ -329,56 +239,6 @@ def _index(leaves: list) -> dict[int, int]:
     return {id(array): k for k, array in enumerate(leaves)}
 
 
-def _scan(wanted: list[Node]) -> Any:
-    """The key of a wanted trace, its numbers and its input arrays.
-
-    Where an operand is pending elsewhere, that node instead.
-    """
-    key: list[Any] = []
-    add = key.append
-    numbers: list[Any] = []
-    leaves: list[Any] = []
-    index: dict[int, int] = {}
-    position = 0
-    for n in wanted:
-        add(n.op)
-        add(n.arg)
-        for s in n.src:
-            if s.__class__ is Node:
-                value = s.value
-                if value is None:
-                    p = s.pos
-                    if p < 0:
-                        if n.op is not replaced or s is not n.src[0]:
-                            return s
-                        add(None)  # only its history is meant
-                    else:
-                        add(p)
-                    continue
-                k = index.get(id(value))
-                if k is None:
-                    index[id(value)] = k = len(leaves)
-                    leaves.append(value)
-                    add(~k)
-                    add(s.type)
-                    if value.__class__ is np.ndarray:
-                        if not value.flags.c_contiguous:
-                            add("strided")
-                    elif value.__class__ is not tuple and not value.contiguous:
-                        add("strided")
-                else:
-                    add(~k)
-            else:
-                kind = s.__class__
-                add(kind)
-                if kind is float and s == 0.0:
-                    add(str(s))
-                numbers.append(s)
-        n.pos = position
-        position += 1
-    return tuple(key), tuple(numbers), leaves
-
-
 def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
     """Whether a plan computes all that is wanted with the numbers it has compiled in."""
     if kept != plan.keep and not plan.kept.issuperset(kept):
@@ -400,7 +260,7 @@ def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: t
     program.keep = union
     COUNTERS.misses += 1
     plan, passes = compile_plan(
-        wanted, union, index, values, program.varying, _donatable(wanted), RECORD[0]
+        wanted, union, index, values, program.varying, donatable(wanted), RECORD[0]
     )
     COUNTERS.passes += passes
     cache = CACHE
@@ -421,7 +281,7 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: 
         _evaluate(wanted, plan.keep)
         return
     donors = plan.donors
-    flags = [_gives_up(wanted, leaves, k, refs, read) for k, refs in donors] if donors else None
+    flags = [gives_up(wanted, leaves, k, refs, read) for k, refs in donors] if donors else None
     arguments = leaves
     if plan.scalars:
         arguments = arguments + [values[i] for i in plan.scalars]
@@ -445,60 +305,6 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: 
     COUNTERS.count_plan(plan)
     for i, value in zip(plan.keep, results):
         wanted[i].value = value
-
-
-def _gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple, read: set | None) -> bool:
-    """Whether nobody but this run holds input `k`: its array, or the nodes that carry it; and no
-    later backward reads it."""
-    array = leaves[k]
-    holders: dict[Node, int] = {}
-    for p, i in refs:
-        s = wanted[p].src[i]
-        if read is not None and id(s) in read:
-            return False
-        holders[s] = holders.get(s, 0) + 1
-    s = None
-    # `array`, `leaves` and the argument of getrefcount are ours; each holder has the array once.
-    if getrefcount(array) - 3 != len(holders):
-        return False
-    return owned(array) and _only(holders)
-
-
-def _only(holders: dict[Node, int]) -> bool:
-    """Whether every node is held exactly as often as counted, and by nobody else."""
-    for holder in holders:  # noqa: SIM110 (a generator's frame would hold them too)
-        # The dict's key, the loop variable and getrefcount's argument.
-        if getrefcount(holder) - 3 != holders[holder]:
-            return False
-    return True
-
-
-def _donatable(wanted: list[Node]) -> frozenset[int]:
-    """Inputs that nobody outside this trace holds, judged on the run that is being compiled."""
-    order: dict[int, int] = {}
-    holders: dict[int, dict[Node, int]] = {}
-    arrays: list[Any] = []
-    for n in wanted:
-        for s in n.src:
-            if s.__class__ is Node and s.value is not None:
-                array = s.value
-                k = order.get(id(array))
-                if k is None:
-                    k = order[id(array)] = len(order)
-                    arrays.append(array)
-                    holders[k] = {}
-                holders[k][s] = holders[k].get(s, 0) + 1
-    n = s = array = None  # type: ignore[assignment]
-    found = []
-    for k in range(len(arrays)):
-        if not owned(arrays[k]):
-            continue
-        # Holders, `arrays`, the caller's `leaves` and getrefcount's argument.
-        if getrefcount(arrays[k]) - 3 != len(holders[k]):
-            continue
-        if _only(holders[k]):
-            found.append(k)
-    return frozenset(found)
 
 
 def _evaluate(wanted: list[Node], kept: tuple[int, ...]) -> None:
@@ -555,41 +361,6 @@ def _on_devices(wanted: list[Node]) -> bool:
     return any(device_of(n.type) != "cpu" for n in wanted) or any(
         s.__class__ is Node and device_of(s.type) != "cpu" for n in wanted for s in n.src
     )
-
-
-def _settle(wanted: list[Node], ok: bool) -> None:
-    """Resets what the drain wrote; realised nodes without live history drop their operands."""
-    for n in wanted:
-        n.uses = 0
-        n.pos = -1
-        if n.grad != LIVE and (ok or n.value is not None) and not (n.op.view and _shows(n)):
-            n.src = ()
-
-
-def _shows(n: Node) -> bool:
-    """Whether a view keeps its operand: a backward that saved it asks whether that was overwritten.
-
-    Views of views of views … are cut, so that a loop of them stays flat.
-    """
-    for _ in range(VIEWS):
-        s = n.src[0] if n.src else None
-        if s.__class__ is not Node or s.grad:
-            return False
-        if not s.op.view or not s.src:
-            return True
-        n = s
-    return False
-
-
-class Scans(NamedTuple):
-    """The three scans of a drain: `_live`, `_scan` and `_settle`, or what does the same."""
-
-    live: Callable[[list[Node], Callable, Callable], tuple[list[Node], list[int]]]
-    scan: Callable[[list[Node]], Any]
-    settle: Callable[[list[Node], bool], None]
-
-
-SCANS = [Scans(_live, _scan, _settle)]
 
 
 def _before_fork() -> None:

@@ -1,6 +1,6 @@
 """The scans of a drain in C, where the C tier is on.
 
-A drain reads every node of its trace three times (drain.py). For a program of a dozen operations
+A drain reads every node of its trace three times (scans.py). For a program of a dozen operations
 that takes longer than computing them; `driver/traces.c` does the same to the same objects. It reads
 the slots of nodes at their offsets, which are found here by looking for known values in a node.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import replaced
 
-from . import drain
 from .programs import builtin, driver
+from .scans import EXACT_COUNTS, SCANS, Scans, shows
 
 SLOTS = ("op", "src", "arg", "type", "value", "grad", "tag", "uses", "pos")
 ARRAY_FLAGS = 6 * ctypes.sizeof(ctypes.c_void_p)  # after what every object has: see NumPy's headers
@@ -50,14 +50,14 @@ def install() -> None:
     """Drains use the scans in C from now on, where reference counts can be trusted."""
     found = scans()
     if found is not None:
-        drain.SCANS[0] = found
+        SCANS[0] = found
 
 
 @lru_cache(maxsize=1)
-def scans() -> drain.Scans | None:
+def scans() -> Scans | None:
     """The scans in C; None where they cannot be had."""
     at = offsets()
-    if at is None or not drain.EXACT_COUNTS:
+    if at is None or not EXACT_COUNTS:
         return None
     api, library = ctypes.pythonapi, driver()
     functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
@@ -67,4 +67,4 @@ def scans() -> drain.Scans | None:
     given = [*functions, *map(id, HELD), *layout, *(at[name] for name in SLOTS)]
     library.lazyt_trace_init((ctypes.c_void_p * len(given))(*given))
     live, scan, settle = (builtin(f"lazyt_{f}") for f in ("live", "scan", "settle"))
-    return drain.Scans(live, scan, lambda wanted, ok: settle(wanted, ok, drain._shows))
+    return Scans(live, scan, lambda wanted, ok: settle(wanted, ok, shows))

@@ -21,6 +21,7 @@ import lazyt as torch
 from lazyt.ir import node as nodes
 from lazyt.ir.node import FLUSH_NODES, LOCAL, TRACERS, Node
 from lazyt.runtime import drain as runtime
+from lazyt.runtime import scans
 from lazyt.runtime.cache import CACHE
 from lazyt.runtime.stats import COUNTERS
 
@@ -56,12 +57,12 @@ def in_thread(run: Any, *args: Any) -> Any:
 
 def test_reference_counts_pass_their_self_test() -> None:
     if sys.version_info < (3, 14) and getattr(sys, "_is_gil_enabled", lambda: True)():
-        assert runtime._counts_are_exact()
-    assert runtime._counts_are_exact() == runtime.EXACT_COUNTS
+        assert scans.counts_are_exact()
+    assert scans.counts_are_exact() == scans.EXACT_COUNTS
 
 
 def test_where_counts_cannot_be_trusted_every_node_is_computed(monkeypatch) -> None:
-    monkeypatch.setattr(runtime, "EXACT_COUNTS", False)
+    monkeypatch.setattr(scans, "EXACT_COUNTS", False)
     w = torch.zeros(3, requires_grad=True)
     for i in range(4):
         before = COUNTERS.snapshot()["by_op"].get("exp", 0)

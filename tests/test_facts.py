@@ -462,14 +462,14 @@ def test_programs_that_come_once_are_bounded_in_number(monkeypatch) -> None:
 def donations(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each donor of each plan that ran was given up."""
     flags: list[bool] = []
-    original = runtime._gives_up
+    original = runtime.gives_up
 
     def watched(*args: Any) -> bool:
         given = original(*args)
         flags.append(given)
         return given
 
-    monkeypatch.setattr(runtime, "_gives_up", watched)
+    monkeypatch.setattr(runtime, "gives_up", watched)
     return flags
 
 

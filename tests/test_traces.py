@@ -14,23 +14,26 @@ from loop_programs import lenet_step, optimizer
 from random_programs import runner
 
 import lazyt as torch
-from lazyt.runtime import drain, traces
+from lazyt.runtime import drain, scans, traces
 
 pytestmark = needs_compiler
-IN_PYTHON = drain.Scans(drain._live, drain._scan, drain._settle)
+IN_PYTHON = scans.Scans(scans.live, scans.scan, scans.settle)
 
 
-def seen(run: Callable[[], Any], scans: drain.Scans, monkeypatch: pytest.MonkeyPatch) -> list:
+def seen(run: Callable[[], Any], used: scans.Scans, monkeypatch: pytest.MonkeyPatch) -> list:
     """What drains find in the traces of a program: keys, kept positions, numbers, inputs."""
     found: list[tuple] = []
 
     def observe(key: tuple, wanted: list, kept: tuple, index: dict, values: tuple) -> None:
         found.append((key, kept, values, tuple(index.values()), [n.op for n in wanted]))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(drain, "SCANS", [scans])
-        patch.setattr(drain, "OBSERVERS", [observe])
-        run()
+    before, scans.SCANS[0] = scans.SCANS[0], used
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(drain, "OBSERVERS", [observe])
+            run()
+    finally:
+        scans.SCANS[0] = before
     return found
 
 
@@ -107,7 +110,7 @@ def test_dead_nodes_are_dropped(c_tier: None, monkeypatch: pytest.MonkeyPatch) -
 def test_an_operand_of_another_thread_is_computed_first(c_tier: None) -> None:
     import threading
 
-    drain.SCANS[0] = traces.scans()  # type: ignore[assignment]
+    scans.SCANS[0] = traces.scans()  # type: ignore[assignment]
     made: list[Any] = []
     thread = threading.Thread(target=lambda: made.append(torch.ones(3) * 2))
     thread.start()
