@@ -17,6 +17,7 @@ from typing import Any
 from lazyt.ir.graph import Graph
 from lazyt.ir.node import Node
 from lazyt.runtime import drain as runtime
+from lazyt.runtime.donation import donatable
 from lazyt.runtime.plan import build_graph
 
 from ..tensor import Tensor
@@ -152,7 +153,7 @@ class _Watch:
             return
         seen = self.found.get(key)
         if seen is None:
-            donatable = runtime._donatable(wanted)
+            donatable = donatable(wanted)
             graph = build_graph(wanted, keep, index, set())[0]
             names = held(wanted, index, self.roots)
             seen = _Seen(graph, donatable, keep, names, at_end=self.returned)

@@ -16,7 +16,7 @@ from typing import Any
 from lazyt.ir.autodiff import needed_values
 from lazyt.ir.graph import Graph
 from lazyt.ir.node import LIVE, LOCAL, Node
-from lazyt.runtime import drain as runtime
+from lazyt.runtime.donation import donatable
 from lazyt.runtime.plan import build_graph
 
 from ..state import node_of
@@ -45,7 +45,7 @@ class Pending:
     def donatable(self) -> frozenset[int]:
         """Inputs whose memory the program could take over."""
         leaves = self.leaves  # `_donatable` counts on its caller's reference to every array
-        found = runtime._donatable(self.wanted)
+        found = donatable(self.wanted)
         del leaves
         return found
 
