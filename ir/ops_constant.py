@@ -53,8 +53,9 @@ positions_: Op = Op(
     "positions",
     "np.arange({extents}, dtype={dtype})",
     kind="constant",
-    fields=("extents", "of"),
-    infer=lambda src, arg: TensorType.of((arg[0],), arg[1]),
+    fields=("extents", "of", "device"),
+    optional=1,
+    infer=lambda src, arg: TensorType.of((arg[0],), *arg[1:]),
     samples=lambda: [((), (5, int64)), ((), (0, int32))],
 )
 # A number that is a run-time scalar from the start, where several operations share it.
@@ -62,23 +63,30 @@ number_: Op = Op(
     "number",
     "{0}",
     kind="constant",
-    fields=("of",),
-    infer=lambda src, arg: TensorType.of((), arg[0]),
+    fields=("of", "device"),
+    optional=1,
+    infer=lambda src, arg: TensorType.of((), *arg),
     runtime=True,
     samples=lambda: [((7,), (int64,)), ((-1,), (int32,))],
 )
 
 
-def positions(shape: tuple[int, ...]) -> Node:
+def typed(*arg: Any) -> tuple:
+    """The structural argument of a constant: what its type is made of, the device, its last,
+    only where that is not the CPU."""
+    return arg[:-1] if arg[-1] == "cpu" else arg
+
+
+def positions(shape: tuple[int, ...], device: str = "cpu") -> Node:
     """The number of every element, row by row, int64."""
     from .ops_shape import reshape
 
-    return reshape(positions_(arg=(math.prod(shape), int64)), shape)
+    return reshape(positions_(arg=typed(math.prod(shape), int64, device)), shape)
 
 
-def typed(shape: tuple[int, ...], dtype: DType, device: str = "cpu") -> tuple:
-    """The structural argument of a constant."""
-    return (shape, dtype) if device == "cpu" else (shape, dtype, device)
+def number(value: int, dtype: DType, device: str = "cpu") -> Node:
+    """A tensor of no dimensions that holds a run-time number."""
+    return number_(value, arg=typed(dtype, device))
 
 
 def full(shape: tuple[int, ...], number: Any, dtype: DType, device: str = "cpu") -> Node:

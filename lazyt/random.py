@@ -1,14 +1,16 @@
 """Generators of random numbers and where their draws go: `torch.Generator`, `torch.random`.
 
-The engine is `runtime/generator.py`, the functions that draw stand in `draws`. A draw happens when
-it is called, so that the stream is read in the order of the program, whatever is computed later:
+The functions that draw stand in `functions/draws.py`. A draw happens when it is called, so that the
+stream is read in the order of the program, whatever is computed later:
 
     torch.manual_seed(0)
     a = torch.rand(3)        # drawn here: 0.4963, 0.7682, 0.0885
     b = torch.rand(3)        # the next three, also if `a` is never read
 
 A draw fills memory in the order of its addresses, so a transposed tensor receives the numbers that
-its base would have received. Every device has a stream of its own; `manual_seed` restarts all.
+its base would have received. Every device has a stream of its own; `manual_seed` restarts all. The
+engine of the CPU (`runtime/generator.py`) draws arrays, that of a GPU (`runtime/philox.py`) counts:
+nothing of CUDA is started for a seed or a state.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.public_type import PublicType
 from lazyt.runtime.generator import Generator as Engine
+from lazyt.runtime.mersenne import DEFAULT_SEED, check, seed_number
+from lazyt.runtime.philox import PhiloxGenerator
 
 from .device import Device, resolve
 from .dispatch import data_node, wrap
@@ -49,9 +53,12 @@ class Generator(metaclass=PublicType):
     _public_name = "torch._C.Generator"
     __slots__ = ("_engine", "_device", "__weakref__")
 
+    _engine: Engine | PhiloxGenerator
+    _device: str
+
     def __init__(self, device: Any = "cpu") -> None:
         self._device = resolve(device, "Generator")
-        self._engine = Engine()
+        self._engine = Engine() if self._device == "cpu" else PhiloxGenerator()
 
     @property
     def device(self) -> Device:
@@ -71,7 +78,7 @@ class Generator(metaclass=PublicType):
         return self._engine.initial_seed()
 
     def get_state(self) -> Tensor:
-        """The state of the stream, uint8 of shape (5056,), in PyTorch's layout."""
+        """The state of the stream in PyTorch's layout: uint8 of shape (5056,), of a GPU (16,)."""
         return wrap(data_node(self._engine.get_state(), dtypes.uint8))
 
     def set_state(self, new_state: Tensor) -> Generator:
@@ -80,6 +87,20 @@ class Generator(metaclass=PublicType):
             raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
         self._engine.set_state(array_of(new_state))
         return self
+
+    def get_offset(self) -> int:
+        """Where a GPU's stream stands. Errors: RuntimeError on the CPU."""
+        return self._counting().get_offset()
+
+    def set_offset(self, offset: int) -> Generator:
+        """Continues a GPU's stream from a multiple of 4. Errors: RuntimeError for what is none, and
+        on the CPU."""
+        self._counting().set_offset(offset)
+        return self
+
+    def _counting(self) -> PhiloxGenerator:
+        check(isinstance(self._engine, PhiloxGenerator), "CPU Generator does not use offset")
+        return self._engine  # type: ignore[return-value]
 
     graphsafe_get_state = property(lambda self: self.clone_state)
 
@@ -94,27 +115,37 @@ class Generator(metaclass=PublicType):
         return self.clone_state()
 
 
-def _restored(engine: Engine, device: str = "cpu") -> Generator:
+def _restored(engine: Engine | PhiloxGenerator, device: str = "cpu") -> Generator:
     made = Generator()
     made._engine, made._device = engine, device
     return made
 
 
 default_generator = Generator()
-# The default generator of each device, from its first draw on.
-_DEFAULTS: dict[str, Generator] = {"cpu": default_generator}
+# The default generators of the GPUs, from when they are first asked for on; until then each of them
+# stands at the beginning of the stream of this seed.
+_OF_GPUS: dict[str, Generator] = {}
+_GPU_SEED = [DEFAULT_SEED]
 
 
 def generator_of(device: str) -> Generator:
-    """The default generator of a device ("cuda:0"), which begins with the CPU's seed."""
-    found = _DEFAULTS.get(device)
+    """The default generator of a device ("cuda:0"); needs no GPU."""
+    if device == "cpu":
+        return default_generator
+    found = _OF_GPUS.get(device)
     if found is None:
-        found = _restored(Engine(), device).manual_seed(default_generator.initial_seed())
-        found = _DEFAULTS.setdefault(device, found)
+        found = _OF_GPUS.setdefault(device, _restored(PhiloxGenerator(_GPU_SEED[0]), device))
     return found
 
 
-def engine_of(generator: Generator | None, device: str = "cpu") -> Engine:
+def seed_gpus(seed: int) -> None:
+    """Restarts the default streams of all GPUs from a seed."""
+    _GPU_SEED[0] = seed_number(seed)
+    for generator in tuple(_OF_GPUS.values()):
+        generator.manual_seed(seed)
+
+
+def engine_of(generator: Generator | None, device: str = "cpu") -> Engine | PhiloxGenerator:
     """The engine to draw from on a device: that of `generator`, or of the device's default one.
 
     Errors: TypeError for what is no generator, RuntimeError for one of another device.
@@ -137,8 +168,8 @@ def engine_of(generator: Generator | None, device: str = "cpu") -> Engine:
 
 def manual_seed(seed: int) -> Generator:
     """Restarts the default streams of all devices from a seed; returns the CPU's generator."""
-    for generator in _DEFAULTS.values():
-        generator.manual_seed(int(seed))
+    default_generator.manual_seed(int(seed))
+    seed_gpus(int(seed))
     return default_generator
 
 
@@ -179,13 +210,28 @@ def fork_rng(
     if not enabled:
         yield
         return
-    names = _DEFAULTS if devices is None else ("cpu", *(resolve(_gpu(d)) for d in devices))
-    kept = {name: generator_of(name)._engine.clone() for name in tuple(names)}
+    kept = _States(None if devices is None else [resolve(_gpu(d)) for d in devices])
     try:
         yield
     finally:
-        for name, engine in kept.items():
-            _DEFAULTS[name]._engine.set_state(engine.get_state())
+        kept.put_back()
+
+
+class _States:
+    """Where the streams of the CPU and of GPUs stand, of all GPUs for None."""
+
+    def __init__(self, gpus: list[str] | None):
+        self._gpu_seed = _GPU_SEED[0] if gpus is None else None
+        names = tuple(_OF_GPUS) if gpus is None else gpus
+        self._engines = {name: generator_of(name)._engine.clone() for name in ("cpu", *names)}
+
+    def put_back(self) -> None:
+        if self._gpu_seed is not None:
+            _GPU_SEED[0] = self._gpu_seed
+            for name in _OF_GPUS.keys() - self._engines.keys():  # they were not asked for yet
+                _OF_GPUS[name].manual_seed(self._gpu_seed)
+        for name, engine in self._engines.items():
+            generator_of(name)._engine.set_state(engine.get_state())
 
 
 def _gpu(device: Any) -> Any:

@@ -21,19 +21,24 @@ drawn. A lock per generator makes each call atomic.
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazyt.ir.dtypes import BOOL, DType, bfloat16
+from lazyt.ir.dtypes import BOOL, DType
 from lazyt.runtime import sampling_math as sm
 from lazyt.runtime.continuous import Continuous
+from lazyt.runtime.draw_arguments import (
+    NO_PROBABILITY,
+    NOT_PROBABILITIES,
+    check_full_range,
+    check_multinomial,
+    check_permutation,
+    integer_range,
+    whole_range,
+)
 from lazyt.runtime.mersenne import CHUNK, check
 from lazyt.runtime.sampling_dtypes import (
-    C_TYPE,
-    DIGITS,
-    LARGEST,
     SCALAR_TYPE,
     Array,
     DTypeLike,
@@ -48,8 +53,6 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _WIDE_RANGE = 1 << 28
 # and for permutations of this many.
 _LARGE_PERMUTATION = (2**32 - 1) // 20
-
-_NO_PROBABILITY = "invalid multinomial distribution (sum of probabilities <= 0)"
 
 
 class Generator(Continuous):
@@ -145,12 +148,10 @@ class Generator(Continuous):
             values = self._random_whole(count, kind)
         elif high is None and low == _INT64_MIN:
             if count:
-                _check_full_range(kind)
+                check_full_range(kind)
             values = self.random64(count).view(np.int64)
         else:
-            if not all(_INT64_MIN <= bound <= _INT64_MAX for bound in (low, high or 0)):
-                raise ValueError("Overflow when unpacking long long")
-            low, last = _integer_range(kind, int(low), None if high is None else int(high))
+            low, last = integer_range(kind, low, high)
             values = self._remainders(count, last - low + 1, low)
         if kind.category == BOOL:
             return (values != 0).reshape(size)
@@ -158,12 +159,7 @@ class Generator(Continuous):
 
     def _random_whole(self, count: int, kind: DType) -> Array:
         """Remainders by the number of non-negative values that `kind` holds exactly."""
-        if kind.category == BOOL:
-            return self.random32(count) & np.uint32(1)
-        if kind.limits is not None:
-            values = kind.limits[1] + 1
-        else:
-            values = (1 << DIGITS[kind.name]) + 1
+        values = whole_range(kind)
         if kind.name in ("int64", "float64"):
             return (self.random64(count) % np.uint64(values)).view(np.int64)
         return (self.random32(count) % np.uint32(values)).astype(np.int64)
@@ -185,16 +181,7 @@ class Generator(Continuous):
     def randperm(self, n: int, dtype: DTypeLike = "int64") -> Array:
         """A permutation of 0..n-1 (R. A. Fisher and F. Yates; R. Durstenfeld, 1964)."""
         kind = resolve(dtype)
-        check(n >= 0, f"Trying to create tensor with negative dimension {n}: [{n}]")
-        if kind.category == BOOL:
-            raise NotImplementedError("\"randperm\" not implemented for 'Bool'")
-        if kind.limits is not None:
-            message = f"value cannot be converted to type {kind.name}_t without overflow"
-            check(n - 1 <= kind.limits[1], message)
-        elif kind is not bfloat16:
-            digits, name = DIGITS[kind.name], SCALAR_TYPE[kind.name]
-            most = 2049 if name == "Half" else f"2^{digits}+1"
-            check(n <= (1 << digits) + 1, f"n cannot be greater than {most} for {name} type.")
+        check_permutation(n, kind)
         if n < _LARGE_PERMUTATION:
             return cast(sm.shuffled(n, self.random32(max(n - 1, 0))), kind)
         # PyTorch's second method, chosen where 32 bits no longer draw evenly: value i goes to a
@@ -228,29 +215,13 @@ class Generator(Continuous):
             int64 array of shape (n,) or (rows, n).
         """
         kind = resolve(p.dtype if dtype is None else dtype)
-        check(1 <= p.ndim <= 2, "prob_dist must be 1 or 2 dim")
-        check(
-            kind.is_floating_point,
-            f"multinomial only supports floating-point dtypes for input, got: "
-            f"{SCALAR_TYPE[kind.name]}",
-        )
-        check(n > 0, "cannot sample n_sample <= 0 samples")
-        categories = p.shape[-1]
-        check(
-            replacement or n <= categories,
-            "cannot sample n_sample > prob_dist.size(-1) samples without replacement",
-        )
-        check(categories <= 1 << 24, "number of categories cannot exceed 2^24")
+        check_multinomial(p.shape, kind, n, replacement)
         if not p.size:
-            check(categories > 0 or p.ndim == 2 and not len(p), "no categories to draw from")
             return np.empty((*p.shape[:-1], n), np.int64)
         if replacement and n > 1:
             return self._multinomial_search(p, n, kind)
-        check(
-            bool((p >= 0).all() and (p < np.inf).all()),
-            "probability tensor contains either `inf`, `nan` or element < 0",
-        )
-        check(bool(p.any(axis=-1).all()), _NO_PROBABILITY)
+        check(bool((p >= 0).all() and (p < np.inf).all()), NOT_PROBABILITIES)
+        check(bool(p.any(axis=-1).all()), NO_PROBABILITY)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             score = cast(p / self.exponential(p.shape, kind), kind)
         if n == 1:
@@ -268,88 +239,10 @@ class Generator(Continuous):
             "invalid multinomial distribution (encountering probability entry = infinity or NaN)",
         )
         sums = np.cumsum(p, axis=-1, dtype=kind.compute.numpy)
-        check(bool((sums[..., -1] > 0).all()), _NO_PROBABILITY)
+        check(bool((sums[..., -1] > 0).all()), NO_PROBABILITY)
         sums /= sums[..., -1:].copy()
         sums[..., -1] = 1.0
         bounds = sums.astype(np.float64).reshape(-1, p.shape[-1])
         uniforms = self._uniform64(len(bounds) * n).reshape(-1, n)
         found = [np.searchsorted(row, u) for row, u in zip(bounds, uniforms, strict=True)]
         return np.array(found, np.int64).reshape(*p.shape[:-1], n)
-
-
-def _check_full_range(kind: DType) -> None:
-    """PyTorch's refusals where all 64 bits of a draw are to be cast to `kind`."""
-    kernel = "random_full_64_bits_range_kernel_cpu"
-    if kind.name == "float16" or kind.category == BOOL:
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{SCALAR_TYPE[kind.name]}'")
-    supported = kind.name in ("int64", "float32", "float64", "bfloat16")
-    check(supported, f"{kernel} handles only int64, double, float and bfloat16")
-
-
-def _integer_range(kind: DType, low: int, high: int | None) -> tuple[int, int]:
-    """The first and last value `random` draws, after PyTorch's checks and adjustments.
-
-    Large bounds that a floating-point type would round to the other side are moved inwards.
-    """
-    digits = DIGITS.get(kind.name)
-    if high is not None:
-        check(
-            low < high,
-            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}",
-        )
-        last = high - 1
-        if digits:
-            low = _moved_up(low, kind, digits)
-            last = _moved_down(high, kind, digits) - 1
-            check(
-                low <= last,
-                "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but "
-                f"got from={low} >= to={last + 1}",
-            )
-    elif digits:
-        low, last = _moved_up(low, kind, digits), 1 << digits
-        check(
-            low < last,
-            "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to "
-            f"dtype, but got from={low} > to_inc={last}",
-        )
-    else:
-        last = kind.limits[1] if kind.limits else 1
-    for name, bound in (("from", low), ("to - 1", last)):
-        if digits:
-            inside = abs(bound) <= LARGEST[kind.name]
-        else:
-            least, greatest = kind.limits or (0, 1)
-            inside = least <= bound <= greatest
-        check(inside, f"{name} is out of bounds for {C_TYPE[kind.name]}")
-        if digits and digits < 64 and abs(bound) > 1 << digits:
-            warnings.warn(
-                f"{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision "
-                f"limitations {C_TYPE[kind.name]} can support discrete uniform distribution only "
-                "within this range. This warning will become an error in version 1.7 release, "
-                "please fix the code in advance",
-                stacklevel=4,
-            )
-    return low, last
-
-
-def _moved_up(low: int, kind: DType, digits: int) -> int:
-    """`low`, or a value above it if the one after `low` would be rounded to one below it."""
-    nearest = _as_stored(low + 1, kind)
-    if nearest >= low:
-        return low
-    return nearest + (1 << (abs(low + 1).bit_length() - digits))
-
-
-def _moved_down(high: int, kind: DType, digits: int) -> int:
-    """`high`, or a value below it if the one before `high` would be rounded to `high` or above."""
-    nearest = _as_stored(high - 1, kind)
-    if nearest < high:
-        return high
-    return nearest - (1 << (abs(high - 1).bit_length() - digits))
-
-
-def _as_stored(number: int, kind: DType) -> int:
-    """`number` through `kind` and back to int64, where x86-64 makes -2^63 of what is too big."""
-    stored = float(cast(np.array(number, np.int64), kind))
-    return int(stored) if _INT64_MIN <= stored < 2.0**63 else _INT64_MIN

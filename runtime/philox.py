@@ -83,6 +83,17 @@ class PhiloxGenerator:
             self._seed, self._offset = seed, offset
         return self
 
+    def clone(self) -> Self:
+        """An independent generator in the same state."""
+        return type(self)().set_state(self.get_state())
+
+    def __getstate__(self) -> NDArray[np.uint8]:
+        return self.get_state()
+
+    def __setstate__(self, state: NDArray[np.uint8]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.set_state(state)
+
     def take(self) -> tuple[int, int, int, int]:
         """What a draw is computed from: the low and high 32 bits of the seed and of the offset in
         blocks. The next call's is another."""

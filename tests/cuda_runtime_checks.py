@@ -839,7 +839,6 @@ def use_at_the_end() -> None:
 
 def surface() -> None:
     import lazyt as torch
-    from lazyt.cuda import random
 
     cuda = torch.cuda
     assert cuda.is_available() and cuda.device_count() == 2 and not cuda.is_initialized()
@@ -898,10 +897,13 @@ def surface() -> None:
     side.synchronize()
     assert side.query()
     cuda.manual_seed_all(5)
-    assert cuda.initial_seed() == 5 and random.random_state(1).seed == 5
-    random.random_state().offset = 3
+    assert cuda.initial_seed() == 5 and cuda.default_generators[1].initial_seed() == 5
+    cuda.default_generators[0].set_offset(4)
     cuda.manual_seed(6)
-    assert random.random_state() == random.RandomState(6, 0) and random.random_state(1).seed == 5
+    first, second = cuda.get_rng_state_all()
+    assert first.tolist() == [6, *[0] * 15] and second.tolist() == [5, *[0] * 15]
+    cuda.set_rng_state(second, 0)
+    assert cuda.initial_seed() == 5
     accelerator = torch.accelerator
     assert accelerator.is_available() and accelerator.current_accelerator() == torch.device("cuda")
     assert accelerator.device_count() == 2 and accelerator.current_device_index() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from graph_tools import evaluated, tracing
 
 import lazyt
 from lazyt.functions import device_draws as draws
+from lazyt.functions.device_draws import Stream
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType, float32, float64, int64
 from lazyt.ir.node import Node
@@ -42,14 +44,14 @@ def of(dtype: DType, *shape: int) -> TensorType:
     return TensorType.of(shape or (COUNT,), dtype)
 
 
-def values(draw: Callable[[PhiloxGenerator], Node], seed: int = 0) -> np.ndarray:
+def values(draw: Callable[[Stream], Node], seed: int = 0) -> np.ndarray:
     """What a draw of a fresh generator gives, evaluated operation by operation."""
     return values_of(draw, PhiloxGenerator(seed))
 
 
-def values_of(draw: Callable[[PhiloxGenerator], Node], generator: PhiloxGenerator) -> np.ndarray:
+def values_of(draw: Callable[[Stream], Node], generator: PhiloxGenerator) -> np.ndarray:
     with tracing() as trace:
-        node = draw(generator)
+        node = draw(Stream(generator))
     with np.errstate(all="ignore"):
         return np.asarray(evaluated(trace, {})[node])
 
@@ -144,6 +146,20 @@ def test_generator_state() -> None:
     assert g.seed() == g.initial_seed()
 
 
+def test_generators_are_copied_with_their_state() -> None:
+    g = PhiloxGenerator(5).set_offset(12)
+    for other in (g.clone(), pickle.loads(pickle.dumps(g))):
+        assert other.take() == (5, 0, 3, 0)
+    assert g.get_offset() == 12
+
+
+def test_elements_are_counted_in_the_order_of_memory() -> None:
+    """The draw of a transposed tensor is that of its base, transposed."""
+    base = values(lambda g: draws.uniform(g, of(float32, 3, 4, 5)))
+    lying = values(lambda g: draws.uniform(Stream(g.generator, (1, 2, 0)), of(float32, 5, 3, 4)))
+    assert (lying == base.transpose(2, 0, 1)).all()
+
+
 def test_generator_refuses() -> None:
     g = PhiloxGenerator()
     with pytest.raises(RuntimeError, match="offset must be a multiple of 4"):
@@ -166,7 +182,7 @@ def test_state_is_torch_s(oracle: Any) -> None:
 
 # --- streams --------------------------------------------------------------------------------------
 
-DISTRIBUTIONS: dict[str, Callable[[PhiloxGenerator], Node]] = {
+DISTRIBUTIONS: dict[str, Callable[[Stream], Node]] = {
     "uniform": lambda g: draws.uniform(g, of(float32)),
     "uniform_double": lambda g: draws.uniform(g, of(float64)),
     "between": lambda g: draws.uniform(g, of(float32), -2.0, 5.0),
@@ -182,7 +198,7 @@ DISTRIBUTIONS: dict[str, Callable[[PhiloxGenerator], Node]] = {
     "integers": lambda g: draws.integers(g, of(int64), -7, 93),
     "wide_integers": lambda g: draws.integers(g, of(int64), -(1 << 40), 3 << 40),
     "all_integers": lambda g: draws.integers(g, of(int64), -(1 << 63), 1 << 63),
-    "permutation": lambda g: draws.permutation(g, 1000),
+    "permutation": lambda g: draws.permutation(g, of(int64, 1000)),
 }
 
 
@@ -316,8 +332,8 @@ def test_ends() -> None:
 def test_own_probabilities() -> None:
     p = np.linspace(0, 1, COUNT, dtype=np.float32)
 
-    def draw(g: PhiloxGenerator) -> Node:
-        given = mul(draws.cast(draws._index(of(int64)), float32), 1 / (COUNT - 1))
+    def draw(g: Stream) -> Node:
+        given = mul(draws.cast(g.index(of(int64)), float32), 1 / (COUNT - 1))
         return draws.bernoulli(g, of(float32), given)
 
     found = values(draw)
@@ -342,7 +358,7 @@ def test_own_probabilities() -> None:
 def test_wrong_arguments_draw_nothing(draw: Callable, message: str) -> None:
     generator = PhiloxGenerator(0)
     with pytest.raises(RuntimeError, match=message), tracing():
-        draw(generator)
+        draw(Stream(generator))
     assert generator.get_offset() == 0
 
 
@@ -353,7 +369,7 @@ def traced_step(name: str, generator: PhiloxGenerator) -> np.ndarray:
     """A draw through the frontend's own way: traced, drained, planned from the second time on."""
     from lazyt.dispatch import wrap
 
-    return np.array(wrap(DISTRIBUTIONS[name](generator)).numpy())
+    return np.array(wrap(DISTRIBUTIONS[name](Stream(generator))).numpy())
 
 
 @pytest.mark.parametrize("name", [n for n in DISTRIBUTIONS if n != "permutation"])
@@ -395,7 +411,7 @@ def test_a_draw_fuses_into_its_reader() -> None:
     generator = PhiloxGenerator(1)
 
     def step() -> Any:
-        kept = wrap(draws.bernoulli(generator, of(float32, 64, 48), 0.75))
+        kept = wrap(draws.bernoulli(Stream(generator), of(float32, 64, 48), 0.75))
         return x * kept / 0.75
 
     (view,) = lazyt.explain(step).programs
@@ -411,7 +427,7 @@ def test_normals_take_one_block_a_pair() -> None:
     from lazyt.inspect.program import ProgramView
 
     generator = PhiloxGenerator(1)
-    (view,) = lazyt.explain(lambda: wrap(draws.normal(generator, of(float32)))).programs
+    (view,) = lazyt.explain(lambda: wrap(draws.normal(Stream(generator), of(float32)))).programs
     (kernel,) = ProgramView(view.traced, names=view.names, tier="c").kernels
     calls = re.findall(r"lz_philox\((\w+), \w+, (.*)\);", kernel.c)
     assert len(calls) == 2 and len(set(calls)) == 1

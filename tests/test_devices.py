@@ -392,7 +392,8 @@ def test_generators_have_a_device() -> None:
 
 def test_seeds_and_forks_are_of_all_devices() -> None:
     def draw() -> Any:
-        return torch.randint(1000, (4,), device="cuda")._node.src[0].value.tolist()
+        torch.randint(1000, (4,), device="cuda")
+        return torch.random.generator_of("cuda:0").get_state().tolist()
 
     torch.manual_seed(0)
     first = draw()

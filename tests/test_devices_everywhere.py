@@ -142,8 +142,8 @@ CHOSEN = {
 }
 # What looks at values before it says what it makes.
 READS = {
-    "argwhere", "bernoulli", "bincount", "masked_scatter", "masked_scatter_", "masked_select",
-    "multinomial", "nonzero", "normal", "repeat_interleave", "unique", "unique_consecutive",
+    "argwhere", "bincount", "masked_scatter", "masked_scatter_", "masked_select", "multinomial",
+    "nonzero", "repeat_interleave", "unique", "unique_consecutive",
 }  # fmt: skip
 
 

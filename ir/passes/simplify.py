@@ -182,7 +182,7 @@ def _expand(v: Value) -> Value | None:
 
 def _of_constant(v: Value, inner: Value) -> Value | None:
     if inner.op.name == "full" and v.type.__class__ is TensorType:
-        return Value(inner.op, inner.src, (v.type.shape, inner.arg[1]), v.type, v.origin)
+        return Value(inner.op, inner.src, (v.type.shape, *inner.arg[1:]), v.type, v.origin)
     return None
 
 

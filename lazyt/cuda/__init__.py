@@ -41,11 +41,24 @@ from .memory import (
     memory_reserved,
     reset_peak_memory_stats,
 )
-from .random import initial_seed, manual_seed, manual_seed_all
+from .random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 from .streams import Event, Stream, current_stream, default_stream, set_stream, stream
 
 if TYPE_CHECKING:
+    from lazyt.random import Generator
     from lazyt.runtime.cuda.memory import OutOfMemoryError
+
+    default_generators: tuple[Generator, ...]
 
 __all__ = [
     "Event",
@@ -61,6 +74,8 @@ __all__ = [
     "get_device_capability",
     "get_device_name",
     "get_device_properties",
+    "get_rng_state",
+    "get_rng_state_all",
     "init",
     "initial_seed",
     "is_available",
@@ -74,7 +89,11 @@ __all__ = [
     "memory_allocated",
     "memory_reserved",
     "reset_peak_memory_stats",
+    "seed",
+    "seed_all",
     "set_device",
+    "set_rng_state",
+    "set_rng_state_all",
     "set_stream",
     "stream",
     "synchronize",
@@ -86,4 +105,8 @@ def __getattr__(name: str) -> Any:
         from lazyt.runtime.cuda.memory import OutOfMemoryError
 
         return OutOfMemoryError
+    if name == "default_generators":
+        from .random import default_generators
+
+        return default_generators()
     raise AttributeError(f"module 'torch.cuda' has no attribute '{name}'")

@@ -1,6 +1,7 @@
 """Drawing random numbers: `torch.rand`, `normal`, `multinomial` and so on, and `Tensor.uniform_`.
 
-Numbers are drawn when a function is called, never later; results are leaves.
+Numbers are drawn when a function is called, never later; results are leaves. On a device they are
+operations that compute the numbers of a place in the stream, which is taken when they are traced.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_device import common_device
+from lazyt.ir.ops_device import common_device, transfer
 from lazyt.ir.ops_elementwise import floor
-from lazyt.ir.ops_shape import copy, replaced
-from lazyt.ir.types import broadcast_shapes
+from lazyt.ir.ops_shape import copy, expand, replaced, stop
+from lazyt.ir.types import TensorType, broadcast_shapes
+from lazyt.runtime.philox import PhiloxGenerator
 
 from ..device import resolve_like, resolve_out
 from ..dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
@@ -25,6 +27,8 @@ from ..registry import FUNCTIONS, public
 from ..state import array_of, check_writable, node_of, shape_of
 from ..tensor import Tensor, attach
 from .creation import extents, finish, size_argument
+from .device_draws import Stream
+from .device_engine import draw
 
 
 def draw_on(
@@ -44,16 +48,28 @@ def draw_on(
     result: the dtype of the result, where that is another.
     """
     engine = engine_of(generator, device)
-    draw = getattr(engine, distribution)
     size = parameters.pop("size", None)
+    if isinstance(engine, PhiloxGenerator):
+        for name, value in parameters.items():
+            if isinstance(value, Tensor):
+                parameters[name] = _on(device, value, size)
+        type = TensorType.of(size or (), dtype, device)
+        return draw(Stream(engine, order), distribution, type, **parameters)
+    method = getattr(engine, distribution)
     for name, value in parameters.items():
         if isinstance(value, Tensor):
             parameters[name] = _values(value, size, order)
     if size is None:
-        array = draw(dtype=dtype, **parameters)
+        array = method(dtype=dtype, **parameters)
     else:
-        array = drawn(lambda s: draw(size=s, dtype=dtype, **parameters), size, order)
-    return data_node(np.require(array, requirements="C"), result or dtype, device)
+        array = drawn(lambda s: method(size=s, dtype=dtype, **parameters), size, order)
+    return data_node(np.require(array, requirements="C"), result or dtype)
+
+
+def _on(device: str, t: Tensor, size: tuple[int, ...] | None) -> Node:
+    """A tensor's value on a device, without its history; one value for each draw."""
+    node = transfer(stop(node_of(t)), device)
+    return node if size is None else expand(node, size)
 
 
 def _values(t: Tensor, size: tuple[int, ...] | None, order: tuple[int, ...] | None) -> np.ndarray:
@@ -268,8 +284,8 @@ def multinomial(
     """Indices drawn with probabilities proportional to the rows of `input` (1-D or 2-D)."""
     type = node_of(input).type
     wanted: dict[str, Any] = {"p": input, "n": num_samples, "replacement": replacement}
-    draw = (type.device, generator, "multinomial", type.dtype, None, dtypes.int64)
-    return deliver(draw_on(*draw, **wanted), out)
+    where = (type.device, generator, "multinomial", type.dtype, None, dtypes.int64)
+    return deliver(draw_on(*where, **wanted), out)
 
 
 # --- in-place draws -------------------------------------------------------------------------------
@@ -281,8 +297,8 @@ def fill(
     """Writes draws into a tensor, in the order of its memory; `parameters` of `draw_on`."""
     check_writable(self)
     type = self._storage.node.type
-    draw = (type.device, generator, distribution, type.dtype, memory_order(self))
-    node = draw_on(*draw, size=shape_of(self), **parameters)
+    where = (type.device, generator, distribution, type.dtype, memory_order(self))
+    node = draw_on(*where, size=shape_of(self), **parameters)
     return update(self, overwritten(self, node, name))
 
 

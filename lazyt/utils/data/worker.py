@@ -112,7 +112,7 @@ class Worker:
         """The seeds of a PyTorch worker process: NumPy's are
         four words of a seed sequence over worker number and base seed."""
         random.seed(self._info.seed)
-        lazyt.manual_seed(self._info.seed)
+        lazyt.default_generator.manual_seed(self._info.seed)  # a process would have its own GPUs'
         low, high = self._base_seed & 0xFFFFFFFF, self._base_seed >> 32
         words = np.random.SeedSequence([self._info.id, low, high, 0]).generate_state(4)
         np.random.seed(words)
