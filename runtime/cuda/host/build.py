@@ -76,7 +76,8 @@ COMMON_FLAGS = (
 GNU_FLAGS = ("-fno-gnu-unique", "-fno-toplevel-reorder")
 LINK_FLAGS = ("-shared", "-Wl,-Bsymbolic", "-pthread", "-ldl")
 MODES = {
-    "fast": ("-O2",),
+    # Most kernels of tests run once, on little: -O2 took longer to compile them than it saved.
+    "fast": ("-O1",),
     # No load may move to where the source does not reach it: it would be reported as a fault.
     "check": ("-O1", "-g1", "-fsanitize=thread", "-DLAZYT_CHECK"),
     "sanitize": ("-O1", "-g1", "-fsanitize=address", "-DLAZYT_ASAN"),
@@ -268,7 +269,7 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     _write(text, source)
     table = "".join(f"    LAZYT_KERNEL({name}, ({limit})),\n" for name, limit in names.items())
     unit = (
-        f'#include "{HEADER}"\n#include "{text}"\n'
+        f'#include "{_precompiled(mode)}"\n#include "{text}"\n'
         "static LAZYT_SHARED_SECTION unsigned char lazyt_guard_end[64];\n"
         f"lazyt_kernel lazyt_kernels[] = {{\n{table}}};\n"
         f"const int lazyt_kernel_total = {len(names)};\n"
@@ -284,6 +285,23 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
         _run([compiler, *link, compiled, "-o", linked, *LINK_FLAGS], text)
         os.replace(linked, target)
     return target
+
+
+def _precompiled(mode: str) -> Path:
+    """What to include for cuda_host.h: beside it is its compiled form, which gcc then finds itself,
+    if it can use it."""
+    compiler = cpp_compiler() or ""
+    if "clang" in _version(compiler):
+        return HEADER
+    header = cache_folder() / "cuda-host" / "include" / f"cuda_host-{_identity(mode)}.h"
+    compiled = header.with_suffix(".h.gch")
+    if not compiled.exists():
+        _write(header, f'#include "{HEADER}"\n')
+        with tempfile.TemporaryDirectory(dir=header.parent) as made:
+            output = f"{made}/header.gch"
+            _run([compiler, *_flags(mode), "-x", "c++-header", str(header), "-o", output], HEADER)
+            os.replace(output, compiled)
+    return header
 
 
 def fake_driver() -> Path:
