@@ -153,10 +153,10 @@ class _Watch:
             return
         seen = self.found.get(key)
         if seen is None:
-            donatable = donatable(wanted)
+            given_up = donatable(wanted)
             graph = build_graph(wanted, keep, index, set())[0]
             names = held(wanted, index, self.roots)
-            seen = _Seen(graph, donatable, keep, names, at_end=self.returned)
+            seen = _Seen(graph, given_up, keep, names, at_end=self.returned)
             self.found[key] = seen
         seen.runs += 1
 
