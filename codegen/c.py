@@ -26,11 +26,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cstyle import C_TYPES, REDUCTIONS
-from .loops import Kernel, Load, Operand, Param, Reduce, Stage, Statement, Store
+from .cstyle import C_TYPES, REDUCTIONS, computed
+from .loops import Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
-PRELUDES = ("math.h", "semantics.h")  # files of codegen/prelude that stand before a kernel
+PRELUDES = ("math.h", "semantics.h", "storage.h")  # of codegen/prelude, before a kernel
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
 
@@ -77,7 +77,7 @@ class _Writer(NestWriter):
             for s in stage.statements:
                 if isinstance(s, Store):
                     continue
-                self.dtype[s.name] = s.param.dtype if isinstance(s, Load) else s.dtype
+                self.dtype[s.name] = s.param.dtype if isinstance(s, (Load, Pick)) else s.dtype
                 if isinstance(s, Reduce) or (kernel.axes and not stage.loop and not stage.end):
                     self.row_values.add(s.name)
         self.row_values -= {s.name for s in self.totals}
@@ -106,7 +106,7 @@ class _Writer(NestWriter):
         for i, s in enumerate(self.totals):
             value = f"{s.name}t"
             if self.whole:
-                value = f"{s.name}n ? NAN : {s.name}w" if REDUCTIONS[s.op].nan else f"{s.name}w"
+                value = f"{s.name}n ? NAN : {s.name}w" if self.keeps_nan(s) else f"{s.name}w"
             self.line(f"(({self.slot(s)} *)t)[{i}] = {value};")
         self.line("return bad;" if self.refuses(k.statements()) else "return 0;")
         body = "\n".join(self.lines)
@@ -205,7 +205,7 @@ class _Writer(NestWriter):
         reductions = reductions_of(stage)
         for r in reductions:
             self.line(f"{self.wide(r)} {r.name}w = {self.start(r)};")
-            if REDUCTIONS[r.op].nan:
+            if self.keeps_nan(r):
                 self.line(f"int {r.name}n = 0;")
         *outer, inner = self.loops
         base = "" if self.whole else "r"
@@ -229,7 +229,7 @@ class _Writer(NestWriter):
             if isinstance(s, Reduce):
                 value = self.operand(s.operand, s.dtype)
                 self.line(REDUCTIONS[s.op].step.format(f"{s.name}p", value) + ";")
-                if REDUCTIONS[s.op].nan:
+                if self.keeps_nan(s):
                     self.line(f"{s.name}n |= {value} != {value};")
             else:
                 self.statements([s], Point(inner, suffix))
@@ -242,7 +242,7 @@ class _Writer(NestWriter):
         for r in reductions:
             kind = C_TYPES[r.dtype]
             value = f"({kind}){r.name}w"
-            if REDUCTIONS[r.op].nan:
+            if self.keeps_nan(r):
                 value = f"{r.name}n ? ({kind})NAN : {value}"
             self.line(f"const {kind} {r.name} = {value};")
 
@@ -257,7 +257,7 @@ class _Writer(NestWriter):
         self.depth += 1
         self.line(f"const int64_t m = {last} - b < {COLUMNS} ? {last} - b : {COLUMNS};")
         for name in sorted(self.row_values, key=lambda v: (len(v), v)):
-            self.line(f"{C_TYPES[self.dtype[name]]} {name}[{COLUMNS}];")
+            self.line(f"{C_TYPES[computed(self.dtype[name])]} {name}[{COLUMNS}];")
         for stage in self.kernel.stages:
             if stage.loop:
                 self.column_loop(stage, inner, suffix)
@@ -338,7 +338,7 @@ class _Writer(NestWriter):
         else:
             super().define(name, dtype, text, at)
 
-    def element(self, param: Param, at: Point) -> str:
+    def element(self, param: Param, at: Point, further: str = "") -> str:
         k = self.kernel.params.index(param)
         inner, suffix = at.inner, at.suffix
         index = "(b + j)" if at.block else "j"
@@ -349,11 +349,12 @@ class _Writer(NestWriter):
                 if step != "0"
                 else f"{param.name}{suffix}"
             )
+        more = f" + {further}" if further else ""
         if inner is None or inner.strides[k] == 0:
-            return f"*{param.name}{suffix}"
+            return f"{param.name}{suffix}[{further}]" if further else f"*{param.name}{suffix}"
         if inner.strides[k] == 1:
-            return f"{param.name}{suffix}[{index.strip('()')}]"
-        return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}]"
+            return f"{param.name}{suffix}[{index.strip('()')}{more}]"
+        return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}{more}]"
 
     def operand(self, o: Operand, dtype: str) -> str:
         if isinstance(o, str) and self.columns and not self.at_end and o in self.row_values:
@@ -372,7 +373,7 @@ class _Writer(NestWriter):
 
     def clause(self, s: Reduce) -> str:
         rule = REDUCTIONS[s.op]
-        nan = f" reduction(|:{s.name}n)" if rule.nan else ""
+        nan = f" reduction(|:{s.name}n)" if self.keeps_nan(s) else ""
         return f" reduction({rule.clause}:{s.name}p){nan}"
 
     def slot(self, s: Reduce) -> str:

@@ -25,12 +25,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
+from lazyt.ir.dtypes import BY_NAME
 
-from .cstyle import C_TYPES, REFUSALS, expression
+from .cstyle import C_TYPES, SMALL, expression
 from .launches import Argument, Array, Fixed, Refused, Scalar
 from .loops import Apply, Kernel, Load, Param, Reduce, Stage, Statement, Store
-from .nest_writer import Axis, NestWriter, reductions_of, used
+from .nest_writer import Axis, NestWriter, reductions_of, refuses, used
 
 THREADS = 256  # in a block: 255 registers are left for each
 SHORT_ROW = 512  # up to this many elements a warp takes a row
@@ -135,6 +135,8 @@ class CudaNest(NestWriter):
             self.labels[id(axis)] = extent + number, stride + number
 
     def entry(self, key: tuple) -> str:
+        if len(key) == 3:  # of an axis along which indices choose
+            return f"{key[0]}_reach{key[1]}_{key[2]}"
         extent, stride = self.labels[key[0]]
         return extent if len(key) == 1 else f"{self.kernel.params[key[1]].name}_{stride}"
 
@@ -152,9 +154,11 @@ class CudaNest(NestWriter):
             return 1
         packed = self._packed(s for stage in self._looping() for s in stage.statements)
         strides = {self._along(p) for p in self._accessed() if not p.counted}
+        if any(p.reach and self._along(p) for p in self._accessed()):
+            return 1
         if not packed or len(packed) > MOST_PACKS or not strides <= {0, 1}:
             return 1
-        widest = max(np.dtype(p.dtype).itemsize for p in packed)
+        widest = max(BY_NAME[p.dtype].itemsize for p in packed)
         return min(PACK_BYTES // widest, 8)
 
     def _looping(self) -> list[Stage]:
@@ -172,7 +176,8 @@ class CudaNest(NestWriter):
     def _packed(self, statements: Iterable[Statement]) -> list[Param]:
         """The arrays whose elements lie together along the innermost loop."""
         found = used(statements)
-        return [p for p in self.kernel.arrays if p in found and self._along(p) == 1]
+        arrays = [p for p in self.kernel.arrays if p in found and not p.reach]
+        return [p for p in arrays if self._along(p) == 1]
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -439,8 +444,10 @@ class CudaNest(NestWriter):
         terms = [self._step(axis, k, i) for axis, i in at.indices if axis.strides[k]]
         return " + ".join(terms)
 
-    def element(self, param: Param, at: Point) -> str:
+    def element(self, param: Param, at: Point, further: str = "") -> str:
         offset = self._offset(param, at)
+        if further:
+            offset = f"{offset} + {further}" if offset else further
         if param.counted:
             within = " + k" if at.packed and self._along(param) == 1 else ""
             if at.packed and self._along(param) not in (0, 1):
@@ -448,7 +455,7 @@ class CudaNest(NestWriter):
                 within = f" + k * {self.stride(self.inner, k)}"
             start = f"{at.base[param]} + " if at.base[param] and offset else at.base[param]
             return f"{start}{offset}{within}" or "0"
-        if at.packed and self._along(param) == 1:
+        if at.packed and self._along(param) == 1 and not param.reach:
             return f"{param.name}_pack[k]"
         return f"{at.base[param]}[{offset}]" if offset else f"*{at.base[param]}"
 
@@ -492,7 +499,7 @@ class CudaNest(NestWriter):
     # --- reductions -------------------------------------------------------------------------------
 
     def wide(self, s: Reduce) -> str:
-        if s.op in ("any", "all"):
+        if s.op in ("any", "all") or s.dtype in ("bool", *SMALL):
             return "int"
         kind = super().wide(s)
         return f"u{kind}" if s.op in ("sum", "prod") and kind in ("int32_t", "int64_t") else kind
@@ -559,7 +566,7 @@ def _live(statements: list[Statement]) -> list[Statement]:
     found: list[Statement] = []
     needed: set = set()
     for s in reversed(statements):
-        acts = isinstance(s, (Store, Reduce)) or (isinstance(s, Apply) and s.op in REFUSALS)
+        acts = isinstance(s, (Store, Reduce)) or refuses(s)
         if acts or s.name in needed:
             found.append(s)
             needed |= used([s])
@@ -568,7 +575,11 @@ def _live(statements: list[Statement]) -> list[Statement]:
 
 def _is_wide(kernel: Kernel) -> bool:
     """Whether indices need 64 bits."""
-    spans = [sum(abs(k) * (n - 1) for k, n in zip(p.strides, kernel.shape)) for p in kernel.params]
+    spans = [
+        sum(abs(k) * (n - 1) for k, n in zip(p.strides, kernel.shape))
+        + sum(abs(r.stride) * r.extent for r in p.reach)
+        for p in kernel.params
+    ]
     return max([math.prod(kernel.shape), *spans]) >= INT_LIMIT
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lazyt.ir.gathers import Gathered, aligned, gathered
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
@@ -25,7 +26,7 @@ from lazyt.ir.types import contiguous_strides
 from . import cuda
 from .c import CKernel, render
 from .launches import CudaKernel
-from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
+from .loops import Apply, Kernel, Load, Number, Operand, Param, Pick, Reach, Reduce, Stage, Store
 
 # Operations that cost more than storing their result and loading it again.
 DEAR = frozenset(
@@ -94,6 +95,7 @@ class _Lowering:
         self.name = {v: f"v{i}" for i, v in enumerate(self.members)}
         self.phase: dict[Value, int] = {}
         self.params: dict[Value, Param] = {}
+        self.tables: dict[Value, tuple[Value, Param]] = {}  # by the operation that reads them
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
         self.stages: list[Stage] = []
@@ -105,7 +107,10 @@ class _Lowering:
             if self.level[v] != "total":
                 self.phase[v] = self._phase(v)
         for v in self.members:
-            for s in v.operands():
+            gather = gathered(v)
+            if gather is not None:
+                self.tables[v] = gather.table, self._table(v, gather)
+            for s in v.operands() if gather is None else [c.index for c in gather.chosen]:
                 self._read(v, s)
         for k, v in enumerate(v for v in self.members if v in self.outputs):
             strides = own_strides(v, self.space)
@@ -118,16 +123,17 @@ class _Lowering:
             self._loop_stage(p, stored, borrowed)
         self._row_stage(last + 1, final=True)
         self._end_stage()
-        arrays = {s: p for s, p in self.params.items() if not p.counted} | self.stores
+        read = [(s, p) for s, p in self.params.items() if not p.counted]
+        arrays = [*read, *self.tables.values(), *self.stores.items()]
         along = [p for p in self.params.values() if p.counted]
         kernel = Kernel(
             self.space.shape,
             self.space.axes,
-            [*arrays.values(), *along],
+            [*(p for _, p in arrays), *along],
             self.stages,
             list(self.numbers.values()),
         )
-        return Lowered(kernel, list(arrays), list(self.numbers))
+        return Lowered(kernel, [s for s, _ in arrays], list(self.numbers))
 
     def _is_full(self, v: Value) -> bool:
         return self.level[v] == "full"
@@ -155,12 +161,27 @@ class _Lowering:
         if s in self.params or self._member(s) is not None or constant_of(s) is not None:
             return
         target = v.src[0].type.shape if v.op.kind == "reduce" else v.type.shape
+        found, shape = aligned(v, s, self._place(s))
+        strides = over(found, shape, target, self.space)
+        self.params[s] = Param(self._next(), s.type.dtype.name, strides, counted=counted(s))
+
+    def _table(self, v: Value, gather: Gathered) -> Param:
+        """The parameter of what a gather reads."""
+        table, along, chosen, _ = gather
+        own, shape = self._place(table), v.type.shape
+        moved = own._replace(strides=tuple(0 if a is None else own.strides[a] for a in along))
+        strides = over(moved, shape, shape, self.space)
+        reach = tuple(Reach(table.type.shape[c.axis], own.strides[c.axis]) for c in chosen)
+        return Param(self._next(), table.type.dtype.name, strides, reach=reach)
+
+    def _next(self) -> str:
+        """The name of the next parameter that is read."""
+        return f"x{len(self.params) + len(self.tables)}"
+
+    def _place(self, s: Value) -> Place:
+        """Where an operand lies when the kernel gets it."""
         found = place(s)
-        if found.root in self.scattered:
-            found = Place(s, contiguous_strides(s.type.shape))
-        strides = over(found, s.type.shape, target, self.space)
-        name, dtype = f"x{len(self.params)}", s.type.dtype.name
-        self.params[s] = Param(name, dtype, strides, counted=counted(s))
+        return Place(s, contiguous_strides(s.type.shape)) if found.root in self.scattered else found
 
     def _borrowed(self) -> dict[Value, tuple[Value, int]]:
         """Dear full members that two phases need: the output that lends its memory, and from which
@@ -256,6 +277,12 @@ class _Lowering:
         return v in stored and (v not in borrowed or phase <= borrowed[v][1])
 
     def _apply(self, v: Value, stage: Stage) -> None:
+        gather = gathered(v)
+        if gather is not None:
+            indices = tuple(self._operand(v, c.index, stage) for c in gather.chosen)
+            _, param = self.tables[v]
+            stage.statements.append(Pick(self.name[v], param, indices, gather.wraps))
+            return
         operands = tuple(self._operand(v, s, stage) for s in v.src)
         lead = next((s for s in v.src[-2:] if s.__class__ is Value), None)
         if v.op.name != "where":
