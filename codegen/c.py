@@ -26,8 +26,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cstyle import C_TYPES, REDUCTIONS
-from .loops import Kernel, Load, Operand, Param, Reduce, Stage, Statement, Store
+from .cstyle import C_TYPES, REDUCTIONS, computed
+from .loops import Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
@@ -76,7 +76,7 @@ class _Writer(NestWriter):
             for s in stage.statements:
                 if isinstance(s, Store):
                     continue
-                self.dtype[s.name] = s.param.dtype if isinstance(s, Load) else s.dtype
+                self.dtype[s.name] = s.param.dtype if isinstance(s, (Load, Pick)) else s.dtype
                 if isinstance(s, Reduce) or (kernel.axes and not stage.loop and not stage.end):
                     self.row_values.add(s.name)
         self.row_values -= {s.name for s in self.totals}
@@ -105,7 +105,7 @@ class _Writer(NestWriter):
         for i, s in enumerate(self.totals):
             value = f"{s.name}t"
             if self.whole:
-                value = f"{s.name}n ? NAN : {s.name}w" if REDUCTIONS[s.op].nan else f"{s.name}w"
+                value = f"{s.name}n ? NAN : {s.name}w" if self.keeps_nan(s) else f"{s.name}w"
             self.line(f"(({self.slot(s)} *)t)[{i}] = {value};")
         self.line("return bad;" if self.refuses(k.statements()) else "return 0;")
         body = "\n".join(self.lines)
@@ -204,7 +204,7 @@ class _Writer(NestWriter):
         reductions = reductions_of(stage)
         for r in reductions:
             self.line(f"{self.wide(r)} {r.name}w = {self.start(r)};")
-            if REDUCTIONS[r.op].nan:
+            if self.keeps_nan(r):
                 self.line(f"int {r.name}n = 0;")
         *outer, inner = self.loops
         base = "" if self.whole else "r"
@@ -228,7 +228,7 @@ class _Writer(NestWriter):
             if isinstance(s, Reduce):
                 value = self.operand(s.operand, s.dtype)
                 self.line(REDUCTIONS[s.op].step.format(f"{s.name}p", value) + ";")
-                if REDUCTIONS[s.op].nan:
+                if self.keeps_nan(s):
                     self.line(f"{s.name}n |= {value} != {value};")
             else:
                 self.statements([s], Point(inner, suffix))
@@ -241,7 +241,7 @@ class _Writer(NestWriter):
         for r in reductions:
             kind = C_TYPES[r.dtype]
             value = f"({kind}){r.name}w"
-            if REDUCTIONS[r.op].nan:
+            if self.keeps_nan(r):
                 value = f"{r.name}n ? ({kind})NAN : {value}"
             self.line(f"const {kind} {r.name} = {value};")
 
@@ -256,7 +256,7 @@ class _Writer(NestWriter):
         self.depth += 1
         self.line(f"const int64_t m = {last} - b < {COLUMNS} ? {last} - b : {COLUMNS};")
         for name in sorted(self.row_values, key=lambda v: (len(v), v)):
-            self.line(f"{C_TYPES[self.dtype[name]]} {name}[{COLUMNS}];")
+            self.line(f"{C_TYPES[computed(self.dtype[name])]} {name}[{COLUMNS}];")
         for stage in self.kernel.stages:
             if stage.loop:
                 self.column_loop(stage, inner, suffix)
@@ -337,17 +337,18 @@ class _Writer(NestWriter):
         else:
             super().define(name, dtype, text, at)
 
-    def element(self, param: Param, at: Point) -> str:
+    def element(self, param: Param, at: Point, further: str = "") -> str:
         k = self.kernel.params.index(param)
         inner, suffix = at.inner, at.suffix
         index = "(b + j)" if at.block else "j"
         if param.counted:
             return self.counted(param, at, index)
+        more = f" + {further}" if further else ""
         if inner is None or inner.strides[k] == 0:
-            return f"*{param.name}{suffix}"
+            return f"{param.name}{suffix}[{further}]" if further else f"*{param.name}{suffix}"
         if inner.strides[k] == 1:
-            return f"{param.name}{suffix}[{index.strip('()')}]"
-        return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}]"
+            return f"{param.name}{suffix}[{index.strip('()')}{more}]"
+        return f"{param.name}{suffix}[{index} * {self.stride(inner, k)}{more}]"
 
     def counted(self, param: Param, at: Point, index: str) -> str:
         """An element that is its own offset."""
@@ -375,7 +376,7 @@ class _Writer(NestWriter):
 
     def clause(self, s: Reduce) -> str:
         rule = REDUCTIONS[s.op]
-        nan = f" reduction(|:{s.name}n)" if rule.nan else ""
+        nan = f" reduction(|:{s.name}n)" if self.keeps_nan(s) else ""
         return f" reduction({rule.clause}:{s.name}p){nan}"
 
     def slot(self, s: Reduce) -> str:

@@ -1,8 +1,11 @@
 """What C and CUDA C have in common: types, numbers, and the expression of every operation.
 
 An entry of the tables is the text of one operation, `{0}`, `{1}` being its operands and `{t}` the
-suffix of the math functions (f32, f64: prelude/math.h, prelude/cuda.h). One table serves both
+suffix of the functions (f32, f64, i32, i64: prelude/math.h, semantics.h). One table serves both
 languages.
+
+Elements of 16 bits are floats once they are loaded. Integers of less than 32 bits are computed in
+`int`, as C has it, and wrap when the result gets its type.
 """
 
 from __future__ import annotations
@@ -12,18 +15,27 @@ from typing import Any
 
 import numpy as np
 
+from lazyt.ir.gathers import gathered
 from lazyt.ir.graph import Value
 
 # The files of prelude/ that the expressions below are made of, in C.
-PRELUDES = ("math.h", "semantics.h", "random.h")
+PRELUDES = ("math.h", "semantics.h", "storage.h", "random.h")
 C_TYPES = {
     "float32": "float",
     "float64": "double",
     "int64": "int64_t",
     "int32": "int32_t",
     "bool": "uint8_t",
+    "float16": "lz_half",
+    "bfloat16": "lz_bfloat16",
+    "int16": "int16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
 }
-SUFFIX = {"float32": "f32", "float64": "f64"}
+HALVES = {"float16": "f16", "bfloat16": "bf16"}  # suffixes of prelude/storage.h
+SUFFIX = {"float32": "f32", "float64": "f64"} | dict.fromkeys(HALVES, "f32")
+SMALL = ("int16", "int8", "uint8")
+WHOLE = {"int64": "i64", "int32": "i32"} | dict.fromkeys(SMALL, "i32")
 
 COMPARISONS = {
     "eq": "({0} == {1})",
@@ -68,8 +80,10 @@ FLOATS = {
     "floor_div": "lz_floor_div_{t}({0}, {1})",
     "remainder": "lz_remainder_torch_{t}({0}, {1})",
     "fmod": "lz_fmod_{t}({0}, {1})",
+    "trunc_div": "lz_trunc_{t}({0} / {1})",
     "pow": "lz_pow_{t}({0}, {1})",
     "atan2": "lz_atan2_{t}({0}, {1})",
+    "signbit": "(copysign(1.0, {0}) < 0)",
 }
 FUNCTIONS: tuple[str, ...] = (
     "exp",
@@ -94,9 +108,31 @@ INTEGERS = {
     "clamp_min": "({0} > {1} ? {0} : {1})",
     "clamp_max": "({0} < {1} ? {0} : {1})",
     "relu": "({0} > 0 ? {0} : 0)",
-    "shift_right": "lz_shift_right({0}, {1})",
+    "floor_div": "lz_floor_div_{t}({0}, lz_divisor_{t}({1}))",
+    "trunc_div": "lz_trunc_div_{t}({0}, lz_divisor_{t}({1}))",
+    "remainder": "lz_remainder_{t}({0}, lz_divisor_{t}({1}))",
+    "fmod": "lz_fmod_{t}({0}, lz_divisor_{t}({1}))",
+    "shift_left": "lz_shift_left_{t}({0}, {1})",
+    "shift_right": "lz_shift_right_{t}({0}, {1})",
     "philox": "lz_philox({0}, {1}, {2}, {3}, {4}, {5})",
     "unsigned_remainder": "lz_unsigned_remainder({0}, {1}, {2})",
+    "bitwise_not": "(~{0})",
+    "signbit": "({0} < 0)",
+    "isnan": "0",
+    "isinf": "0",
+    "isfinite": "1",
+}
+BOOLS = {
+    "abs": "{0}",
+    "signbit": "0",
+    "isnan": "0",
+    "isinf": "0",
+    "isfinite": "1",
+    "add": "({0} | {1})",
+    "mul": "({0} & {1})",
+    "maximum": "({0} | {1})",
+    "minimum": "({0} & {1})",
+    "bitwise_not": "({0} == 0)",
 }
 BITS = {
     "bitwise_and": "({0} & {1})",
@@ -110,28 +146,36 @@ BITS = {
 WRAPPING = ("add", "sub", "mul", "neg", "abs")
 INTEGER_SUFFIX = {"int32": "i32", "int64": "i64"}
 
-# When an operation refuses its operands; its result is the first of them.
+# When an operation refuses its operands. Those of integers that divide have an expression above.
 REFUSALS = {"class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})"}
+DIVISIONS = ("floor_div", "trunc_div", "remainder", "fmod")
 
 
 class Reduction:
     """How a reduction starts, takes an element in, and is finished.
 
-    clause: OpenMP's name of it; nan: whether a nan among the elements is the result.
+    start: for each dtype, or for all. clause: OpenMP's name of it; nan: whether a nan among the
+    elements is the result.
     """
 
-    def __init__(self, start: str, step: str, clause: str, nan: bool = False):
+    def __init__(self, start: str | dict[str, str], step: str, clause: str, nan: bool = False):
         self.start = start
         self.step = step
         self.clause = clause
         self.nan = nan
 
 
+LOWEST = dict.fromkeys(("float32", "float64"), "-INFINITY")
+LOWEST |= {"int64": "INT64_MIN", "int32": "(-2147483647 - 1)", "int16": "-32768", "int8": "-128"}
+LOWEST |= {"uint8": "0", "bool": "0"}
+HIGHEST = dict.fromkeys(("float32", "float64"), "INFINITY")
+HIGHEST |= {"int64": "9223372036854775807LL", "int32": "2147483647", "int16": "32767"}
+HIGHEST |= {"int8": "127", "uint8": "255", "bool": "1"}
 REDUCTIONS = {
     "sum": Reduction("0", "{0} += {1}", "+"),
     "prod": Reduction("1", "{0} *= {1}", "*"),
-    "amax": Reduction("-INFINITY", "{0} = {1} > {0} ? {1} : {0}", "max", True),
-    "amin": Reduction("INFINITY", "{0} = {1} < {0} ? {1} : {0}", "min", True),
+    "amax": Reduction(LOWEST, "{0} = {1} > {0} ? {1} : {0}", "max", True),
+    "amin": Reduction(HIGHEST, "{0} = {1} < {0} ? {1} : {0}", "min", True),
     "any": Reduction("0", "{0} |= {1} != 0", "|"),
     "all": Reduction("1", "{0} &= {1} != 0", "&"),
 }
@@ -142,15 +186,18 @@ def can(v: Value) -> bool:
     """Whether an operation has an expression in these tables, for its dtypes."""
     name, dtype = v.op.name, v.type.dtype.name
     source = source_dtype(v)
-    if v.op.raises(v.type):
-        return name in REFUSALS
+    if gathered(v) is not None:
+        return True
+    if v.op.raises(v.type) and name not in REFUSALS and name not in DIVISIONS:
+        return False
+    if name in REFUSALS or name == "cast":
+        return True
     if v.op.kind == "reduce":
-        if name not in REDUCTIONS or (REDUCTIONS[name].nan and source not in SUFFIX):
+        if name not in REDUCTIONS or dtype in HALVES:
             return False
-        return name in ("any", "all") or dtype != "bool"
-    if name == "cast":
-        # What a float outside of the integer's range becomes is NumPy's to say.
-        return not (source in SUFFIX and dtype in ("int32", "int64"))
+        return REDUCTIONS[name].nan or name in ("any", "all") or dtype not in ("bool", *SMALL)
+    if dtype in HALVES and name not in ANY:
+        return False  # ir/passes/legalize.py makes it a float32 operation and a cast
     return template(name, dtype, source) is not None
 
 
@@ -173,16 +220,24 @@ def template(name: str, dtype: str, source: str) -> str | None:
         found = ARITHMETIC.get(name) or FLOATS.get(name)
         return None if found is None else found.replace("{t}", SUFFIX[source])
     if source == "bool":
-        return BITS.get(name)
-    return ARITHMETIC.get(name) or INTEGERS.get(name) or BITS.get(name)
+        return BOOLS.get(name) or BITS.get(name)
+    found = ARITHMETIC.get(name) or INTEGERS.get(name) or BITS.get(name)
+    return None if found is None else found.replace("{t}", WHOLE[source])
+
+
+def refusal(name: str, operands: list[str], source: str) -> str | None:
+    """The condition on which an operation refuses its operands; None where it takes all."""
+    if name in DIVISIONS and source not in SUFFIX:
+        return f"({operands[1]} == 0)"
+    return REFUSALS[name].format(*operands) if name in REFUSALS else None
 
 
 def expression(name: str, operands: list[str], dtype: str, source: str) -> str:
     """The C expression of an operation."""
     if name == "cast":
-        if dtype == "bool":
-            return f"({operands[0]} != 0)"
-        return f"(({C_TYPES[dtype]}){operands[0]})"
+        return converted(operands[0], dtype, source)
+    if name in REFUSALS:
+        return operands[0]
     text = template(name, dtype, source)
     assert text is not None, name
     return text.format(*operands)
@@ -195,15 +250,38 @@ def cuda_expression(name: str, operands: list[str], dtype: str, source: str) -> 
     return expression(name, operands, dtype, source)
 
 
+def converted(x: str, dtype: str, source: str) -> str:
+    """A value in another dtype; of floats that an integer cannot hold, what x86 makes of them
+    (ir/numerics/cast.py)."""
+    if dtype == "bool":
+        return f"({x} != 0)"
+    if dtype in HALVES:
+        return f"lz_round_{HALVES[dtype]}((float){x})"
+    if source in SUFFIX and dtype in WHOLE:
+        by = "i64" if dtype in ("int64", "uint8") else "i32"
+        x = f"lz_{by}_of_{SUFFIX[source]}({x})"
+        if by == WHOLE[dtype] and dtype not in SMALL:
+            return x
+    return f"(({C_TYPES[dtype]}){x})"
+
+
+def computed(dtype: str) -> str:
+    """The dtype that a value of a dtype has once it is loaded."""
+    return "float32" if dtype in HALVES else dtype
+
+
 def number(value: Any, dtype: str) -> str:
     """A Python number as a constant of a dtype."""
     if dtype in SUFFIX:
-        value = float(np.float32(value)) if dtype == "float32" else float(value)
+        if dtype == "float16":
+            value = np.float16(value)
+        single = dtype != "float64"
+        value = float(np.float32(value)) if single else float(value)
         if math.isnan(value):
             return "NAN"
         if math.isinf(value):
             return "INFINITY" if value > 0 else "(-INFINITY)"
-        text = str(np.float32(value)) + "f" if dtype == "float32" else repr(value)
+        text = str(np.float32(value)) + "f" if single else repr(value)
         return f"({text})" if text.startswith("-") else text
     if dtype == "bool":
         return str(int(bool(value)))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 
 from .cuda_nest import LONG_ROW, ROWS_A_SLICE, SHORT_ROW, TILE, CudaNest
@@ -23,6 +24,8 @@ from .launches import Argument, Array, CudaKernel, Fixed, Launch, Scalar, Scratc
 from .loops import Kernel, Param
 
 PRELUDES = ("cuda.h", "semantics.h", "random.h")
+STORAGE = ("storage.cuh",)  # which stands before kernels that name elements of 16 bits
+STORED_HALVES = re.compile(r"\blz_(half|bfloat16|round_b?f16)\b")
 MOST_BLOCKS = 4096  # of a launch: some waves on the largest device, loops do the rest
 MOST_PARTS = 1024  # blocks that leave partial results
 ELEMENTS_A_BLOCK = 16 * THREADS  # of what is reduced to one number
@@ -84,7 +87,8 @@ class _Batch:
         totals = len(self.nests[0].totals)
         scratch = len(self.nests) * totals * self.part_bytes
         launches = tuple(self._launches(name))
-        return CudaKernel(name, text.replace(NAME, name), launches, scratch, PRELUDES)
+        preludes = PRELUDES + STORAGE if STORED_HALVES.search(text) else PRELUDES
+        return CudaKernel(name, text.replace(NAME, name), launches, scratch, preludes)
 
     # --- text -------------------------------------------------------------------------------------
 

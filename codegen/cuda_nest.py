@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
+from lazyt.ir.dtypes import BY_NAME
 
 from .cstyle import C_TYPES
 from .cuda_writer import (
@@ -79,7 +79,7 @@ class CudaNest(CudaWriter):
         self.tiled = [
             p
             for k, p in enumerate(self.kernel.params)
-            if not (p.out or p.counted) and inner.strides[k] not in (0, 1)
+            if not (p.out or p.counted or p.reach) and inner.strides[k] not in (0, 1)
         ]
         for axis in self.rows[:-1]:
             along = [axis.strides[self.kernel.params.index(p)] for p in self.tiled]
@@ -123,9 +123,11 @@ class CudaNest(CudaWriter):
             return 1
         packed = self.packed(s for stage in self.looping() for s in stage.statements)
         strides = {self._along(p) for p in self._accessed() if not p.counted}
+        if any(p.reach and self._along(p) for p in self._accessed()):
+            return 1
         if not packed or len(packed) > MOST_PACKS or not strides <= {0, 1}:
             return 1
-        widest = max(np.dtype(p.dtype).itemsize for p in packed)
+        widest = max(BY_NAME[p.dtype].itemsize for p in packed)
         return min(PACK_BYTES // widest, 8)
 
     # --- functions --------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .cstyle import C_TYPES, REFUSALS, cuda_expression
+from .cstyle import C_TYPES, SMALL, cuda_expression
 from .launches import Argument, Array, Fixed, Refused, Scalar
 from .loops import Apply, Kernel, Load, Param, Reduce, Stage, Statement, Store
-from .nest_writer import Axis, NestWriter, reductions_of, used
+from .nest_writer import Axis, NestWriter, reductions_of, refuses, used
 
 THREADS = 256  # in a block
 LINE = 100  # columns
@@ -119,6 +119,8 @@ class CudaWriter(NestWriter):
             self.labels[id(axis)] = extent + number, stride + number
 
     def entry(self, key: tuple) -> str:
+        if len(key) == 3:  # of an axis along which indices choose
+            return f"{key[0]}_reach{key[1]}_{key[2]}"
         extent, stride = self.labels[key[0]]
         return extent if len(key) == 1 else f"{self.kernel.params[key[1]].name}_{stride}"
 
@@ -160,7 +162,8 @@ class CudaWriter(NestWriter):
     def packed(self, statements: Iterable[Statement]) -> list[Param]:
         """The arrays whose elements lie together along the innermost loop."""
         found = used(statements)
-        return [p for p in self.kernel.arrays if p in found and self._along(p) == 1]
+        arrays = [p for p in self.kernel.arrays if p in found and not p.reach]
+        return [p for p in arrays if self._along(p) == 1]
 
     def conditions(self) -> list[str]:
         """What must hold for packs: every one begins at a multiple of its size."""
@@ -246,10 +249,12 @@ class CudaWriter(NestWriter):
         terms = [self._step(axis, k, i) for axis, i in at.indices if axis.strides[k]]
         return " + ".join(terms)
 
-    def element(self, param: Param, at: Point) -> str:
+    def element(self, param: Param, at: Point, further: str = "") -> str:
         if param in self.tiled and at.tiled:
             return f"{param.name}_tile[threadIdx.x][k]"
         offset = self._offset(param, at)
+        if further:
+            offset = f"{offset} + {further}" if offset else further
         if param.counted:
             within = " + k" if at.packed and self._along(param) == 1 else ""
             if at.packed and self._along(param) not in (0, 1):
@@ -257,7 +262,7 @@ class CudaWriter(NestWriter):
                 within = f" + k * {self.stride(self.inner, k)}"
             start = f"{at.base[param]} + " if at.base[param] and offset else at.base[param]
             return f"{start}{offset}{within}" or "0"
-        if at.packed and self._along(param) == 1:
+        if at.packed and self._along(param) == 1 and not param.reach:
             return f"{param.name}_pack[k]"
         return f"{at.base[param]}[{offset}]" if offset else f"*{at.base[param]}"
 
@@ -301,7 +306,7 @@ class CudaWriter(NestWriter):
     # --- reductions -------------------------------------------------------------------------------
 
     def wide(self, s: Reduce) -> str:
-        if s.op in ("any", "all"):
+        if s.op in ("any", "all") or s.dtype in ("bool", *SMALL):
             return "int"
         kind = super().wide(s)
         return f"u{kind}" if s.op in ("sum", "prod") and kind in ("int32_t", "int64_t") else kind
@@ -355,7 +360,7 @@ def live(statements: list[Statement]) -> list[Statement]:
     found: list[Statement] = []
     needed: set = set()
     for s in reversed(statements):
-        acts = isinstance(s, (Store, Reduce)) or (isinstance(s, Apply) and s.op in REFUSALS)
+        acts = isinstance(s, (Store, Reduce)) or refuses(s)
         if acts or (not isinstance(s, Store) and s.name in needed):
             found.append(s)
             needed |= used([s])
@@ -364,7 +369,11 @@ def live(statements: list[Statement]) -> list[Statement]:
 
 def _is_wide(kernel: Kernel) -> bool:
     """Whether indices need 64 bits."""
-    spans = [sum(abs(k) * (n - 1) for k, n in zip(p.strides, kernel.shape)) for p in kernel.params]
+    spans = [
+        sum(abs(k) * (n - 1) for k, n in zip(p.strides, kernel.shape))
+        + sum(abs(r.stride) * r.extent for r in p.reach)
+        for p in kernel.params
+    ]
     return max([math.prod(kernel.shape), *spans]) >= INT_LIMIT
 
 

@@ -30,6 +30,8 @@ SUFFIXES = {
     "n": "nan",
     "t": "total",
     "k": "share",
+    "i0": "index",
+    "i1": "index_1",
 }
 
 # What the local names of a language's texts are in words.
@@ -105,6 +107,9 @@ RESULTS = {
     "round": "rounded",
     "class_checked": "checked",
     "copy": "copied",
+    "gather": "picked",
+    "index": "picked",
+    "row_pick": "picked",
     "arange": "position",
     "positions": "position",
     "philox": "random_bits",

@@ -11,7 +11,8 @@
 A kernel has a shape; `axes` are the reduced ones, and a *row* is a point of the others. Stages run
 one after another for every row: a loop over the reduced axes, or statements that run once a row.
 A reduction among these gathers over the rows, and a last stage runs once they are all finished.
-Accesses are affine: a parameter has a stride for every axis, in elements.
+Accesses are affine: a parameter has a stride for every axis, in elements. A parameter may have axes
+of its own besides (`reach`), along which other values choose: `v0 = p0[v1]`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Reach:
+    """An axis of a parameter along which indices choose: its extent, its stride in elements."""
+
+    extent: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Param:
     """An array a kernel reads or writes. strides: over the kernel's axes, in elements.
 
-    counted: there is no array; an element is its own offset (0, 1, 2, … along an axis).
+    counted: there is no array; an element is its own offset (0, 1, 2, … along an axis). reach: the
+    axes along which indices choose.
     """
 
     name: str
@@ -33,6 +43,7 @@ class Param:
     strides: tuple[int, ...]
     out: bool = False
     counted: bool = False
+    reach: tuple[Reach, ...] = ()
 
     def varies(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
         """Whether the element differs along any of the axes."""
@@ -61,6 +72,20 @@ class Load:
 
     def __str__(self) -> str:
         return f"{self.name} = {self.param.name}"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """name = param[point, indices]: an index for each axis of the param's reach. One that is out of
+    range is refused; wraps: negative ones count from the end."""
+
+    name: str
+    param: Param
+    indices: tuple[Operand, ...]
+    wraps: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.param.name}[{', '.join(map(str, self.indices))}]"
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,7 @@ class Store:
         return f"{self.param.name} = {self.operand}"
 
 
-Statement = Load | Apply | Reduce | Store
+Statement = Load | Pick | Apply | Reduce | Store
 
 
 @dataclass
@@ -148,13 +173,13 @@ class Kernel:
     def overwrites(self, target: Param, operand: Param) -> bool:
         """Whether an output may be written over an operand: it is read at the point that is written
         only, and for the last time before."""
-        if operand.out or operand.counted or operand.strides != target.strides:
+        if operand.out or operand.counted or operand.reach or operand.strides != target.strides:
             return False
         touched = [
             s.param
             for stage in self.stages
             for s in stage.statements
-            if isinstance(s, (Load, Store))
+            if isinstance(s, (Load, Pick, Store))
         ]
         return operand not in touched[touched.index(target) + 1 :]
 
@@ -167,7 +192,8 @@ class Kernel:
         lines = [f"kernel over {list(self.shape)}{rows}"]
         for p in self.params:
             role = "out" if p.out else "at " if p.counted else "in "
-            lines.append(f"    {role} {p.name}: {p.dtype} strides {p.strides}")
+            chosen = f", chosen along {[r.extent for r in p.reach]}" if p.reach else ""
+            lines.append(f"    {role} {p.name}: {p.dtype} strides {p.strides}{chosen}")
         for stage in self.stages:
             if self.axes:
                 when = "at the end:" if stage.end else "once a row:"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lazyt.ir.gathers import Gathered, aligned, gathered
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
@@ -25,7 +26,7 @@ from lazyt.ir.types import contiguous_strides
 from . import cuda
 from .c import CKernel, render
 from .launches import CudaKernel
-from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Store
+from .loops import Apply, Kernel, Load, Number, Operand, Param, Pick, Reach, Reduce, Stage, Store
 
 # Operations that cost more than storing their result and loading it again.
 DEAR = frozenset(
@@ -95,6 +96,7 @@ class _Lowering:
         self.phase: dict[Value, int] = {}
         # By the value and its strides: one value may be read at points and at rows.
         self.params: dict[tuple[Value, tuple[int, ...]], Param] = {}
+        self.tables: dict[Value, tuple[Value, Param]] = {}  # by the operation that reads them
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
         self.stages: list[Stage] = []
@@ -106,7 +108,10 @@ class _Lowering:
             if self.level[v] != "total":
                 self.phase[v] = self._phase(v)
         for v in self.members:
-            for s in v.operands():
+            gather = gathered(v)
+            if gather is not None:
+                self.tables[v] = gather.table, self._table(v, gather)
+            for s in v.operands() if gather is None else [c.index for c in gather.chosen]:
                 self._read(v, s)
         for k, v in enumerate(v for v in self.members if v in self.outputs):
             strides = own_strides(v, self.space)
@@ -119,8 +124,8 @@ class _Lowering:
             self._loop_stage(p, stored, borrowed)
         self._row_stage(last + 1, final=True)
         self._end_stage()
-        arrays = [(s, p) for (s, _), p in self.params.items() if not p.counted]
-        arrays += self.stores.items()
+        read = [(s, p) for (s, _), p in self.params.items() if not p.counted]
+        arrays = [*read, *self.tables.values(), *self.stores.items()]
         along = [p for p in self.params.values() if p.counted]
         kernel = Kernel(
             self.space.shape,
@@ -158,16 +163,32 @@ class _Lowering:
             return
         key = s, self._strides(v, s)
         if key not in self.params:
-            name, dtype = f"x{len(self.params)}", s.type.dtype.name
-            self.params[key] = Param(name, dtype, key[1], counted=counted(s))
+            dtype = s.type.dtype.name
+            self.params[key] = Param(self._next(), dtype, key[1], counted=counted(s))
 
     def _strides(self, v: Value, s: Value) -> tuple[int, ...]:
         """How `v` moves through an operand from outside, over the axes of the space."""
         target = v.src[0].type.shape if v.op.kind == "reduce" else v.type.shape
+        found, shape = aligned(v, s, self._place(s))
+        return over(found, shape, target, self.space)
+
+    def _table(self, v: Value, gather: Gathered) -> Param:
+        """The parameter of what a gather reads."""
+        table, along, chosen, _ = gather
+        own, shape = self._place(table), v.type.shape
+        moved = own._replace(strides=tuple(0 if a is None else own.strides[a] for a in along))
+        strides = over(moved, shape, shape, self.space)
+        reach = tuple(Reach(table.type.shape[c.axis], own.strides[c.axis]) for c in chosen)
+        return Param(self._next(), table.type.dtype.name, strides, reach=reach)
+
+    def _next(self) -> str:
+        """The name of the next parameter that is read."""
+        return f"x{len(self.params) + len(self.tables)}"
+
+    def _place(self, s: Value) -> Place:
+        """Where an operand lies when the kernel gets it."""
         found = place(s)
-        if found.root in self.scattered:
-            found = Place(s, contiguous_strides(s.type.shape))
-        return over(found, s.type.shape, target, self.space)
+        return Place(s, contiguous_strides(s.type.shape)) if found.root in self.scattered else found
 
     def _borrowed(self) -> dict[Value, tuple[Value, int]]:
         """Dear full members that two phases need: the output that lends its memory, and from which
@@ -263,6 +284,12 @@ class _Lowering:
         return v in stored and (v not in borrowed or phase <= borrowed[v][1])
 
     def _apply(self, v: Value, stage: Stage) -> None:
+        gather = gathered(v)
+        if gather is not None:
+            indices = tuple(self._operand(v, c.index, stage) for c in gather.chosen)
+            _, param = self.tables[v]
+            stage.statements.append(Pick(self.name[v], param, indices, gather.wraps))
+            return
         operands = tuple(self._operand(v, s, stage) for s in v.src)
         lead = next((s for s in v.src[-2:] if s.__class__ is Value), None)
         if v.op.name != "where":

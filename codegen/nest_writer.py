@@ -16,8 +16,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .cstyle import C_TYPES, REDUCTIONS, REFUSALS, expression, number
-from .loops import Apply, Kernel, Load, Number, Operand, Param, Reduce, Stage, Statement, Store
+from .cstyle import (
+    C_TYPES,
+    HALVES,
+    REDUCTIONS,
+    SMALL,
+    SUFFIX,
+    computed,
+    expression,
+    number,
+    refusal,
+)
+from .loops import (
+    Apply,
+    Kernel,
+    Load,
+    Number,
+    Operand,
+    Param,
+    Pick,
+    Reduce,
+    Stage,
+    Statement,
+    Store,
+)
 
 PARTIALS = 32  # partial results that a share may leave (runtime/driver.c)
 WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
@@ -58,6 +80,7 @@ class NestWriter:
     """
 
     truth = "int"  # the type of a truth value in a register
+    index = "int64_t"  # the type of a place along an axis
 
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
@@ -112,7 +135,7 @@ class NestWriter:
 
     def entry(self, key: tuple) -> str:
         """What the next entry of the table is called: (axis,) its extent, (axis, param) a stride;
-        axes by their id."""
+        axes by their id. (param's name, k, "extent" or "stride"): of axis k of its reach."""
         raise NotImplementedError
 
     # --- statements -------------------------------------------------------------------------------
@@ -121,9 +144,13 @@ class NestWriter:
         """Loads, operations, stores and totals at one point, `at`, whatever that is."""
         for s in statements:
             if isinstance(s, Load):
-                self.define(s.name, s.param.dtype, self.element(s.param, at), at)
+                self.define(s.name, s.param.dtype, self.loaded(s.param, at), at)
+            elif isinstance(s, Pick):
+                self.pick(s, at)
             elif isinstance(s, Store):
                 value = self.operand(s.operand, s.param.dtype)
+                if s.param.dtype in HALVES:
+                    value = f"lz_narrow_{HALVES[s.param.dtype]}({value})"
                 self.line(f"{self.element(s.param, at)} = {value};")
             elif isinstance(s, Reduce):
                 self.line(self.gather(s, self.gathered(s), self.operand(s.operand, s.dtype)))
@@ -132,12 +159,29 @@ class NestWriter:
                     self.operand(o, "bool" if s.op == "where" and k == 0 else s.source)
                     for k, o in enumerate(s.operands)
                 ]
-                if s.op in REFUSALS:
-                    self.refuse(REFUSALS[s.op].format(*operands))
-                    text = operands[0]
-                else:
-                    text = self.expression(s, operands)
-                self.define(s.name, s.dtype, text, at)
+                refused = refusal(s.op, operands, s.source)
+                if refused is not None:
+                    self.refuse(refused)
+                self.define(s.name, s.dtype, self.expression(s, operands), at)
+
+    def pick(self, s: Pick, at: Any) -> None:
+        """A load from where indices say; from the first element where one is out of range."""
+        places, steps = [], []
+        how = "wrapped" if s.wraps else "place"
+        for k, (o, reach) in enumerate(zip(s.indices, s.param.reach, strict=True)):
+            extent = self._entry((s.param.name, k, "extent"), reach.extent)
+            stride = self._entry((s.param.name, k, "stride"), reach.stride)
+            places.append(f"{s.name}i{k}")
+            text = f"({self.index})lz_{how}({self.operand(o, 'int64')}, {extent})"
+            self.line(f"const {self.index} {places[k]} = {text};")
+            steps.append(f"({places[k]} < 0 ? 0 : {places[k]}) * {stride}")
+        self.refuse("(" + " || ".join(f"{place} < 0" for place in places) + ")")
+        self.define(s.name, s.param.dtype, self.loaded(s.param, at, " + ".join(steps)), at)
+
+    def loaded(self, param: Param, at: Any, further: str = "") -> str:
+        """The value of an element, as it is computed with."""
+        text = self.element(param, at, further)
+        return f"lz_widen_{HALVES[param.dtype]}({text})" if param.dtype in HALVES else text
 
     def expression(self, s: Apply, operands: list[str]) -> str:
         return expression(s.op, operands, s.dtype, s.source)
@@ -148,10 +192,10 @@ class NestWriter:
 
     def register(self, dtype: str) -> str:
         """The type of a value of a dtype that is not in memory."""
-        return self.truth if dtype == "bool" else C_TYPES[dtype]
+        return self.truth if dtype == "bool" else C_TYPES[computed(dtype)]
 
-    def element(self, param: Param, at: Any) -> str:
-        """The element of a parameter at a point."""
+    def element(self, param: Param, at: Any, further: str = "") -> str:
+        """The element of a parameter at a point, and some elements further."""
         raise NotImplementedError
 
     def refuse(self, condition: str) -> None:
@@ -167,22 +211,29 @@ class NestWriter:
         if isinstance(o, str):
             return o
         if isinstance(o, Number):
-            return f"(({C_TYPES[dtype]}){o})"
+            # Narrow integers get their type from the result, comparisons want the number itself.
+            kind = "int64" if dtype in SMALL else computed(dtype)
+            return f"(({C_TYPES[kind]}){o})"
         return number(o, dtype)
 
     def refuses(self, statements: Iterable[Statement]) -> bool:
         """Whether some statement may find an operand out of its range."""
-        return any(isinstance(s, Apply) and s.op in REFUSALS for s in statements)
+        return any(refuses(s) for s in statements)
 
     # --- reductions -------------------------------------------------------------------------------
 
     def start(self, s: Reduce) -> str:
-        return REDUCTIONS[s.op].start
+        start = REDUCTIONS[s.op].start
+        return start if isinstance(start, str) else start[s.dtype]
+
+    def keeps_nan(self, s: Reduce) -> bool:
+        """Whether a nan among the elements is the result."""
+        return REDUCTIONS[s.op].nan and s.dtype in SUFFIX
 
     def gather(self, s: Reduce, into: str, value: str) -> str:
         """Takes one value into a result; a nan stays."""
         rule = REDUCTIONS[s.op]
-        if not rule.nan:
+        if not self.keeps_nan(s):
             return rule.step.format(into, value) + ";"
         sign = ">" if rule.clause == "max" else "<"
         return f"{into} = {value} {sign} {into} || {value} != {value} ? {value} : {into};"
@@ -190,6 +241,13 @@ class NestWriter:
     def wide(self, s: Reduce) -> str:
         """The type that partial results are gathered in."""
         return WIDE.get(s.dtype, C_TYPES[s.dtype]) if s.op in ("sum", "prod") else C_TYPES[s.dtype]
+
+
+def refuses(s: Statement) -> bool:
+    """Whether a statement may find an operand out of its range."""
+    if not isinstance(s, Apply):
+        return isinstance(s, Pick)
+    return refusal(s.op, [""] * len(s.operands), s.source) is not None
 
 
 def reductions_of(stage: Stage) -> list[Reduce]:
@@ -201,8 +259,10 @@ def used(statements: Iterable[Statement]) -> set[Param | str | Number]:
     """The parameters that statements load and store, and the operands they read."""
     found: set = set()
     for s in statements:
-        if isinstance(s, (Load, Store)):
+        if isinstance(s, (Load, Pick, Store)):
             found.add(s.param)
+        if isinstance(s, Pick):
+            found |= set(s.indices)
         if isinstance(s, Apply):
             found |= set(s.operands)
         elif isinstance(s, (Reduce, Store)):

@@ -21,6 +21,7 @@ from lazyt.codegen.launches import Array, Fixed, Refused, Scalar, Scratch, Table
 from lazyt.codegen.loops import Apply, Kernel, Load, Number, Param, Reduce
 from lazyt.ir import evaluate
 from lazyt.ir.dtypes import from_numpy
+from lazyt.ir.numerics.cast import cast_array
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.types import TensorType
 from lazyt.runtime.cuda.host.build import HostModule
@@ -159,7 +160,7 @@ def load(p: Param, shape: tuple[int, ...], arrays: dict[Param, np.ndarray]) -> n
 
 def applied(s: Apply, given: list, shape: tuple[int, ...]) -> np.ndarray:
     if s.op == "cast":
-        return np.asarray(given[0]).astype(s.dtype)
+        return np.asarray(cast_array(np.asarray(given[0]), s.dtype))
     dtype = from_numpy(np.dtype(s.dtype))
     given = [np.broadcast_to(g, shape) if isinstance(g, np.ndarray) else g for g in given]
     made = evaluate.apply(REGISTRY[s.op], TensorType.of(shape, dtype), (), given)
@@ -265,4 +266,5 @@ def pointee(kernel: CudaKernel, function: str, position: int) -> str:
     """The dtype that a parameter of a function points to."""
     head = kernel.text.split(f"\n{function}(", 1)[1].split(")", 1)[0]
     kind = head.split(",")[position].replace("const", "").split()[0]
-    return {"double": "f8", "float": "f4", "uint64_t": "u8", "int": "i4"}[kind]
+    kinds = {"double": "f8", "float": "f4", "uint64_t": "u8", "int64_t": "i8"}
+    return (kinds | {"int32_t": "i4", "int": "i4"})[kind]

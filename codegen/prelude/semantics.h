@@ -120,4 +120,40 @@ LZ_INLINE int64_t lz_remainder_i64(int64_t a, int64_t b) {
   return rest + (rest != 0 && (rest ^ b) < 0 ? b : 0);
 }
 
+/* ---- Integers: what else C leaves undefined ----------------------------------------------------
+
+   A divisor of 0 is refused by whoever calls; the quotient then is of no use. Shifts by a count that
+   is negative or no less than the width leave 0, to the right the sign (NumPy's rule). */
+
+#define LZ_INTEGERS(T, U, S, WIDTH)                                                               \
+  LZ_INLINE T lz_divisor_##S(T b) { return b == 0 ? 1 : b; }                                      \
+  LZ_INLINE T lz_shift_left_##S(T a, T count) {                                                   \
+    T moved = (T)((U)a << (count & (WIDTH - 1)));                                                 \
+    return (count >= 0) & (count < WIDTH) ? moved : 0;                                            \
+  }                                                                                               \
+  LZ_INLINE T lz_shift_right_##S(T a, T count) {                                                  \
+    return a >> ((count >= 0) & (count < WIDTH) ? count : WIDTH - 1);                             \
+  }
+
+LZ_INTEGERS(int32_t, uint32_t, i32, 32)
+LZ_INTEGERS(int64_t, uint64_t, i64, 64)
+
+/* An index of an axis; -1 where it is out of range. wrapped: negative ones count from the end. */
+LZ_INLINE int64_t lz_place(int64_t i, int64_t extent) { return i < extent && i >= 0 ? i : -1; }
+LZ_INLINE int64_t lz_wrapped(int64_t i, int64_t extent) {
+  return lz_place(i < 0 ? i + extent : i, extent);
+}
+
+/* A float as an integer; nan and what is out of range give the smallest, as x86's instructions. */
+#define LZ_INTEGER_OF(T, F, S, BOUND)                                                             \
+  LZ_INLINE int##T##_t lz_i##T##_of_##S(F x) {                                                    \
+    return x >= -(F)BOUND && x < (F)BOUND ? (int##T##_t)x                                         \
+                                          : (int##T##_t)((uint##T##_t)1 << (T - 1));              \
+  }
+
+LZ_INTEGER_OF(32, float, f32, 2147483648.0)
+LZ_INTEGER_OF(32, double, f64, 2147483648.0)
+LZ_INTEGER_OF(64, float, f32, 9223372036854775808.0)
+LZ_INTEGER_OF(64, double, f64, 9223372036854775808.0)
+
 #endif

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from ..cstyle import C_TYPES, cuda_expression, number
 from ..loops import Apply, Load, Number, Operand, Param, Statement, Store
 
-STORED = {"float16": "__half", "bfloat16": "__nv_bfloat16"} | C_TYPES
-COMPUTED = {name: C_TYPES.get(name, "float") for name in STORED}
+STORED = C_TYPES | {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 HALVES = ("float16", "bfloat16")
+COMPUTED = {name: "float" if name in HALVES else kind for name, kind in C_TYPES.items()}
 # What an expression may need that is not built into the compiler, and where it is.
 NAMES = re.compile(r"\b(lz_\w+|u?int\d+_t|INFINITY|NAN|INT64_MIN)\b")
 EXPRESSIONS = ("cuda.h", "semantics.h", "random.h")

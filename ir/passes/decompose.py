@@ -135,10 +135,10 @@ def _standardized(b: _Build, v: Value) -> Value:
     return b.op("mul", away, b.spread(scale, x.type.shape))
 
 
-def _ignored(b: _Build, target: Value, ignore: int, y: Value) -> Value:
-    """`y`, and 0 where the target is the class that does not count."""
+def _ignored(b: _Build, target: Value, ignore: int, y: Value, other: float = 0.0) -> Value:
+    """`y`, and `other` where the target is the class that does not count."""
     skipped = Value(REGISTRY["eq"], (target, ignore), (), target.type.boolean, b.of.origin)
-    return Value(REGISTRY["where"], (skipped, 0.0, y), (), y.type, b.of.origin)
+    return Value(REGISTRY["where"], (skipped, other, y), (), y.type, b.of.origin)
 
 
 def _own_class(b: _Build, target: Value, scores: tuple[int, ...]) -> Value:
@@ -156,11 +156,15 @@ def _own_class(b: _Build, target: Value, scores: tuple[int, ...]) -> Value:
 
 def _nll(b: _Build, v: Value) -> Value:
     (x, target), (ignore,) = v.src, v.arg
-    if x.op is None or not v.type.numel or not x.type.numel or target.type.dtype is not int64:
-        return v  # scores that are not computed here are gathered
+    if not v.type.numel or not x.type.numel or target.type.dtype is not int64:
+        return v
     shape = x.type.shape
     axis = min(1, len(shape) - 1)
     target = b.op("class_checked", target, shape[axis], ignore)
+    if x.op is None:  # scores that come from memory: only those of the targets are read
+        at = b.shaped(_ignored(b, target, ignore, target, 0), reduced(shape, (axis,), True))
+        picked = b.op("gather", x, at, arg=(axis,), shape=at.type.shape)
+        return _ignored(b, target, ignore, b.op("neg", b.shaped(picked, v.type.shape)))
     hit = _own_class(b, target, shape)
     own = Value(REGISTRY["where"], (hit, x, 0.0), (), x.type, b.of.origin)
     picked = b.op("sum", own, arg=((axis,), False), shape=v.type.shape)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..gathers import aligned, gathered
 from ..graph import Graph, Scalar, Value
 from ..ops_reduce import reduced
 from ..places import Place, counted, place, shown_by
@@ -30,7 +31,6 @@ LEVELS = ("full", "row", "total")
 MAX_OPERATIONS = 96
 MAX_ROOTS = 40
 MAX_TOTALS = 16
-CARRIED = frozenset(("float32", "float64", "int64", "int32", "bool"))
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,15 @@ def loops(v: Value, can: Callable[[Value], bool]) -> bool:
         return False
     if v.op.kind == "reduce" and not v.arg[0]:
         return False
+    gather = gathered(v)
+    if gather is not None and _is_constant(gather.table):
+        return False  # which has no memory
     return can(v)
 
 
 def _carried(v: Value) -> bool:
-    """Whether loops can hold a value: one array of a dtype they know, not empty."""
-    type = v.type
-    return type.__class__ is TensorType and type.dtype.name in CARRIED and type.numel > 0
+    """Whether loops can hold a value: one array, not empty."""
+    return v.type.__class__ is TensorType and v.type.numel > 0
 
 
 def space_of(v: Value) -> Space:
@@ -127,7 +129,8 @@ def own_strides(v: Value, space: Space) -> tuple:
 def reads_own_point(reader: Value, s: Value, found: Place, space: Space) -> bool:
     """Whether `reader` reads of a member of its nest, at every point, the value of that point."""
     target = reader.src[0].type.shape if reader.op.kind == "reduce" else reader.type.shape
-    seen = over(found, s.type.shape, target, space)
+    found, shape = aligned(reader, s, found)
+    seen = over(found, shape, target, space)
     made = own_strides(found.root, space)
     return all(n == 1 or a == b for n, a, b in zip(space.shape, seen, made))
 
@@ -295,6 +298,9 @@ class _Fuser:
                 p = self.position.get(found.root)
                 if p not in members or _is_constant(s):
                     continue
+                gather = gathered(v)
+                if gather is not None and s is gather.table:
+                    return f"{v.op.name} reads {found.root.op.name} where its indices say"
                 read, level = space.level(found.root), space.level(v)
                 if read == "total" and level != "total":
                     return f"{v.op.name} needs all rows of {found.root.op.name}"

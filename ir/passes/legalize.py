@@ -12,6 +12,8 @@ from ..opdef import REGISTRY
 from ..types import TensorType
 
 EXACT = ("view", "copy", "transfer")
+# Their results are elements of their operands: nothing is rounded, whatever the dtype.
+MOVES = ("index", "gather", "row_pick", "flip", "roll", "tile", "repeat_each", "tril", "triu")
 
 
 def legalize_halves(graph: Graph) -> Graph:
@@ -25,7 +27,7 @@ def legalize_halves(graph: Graph) -> Graph:
         return s
 
     def rule(v: Value) -> Value:
-        if v.op.kind in EXACT or v.op is cast:
+        if v.op.kind in EXACT or v.op is cast or v.op.name in MOVES:
             if v.op is get and v.type.dtype.is_half and v.src[0].type[v.arg[0]].dtype is float32:
                 wide = Value(get, v.src, v.arg, v.type.with_dtype(float32), v.origin)
                 return Value(cast, (wide,), (v.type.dtype,), v.type, v.origin)

@@ -1,0 +1,100 @@
+"""Operations that read a table where other operands say: x[:, i], gather, rows of an embedding.
+
+    index(x, i), x of (3, 4), i of (5,) along axis 1: a result of (3, 5)
+        along   (0, None)        its first dimension runs along axis 0 of x, the second along none
+        chosen  axis 1 by i, which runs along dimension 1 of the result
+
+For loops such an operation is a load whose place is computed. Everything else about it (the range
+of indices, whose error it is) stands in ops_index.py and ops_nn.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .graph import Value
+from .places import Place
+from .types import TensorType
+
+
+class Chosen(NamedTuple):
+    """An axis of the table, what chooses along it, and the dimensions of the result that this
+    operand has (those of an extent of 1 among them broadcast)."""
+
+    axis: int
+    index: Value
+    dims: tuple[int, ...]
+
+
+class Gathered(NamedTuple):
+    """along: for each dimension of the result the axis of the table it runs along, or None.
+
+    wraps: whether negative indices count from the end.
+    """
+
+    table: Value
+    along: tuple[int | None, ...]
+    chosen: tuple[Chosen, ...]
+    wraps: bool = False
+
+
+def gathered(v: Value) -> Gathered | None:
+    """How an operation reads its table; None where it has none that loops know."""
+    rule = RULES.get(v.op.name) if v.op is not None else None
+    if rule is None or not all(s.type.__class__ is TensorType for s in v.operands()):
+        return None
+    return rule(v)
+
+
+def aligned(v: Value, s: Value, found: Place) -> tuple[Place, tuple[int, ...]]:
+    """The place and the shape of an operand as the dimensions of the result of `v` see it: the
+    indices of a gather have others before and behind them."""
+    gather = gathered(v)
+    dims = next((c.dims for c in gather.chosen if c.index is s), None) if gather else None
+    if dims is None:
+        return found, s.type.shape
+    rank = len(v.type.shape)
+    shape, strides = [1] * rank, [0] * rank
+    for d, extent, stride in zip(dims, s.type.shape, found.strides, strict=True):
+        shape[d], strides[d] = extent, stride
+    return found._replace(strides=tuple(strides)), tuple(shape)
+
+
+def _gather(v: Value) -> Gathered | None:
+    table, index = v.src
+    rank = len(table.type.shape)
+    if not rank:
+        return None
+    dims = tuple(range(rank))
+    along = tuple(None if d == v.arg[0] else d for d in dims)
+    return Gathered(table, along, (Chosen(v.arg[0], index, dims),))
+
+
+def _row_pick(v: Value) -> Gathered:
+    table, index = v.src
+    lead = len(index.type.shape)
+    rest = tuple(range(1, len(table.type.shape)))
+    return Gathered(table, (None,) * lead + rest, (Chosen(0, index, tuple(range(lead))),))
+
+
+def _index(v: Value) -> Gathered:
+    table, *indices = v.src
+    axes = v.arg[0]
+    lead = max(len(i.type.shape) for i in indices)
+    together = axes == tuple(range(axes[0], axes[0] + len(axes)))
+    first = axes[0] if together else 0
+    rest = [a for a in range(len(table.type.shape)) if a not in axes]
+    along = (*rest[:first], *(None,) * lead, *rest[first:])
+    chosen = [
+        Chosen(axis, i, tuple(range(first + lead - len(i.type.shape), first + lead)))
+        for axis, i in zip(axes, indices, strict=True)
+    ]
+    return Gathered(table, along, tuple(chosen), wraps=True)
+
+
+RULES: dict[str, Callable[[Value], Gathered | None]] = {
+    "gather": _gather,
+    "row_pick": _row_pick,
+    "index": _index,
+}

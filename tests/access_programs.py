@@ -1,0 +1,83 @@
+"""Programs whose loop nests read and write elsewhere than at their own point, for any device.
+
+programs()["rows_of_a_table"]("cpu")     a list of tensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lazyt as torch
+import lazyt.nn.functional as F
+
+Program = Callable[[str], list]
+
+
+def drawn(device: str, *shape: int, seed: int = 0) -> Any:
+    """A tensor of normal numbers that are there."""
+    torch.manual_seed(seed)
+    x = torch.randn(*shape).to(device)
+    torch.tensor(x.cpu().tolist())
+    return x
+
+
+def whole(device: str, values: list) -> Any:
+    x = torch.tensor(values).to(device)
+    x.tolist()
+    return x
+
+
+def programs() -> dict[str, Program]:
+    return {
+        "rows_of_a_table": _rows,
+        "transposed_table": _transposed,
+        "two_indices": _two_indices,
+        "indices_that_are_computed": _computed,
+        "a_sum_of_picked_rows": _summed,
+        "one_element_a_row": _one_a_row,
+        "halves": _halves,
+        "scores_from_memory": _scores,
+    }
+
+
+def _rows(device: str) -> list:
+    table, at = drawn(device, 7, 33), whole(device, [[3, 0, -1], [6, -7, 3]])
+    return [table[at] * 2 + 1, F.embedding(at % 7, table), table.index_select(1, at[0] + 3)]
+
+
+def _transposed(device: str) -> list:
+    table, at = drawn(device, 7, 5), whole(device, [4, 0, -1, 2])
+    return [table.t()[at] + 0.5, table.expand(3, 7, 5)[:, at], table[:, ::2][at - 1]]
+
+
+def _two_indices(device: str) -> list:
+    x, i, j = drawn(device, 4, 6, 5), whole(device, [[1], [-1]]), whole(device, [0, 4, 2])
+    return [x[i, j] * 2, x[:, i, j] * 2, x[i, :, j] * 2, x[i, j, i] - 1]
+
+
+def _computed(device: str) -> list:
+    table, at = drawn(device, 9, 4), whole(device, [4, 0, 1, 2])
+    return [table[at * 2] + table[at + 1], (table * 2)[at.flip(0) + 1]]
+
+
+def _summed(device: str) -> list:
+    table, at = drawn(device, 9, 300), whole(device, [4, 0, 8, 8, -2])
+    rows = table[at]
+    return [rows.sum(1), rows.sum(0), torch.softmax(rows, 1), table[at].mean()]
+
+
+def _one_a_row(device: str) -> list:
+    x, at = drawn(device, 40, 6), whole(device, [k * 7 % 6 for k in range(40)])
+    picked = x.gather(1, at[:, None])
+    return [torch.log_softmax(x, 1).gather(1, at[:, None]), picked.squeeze(1) * 2, picked.sum()]
+
+
+def _halves(device: str) -> list:
+    x, at = drawn(device, 6, 50), whole(device, [5, 1, 1])
+    return [x.half()[at] * 2, x.bfloat16()[at] + 1, (x.bfloat16() * 3).sum(1), x.half().exp()]
+
+
+def _scores(device: str) -> list:
+    x, target = drawn(device, 6, 4, 3), whole(device, [[0, 3, -100]] * 6)
+    return [F.nll_loss(x, target), F.nll_loss(x, target, reduction="none") * 2]

@@ -1,0 +1,109 @@
+"""Loop nests of every dtype and kind of access compute what the evaluator does, in C and CUDA C."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loop_coverage import differing_programs, walk
+
+import lazyt as torch
+from lazyt.runtime import drain, native
+from lazyt.runtime.cuda.host import build
+
+TESTS = Path(__file__).parent
+ARITHMETIC = """
+add sub mul neg abs sign maximum minimum relu eq lt logical_and where floor_div trunc_div remainder
+fmod bitwise_and bitwise_or bitwise_not shift_left shift_right signbit isnan copy sum amax amin
+any all
+"""
+GROUPS = {
+    "conversions": ["conversions"],
+    "arithmetic": ARITHMETIC.split(),
+    "gathers": ["gather", "index", "row_pick"],
+}
+
+needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
+needs_cpp = pytest.mark.skipif(build.cpp_compiler() is None, reason="no C++ compiler here")
+
+
+@pytest.fixture
+def c_tier(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Every program runs in the C tier, from its first run on."""
+    monkeypatch.setenv("LAZYT_CPU", "c")
+    if "LAZYT_CACHE" not in os.environ:
+        monkeypatch.setenv("LAZYT_CACHE", str(tmp_path_factory.getbasetemp() / "coverage"))
+    monkeypatch.setattr(drain, "PLAN_FIRST", [True])
+    monkeypatch.setattr(native, "GIVEN_UP", [])
+    drain.CACHE.clear()
+    yield
+    drain.CACHE.clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("group", GROUPS)
+def test_c_computes_what_the_evaluator_does(group: str, c_tier: None) -> None:
+    wrong, outside = walk(GROUPS[group], "cpu")
+    assert wrong == []
+    assert outside == set()
+
+
+@needs_cpp
+@pytest.mark.parametrize("group", GROUPS)
+def test_cuda_c_computes_what_the_evaluator_does(group: str, tmp_path: Path) -> None:
+    env = {"LAZYT_CACHE": str(tmp_path)} | os.environ | {"LAZYT_CUDA_HOST": "ctypes"}
+    call = [sys.executable, str(TESTS / "loop_coverage.py"), "cuda", *GROUPS[group]]
+    done = subprocess.run(call, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip("\n").endswith("not in loops: ")
+
+
+@needs_compiler
+def test_programs_in_c_are_those_of_numpy(c_tier: None) -> None:
+    assert differing_programs("cpu") == []
+
+
+@needs_cpp
+def test_programs_on_a_device_are_those_of_numpy(tmp_path: Path) -> None:
+    env = {"LAZYT_CACHE": str(tmp_path)} | os.environ
+    env |= {"LAZYT_CUDA_HOST": "ctypes", "LAZYT_PLANS": "first"}
+    call = [sys.executable, str(TESTS / "loop_coverage.py"), "cuda", "programs"]
+    done = subprocess.run(call, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("bad", [3, -4])
+def test_an_index_out_of_range_raises_in_torchs_words(bad: int, c_tier: None) -> None:
+    x = torch.ones(3, 2) * 2
+    unknown = lambda: torch.tensor([0, bad - 1]) + torch.tensor([0, 1])
+    text = f"index {bad} is out of bounds for dimension 0 with size 3"
+    with pytest.raises(IndexError, match=text):
+        (x[unknown()] * 2).tolist()
+    with pytest.raises(IndexError, match=text):
+        (x.gather(0, unknown()[:, None]) * 2).tolist()
+
+
+@needs_compiler
+def test_a_division_by_zero_raises(c_tier: None) -> None:
+    x, zero = torch.arange(5, dtype=torch.int16) + 0, torch.zeros(5, dtype=torch.int16) + 0
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        (x // zero).tolist()
+    assert (x % (zero - 3)).tolist() == [0, -2, -1, 0, -2]
+
+
+@needs_compiler
+def test_every_half_is_stored_and_loaded_as_it_is(c_tier: None) -> None:
+    halves = np.arange(2**16, dtype=np.uint32).astype(np.uint16).view(np.float16)
+    halves = halves[~np.isnan(halves)]
+    wide = torch.from_numpy(halves).float() * 1.0
+    np.testing.assert_array_equal(wide.numpy(), halves.astype(np.float32))
+    again = (wide + 0.0).half()
+    np.testing.assert_array_equal(again.numpy(), halves)
