@@ -22,11 +22,24 @@ from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space
 from lazyt.ir.places import shown_by
 from lazyt.ir.printer import type_text
+from lazyt.ir.types import with_device
 
-from .dress_words import RESULTS, SUFFIXES, VIEWS, describe, prefixed, reserved, role_of
+from .dress_words import (
+    LOCALS,
+    RESULTS,
+    SIDES,
+    SUFFIXES,
+    VIEWS,
+    describe,
+    prefixed,
+    reserved,
+    role_of,
+)
 from .lower import Lowered
+from .templates.own import OwnKernel
 
 _WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*")
+_MEMBER = re.compile(r"\.[A-Za-z_]\w*")
 _CANONICAL = re.compile(r"([xyvs]\d+)([A-Za-z_]\w*)?")
 LONGEST = 60  # characters of a name
 
@@ -66,8 +79,9 @@ class Wardrobe:
 
 
 def words(*texts: str) -> set[str]:
-    """All words of some texts that dressing leaves alone."""
-    found = {w for text in texts for w in _WORD.findall(text)}
+    """All words of some texts that dressing leaves alone; members (`threadIdx.x`) mean nothing by
+    themselves."""
+    found = {w for text in texts for w in _WORD.findall(_MEMBER.sub("", text))}
     return {w for w in found if not _CANONICAL.fullmatch(w)}
 
 
@@ -129,7 +143,8 @@ def kernel_names(
         if v in given:
             wish = f"new_{given[v]}" if given[v] in read else given[v]
             names[name] = wardrobe.choose(wish, "array")
-    for i, v in enumerate(v for v in group.values if not v.op.view):
+    members = [v for v in group.values if not v.op.view and v is not group.lead]
+    for i, v in enumerate(members):
         array = outputs.get(v)
         wish, more = (given[v], "") if v in given else describe(v, space, named)
         if array is not None and array not in names:
@@ -139,6 +154,27 @@ def kernel_names(
     for j, s in enumerate(lowered.numbers):
         names[f"s{j}"] = wardrobe.choose(role_of(s, group.values))
     return names, named
+
+
+def own_names(
+    own: OwnKernel,
+    given: Mapping[Value, str],
+    nest: tuple[Mapping[str, str], Mapping[Value, str]] = ({}, {}),
+    taken: Iterable[str] = (),
+) -> dict[str, str]:
+    """Names for the text of an operation's own kernel, by the words there.
+
+    nest: the names of the nest that ends it, "acc" among them. taken: words that stay.
+    """
+    names, named = nest
+    wardrobe = Wardrobe({*taken, *names.values(), *LOCALS["own"].values()})
+    found = LOCALS["own"] | {text: dressed(word, names) for word, text in own.names.items()}
+    for word, v, side in zip(own.arrays, own.values, SIDES):
+        found[word] = wardrobe.choose(called(v, given), VIEWS.get(_kind(v), side))
+    if own.ending is None:
+        result = found[own.arrays[-1]] = wardrobe.choose(called(own.values[-1], given), "array")
+        found["acc"] = wardrobe.choose(f"{result}_value")
+    return found
 
 
 def graph_names(
@@ -219,7 +255,7 @@ class Facts:
         """The facts as lines."""
         found = [self.title, *self.more]
         for role, arrays in (("reads", self.reads), ("writes", self.writes)):
-            shown = [f"{name}: {type_text(t)}" for name, t in arrays]
+            shown = [f"{name}: {type_text(with_device(t, 'cpu'))}" for name, t in arrays]
             found += [f"{role if k == 0 else '':<7} {s}" for k, s in enumerate(shown)]
         moved = self.read + self.written
         intensity = f", {self.flops / moved:.2f} FLOP/B" if moved else ""

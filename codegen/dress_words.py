@@ -47,8 +47,16 @@ LOCALS = {
         "k": "share",
         "bad": "refused",
     },
-    "cuda": {},
+    # Kernels of products (templates/build.py).
+    "own": {
+        "c": "contraction",
+        "s": "places",
+        "w": "window",
+        "at": "column",
+    },
 }
+# What the operands of a product are called behind a name that is taken.
+SIDES = ("left", "right")
 
 REDUCED = {
     "sum": "sum",
@@ -112,6 +120,9 @@ RESULTS = {
     "shift_right": "shifted",
     "bitwise_and": "masked",
     "matmul": "matrix_product",
+    "conv": "convolution",
+    "conv_input": "input_gradient",
+    "conv_weight": "weight_gradient",
     "sigmoid": "sigmoid",
     "relu": "relu",
 }

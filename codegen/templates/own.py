@@ -16,7 +16,7 @@ from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
 
-from ..launches import CudaKernel
+from ..launches import Array, CudaKernel
 from ..loops import Apply, Kernel, Load, Stage, Statement, Store
 from ..lower import Lowered
 from .epilogue import render
@@ -26,14 +26,15 @@ from .table import template
 @dataclass(frozen=True)
 class OwnKernel:
     """kernel: in CUDA C. values: what its arrays stand for: the operands, what the epilogue reads,
-    the results. numbers: those given at run time.
+    the results; arrays: what these are called in the text. numbers: those given at run time.
 
     ending: the epilogue in loop IR, None where the value is stored as it is. names: what the names
-    of the nest's loop IR, arrays among them, are called in the kernel's text.
+    of the nest's loop IR, arrays among them, are called in the text.
     """
 
     kernel: CudaKernel
     values: list[Value]
+    arrays: list[str]
     numbers: list[Scalar] = field(default_factory=list)
     ending: Kernel | None = None
     names: Mapping[str, str] = field(default_factory=dict)
@@ -48,19 +49,27 @@ def own_kernel(
     """
     if nest is None:
         kernel = template(v, strides)
-        return kernel and OwnKernel(kernel, [*v.operands(), v])
+        return kernel and OwnKernel(kernel, [*v.operands(), v], [*_sides(kernel), "y2"])
     _, lowered = nest
     ending = epilogue(lowered, v)
     statements = tuple(ending.statements())
     kernel = template(v, strides, statements)
     if kernel is None:
         return None
-    first = len(v.operands())
-    rendered = render(statements, first)
+    rendered = render(statements, first=2)
     of = dict(zip(lowered.kernel.params, lowered.values))
-    arrays = {p.name: f"{'y' if p.out else 'x'}{first + i}" for i, p in enumerate(rendered.params)}
+    names = {p.name: f"{'y' if p.out else 'x'}{2 + i}" for i, p in enumerate(rendered.params)}
     values = [*v.operands(), *(of[p] for p in rendered.params)]
-    return OwnKernel(kernel, values, lowered.numbers, ending, {**rendered.names, **arrays})
+    arrays = [*_sides(kernel), *names.values()]
+    return OwnKernel(
+        kernel, values, arrays, lowered.numbers, ending, {**rendered.names, **names}
+    )
+
+
+def _sides(kernel: CudaKernel) -> list[str]:
+    """What the text calls the two operands: "a" is the left one of the contraction."""
+    given = [a.index for a in kernel.launches[0].arguments if isinstance(a, Array)]
+    return ["ab"[given.index(0)], "ab"[given.index(1)]]
 
 
 def epilogue(lowered: Lowered, lead: Value) -> Kernel:
@@ -79,4 +88,4 @@ def epilogue(lowered: Lowered, lead: Value) -> Kernel:
         else:
             found.append(s)
     params = [p for p in kernel.params if p not in leads]
-    return replace(kernel, params=params, stages=[Stage(False, found)])
+    return replace(kernel, params=params, stages=[Stage(True, found)])
