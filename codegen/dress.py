@@ -39,9 +39,14 @@ from .lower import Lowered
 from .templates.own import OwnKernel
 
 _WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*")
+_BREAK = re.compile(r"(?:[,;{=]|&&|\|\|) | (?=(?:[-+*/?:]) )")
+_ASSIGNED = re.compile(r"(?! *(?:for|if) )[^=]* = (?=.*;$)")
+_CHOICE = re.compile(r".* (?=\? )")
+OPEN = (",", "&&", "||")  # the end of a line that goes on
 _MEMBER = re.compile(r"\.[A-Za-z_]\w*")
 _CANONICAL = re.compile(r"([xyvs]\d+)([A-Za-z_]\w*)?")
 LONGEST = 60  # characters of a name
+LINE = 110  # characters of a line of dressed text
 
 
 def identifier(text: str) -> str:
@@ -115,6 +120,35 @@ def dressed(text: str, names: Mapping[str, str]) -> str:
     return _WORD.sub(rename, text)
 
 
+def folded(text: str) -> str:
+    """C or CUDA C with its long lines broken after a comma or before an operator; names have made
+    them longer than the canonical text's."""
+    found: list[str] = []
+    rest = text.splitlines()[::-1]
+    while rest:
+        line = rest.pop()
+        begun = bool(found) and found[-1].endswith(OPEN)
+        if len(line) > LINE and not line.lstrip().startswith("#"):
+            while line.endswith(OPEN) and rest:
+                line += " " + rest.pop().lstrip()
+            indent = " " * (len(line) - len(line.lstrip()) + (0 if begun else 4))
+            while len(line) > LINE and (end := _break(line, len(indent))):
+                found.append(line[:end].rstrip())
+                line = indent + line[end:]
+        found.append(line)
+    return "\n".join(found) + "\n"
+
+
+def _break(line: str, indent: int) -> int:
+    """Where to break a line: behind its assignment or before a choice if the rest then fits, else
+    as late as possible; 0 where it cannot be broken."""
+    for loosest in (_ASSIGNED, _CHOICE):
+        found = loosest.match(line)
+        if found and found.end() <= LINE and indent + len(line) - found.end() <= LINE:
+            return found.end()
+    return max((m.end() for m in _BREAK.finditer(line, indent + 1, LINE + 1)), default=0)
+
+
 def kernel_names(
     group: Group,
     lowered: Lowered,
@@ -131,7 +165,7 @@ def kernel_names(
     named: dict[Value, str] = {}
     params = lowered.kernel.params
     outputs = {v: p.name for p, v in zip(params, lowered.values) if p.out}
-    read = set()
+    read = {called(s, given) for s in group.lead.operands()} if group.lead is not None else set()
     for p, v in zip(params, lowered.values):
         if not p.out:
             wish = called(v, given)
@@ -274,6 +308,12 @@ def commented(lines: list[str], language: str) -> str:
         return "\n".join(f"# {line}".rstrip() for line in lines)
     safe = [line.replace("*/", "* /").replace("\\", "\\ ").rstrip("\\ ") for line in lines]
     return "/* " + "\n * ".join(safe) + "\n */"
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """Names in a row, the first few of many."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def over(group: Group) -> str:

@@ -55,6 +55,13 @@ LOCALS = {
         "at": "column",
     },
 }
+# Operations that have kernels of their own, in the title of one.
+PRODUCTS = {
+    "matmul": "a matrix product",
+    "conv": "a convolution",
+    "conv_input": "the gradient of a convolution's input",
+    "conv_weight": "the gradient of a convolution's weight",
+}
 # What the operands of a product are called behind a name that is taken.
 SIDES = ("left", "right")
 

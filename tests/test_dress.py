@@ -21,11 +21,14 @@ from lazyt.codegen.dress_words import KEYWORDS, LIBRARY, reserved
 from lazyt.inspect.kernels import Kernel
 from lazyt.inspect.program import ProgramView
 from lazyt.ir.evaluate import apply
-from lazyt.ir.graph import Value
+from lazyt.ir.graph import Value, placed
 from lazyt.ir.types import TensorType
 
 
 def as_run_by(tier: str, view: ProgramView) -> ProgramView:
+    """The program on the CPU in a tier, or ("cuda") on a device."""
+    if tier == "cuda":
+        return ProgramView(placed(view.traced, "cuda:0")[0], view.donatable, names=view.names)
     return ProgramView(view.traced, view.donatable, names=view.names, tier=tier)
 
 
@@ -37,12 +40,22 @@ def kernels(name: str, tier: str = "c") -> list[Kernel]:
 
 @pytest.mark.parametrize("name", kernel_programs.PROGRAMS)
 def test_kernels_read_well(name: str, golden: Callable[[str], None]) -> None:
-    """The loop nests of a program: IR, loop IR, NumPy and C, side by side."""
+    """The loop nests of a program: IR, loop IR, NumPy, C and CUDA C, side by side."""
+    golden(side_by_side(kernels(name)))
+
+
+@pytest.mark.parametrize("name", kernel_programs.PRODUCTS)
+def test_products_read_well(name: str, golden: Callable[[str], None]) -> None:
+    """On a device, where the product's own kernel ends with the nest that follows it."""
+    golden(side_by_side(kernels(name, "cuda")))
+
+
+def side_by_side(kernels: list[Kernel]) -> str:
     parts = []
-    for k in kernels(name):
+    for k in kernels:
         if k.loops:
-            parts += [f"==== {k.name}", k.texts.ir, k.loops, k.numpy, k.c]
-    golden("\n".join(parts))
+            parts += [f"==== {k.name}", k.texts.ir, k.loops, k.numpy, k.c, k.cuda]
+    return "\n".join(parts)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -101,7 +114,7 @@ def test_dressed_text_is_the_canonical_one(name: str) -> None:
         for _, lowered in k.texts.nests if k.nests == 1 else []:
             body = k.c.split("*/\n", 1)[1]
             plain = lowered.c.text
-            assert word.sub("", body).rstrip() == word.sub("", plain).rstrip()
+            assert word.sub("", body).split() == word.sub("", plain).split()
             pairs = set(zip(word.findall(plain), word.findall(body)))
             assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
             assert name not in plain.replace("lz_", "")

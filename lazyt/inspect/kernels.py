@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lazyt.codegen.device_calls import launched
-from lazyt.codegen.dress import quantity
+from lazyt.codegen.dress import LINE, quantity
 from lazyt.codegen.grouping import by_host, no_kernel, takes_epilogues
 from lazyt.codegen.lower import Lowered, lower
 from lazyt.codegen.numpy_calls import NumpyCode, blocked
@@ -105,7 +105,10 @@ class Kernel:
         if self.call:  # the same with the words of the user
             shown = self.c if self.device == "cpu" else self.cuda
         body = "\n".join(f"    {line}".rstrip() for line in shown.splitlines())
-        return f"{self!r}\n  {facts}\n{body}"
+        head = repr(self)
+        if len(head) > LINE:
+            head = head.replace(": ", "\n  ", 1).replace(" -> ", "\n  -> ", 1)
+        return f"{head}\n  {facts}\n{body}"
 
 
 def kernels_of(view: ProgramView) -> list[Kernel]:

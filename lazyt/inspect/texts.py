@@ -23,15 +23,17 @@ from lazyt.codegen.dress import (
     called,
     commented,
     dressed,
+    folded,
     graph_names,
     identifier,
     kernel_names,
+    listed,
     over,
     own_names,
     quantity,
     words,
 )
-from lazyt.codegen.dress_words import LOCALS
+from lazyt.codegen.dress_words import LOCALS, PRODUCTS
 from lazyt.codegen.grouping import MOVING, has_template, loop_nests, no_kernel
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.lower import Lowered, lower
@@ -178,7 +180,7 @@ class Texts:
         arrays = [(p, v, names[p.name]) for p, v in zip(lowered.kernel.arrays, lowered.values)]
         members = [v for v in group.values if not v.op.view and v is not group.lead]
         results = [name for p, _, name in arrays if p.out]
-        title = f"{', '.join(results)} {over(group)}"
+        title = f"{listed(results)} {over(group)}"
         read: dict[Value, int] = {}  # what two views show is read once
         for p, v, _ in arrays:
             if not p.out:
@@ -226,7 +228,8 @@ class Texts:
             if table:
                 facts.more.append(f"sizes, extents and strides: {table}")
             names = self._dressing[k][0] | LOCALS["c"] | {lowered.c.name: self._title(k)}
-            parts.append(f"{commented(facts.text(), 'c')}\n{dressed(lowered.c.text, names)}")
+            text = folded(dressed(lowered.c.text, names))
+            parts.append(f"{commented(facts.text(), 'c')}\n{text}")
         return "\n".join(parts)
 
     @cached_property
@@ -255,16 +258,17 @@ class Texts:
         outputs = [v for name, v in arrays.items() if name.startswith("y")]
         members = [v for v in self.values if not v.op.view]
         results = [names[name] for name in arrays if name.startswith("y")]
-        more = [] if own.ending is None else [f"what follows {lead.op.name} is its end"]
+        what = PRODUCTS[lead.op.name]
+        if own.ending is not None:
+            what += ", then " + ", ".join(v.op.name for v in members if v is not lead)
         facts = Facts(
-            f"{', '.join(results)} over {list(lead.type.shape)}: {lead.op.name}",
+            f"{listed(results)} over {list(lead.type.shape)}: {what}",
             [(names[name], v.type) for name, v in arrays.items() if v not in outputs],
             [(names[name], v.type) for name, v in arrays.items() if v in outputs],
             sum(cost(v).flops for v in members),
             sum(bytes_read(v) for v in dict.fromkeys(arrays.values()) if v not in outputs),
             sum(nbytes(v.type) for v in outputs),
             user_lines(members),
-            more,
         )
         return _written(own.kernel, facts, names, _titled(results))
 
@@ -373,7 +377,7 @@ def _written(
     if kernel.scratch:
         facts.more.append(f"{quantity(kernel.scratch, 'B')} of scratch memory between the launches")
     head = commented(facts.text(), "c")
-    return f"{head}\n{dressed(kernel.text, {**names, **titles})}", kernel.preludes
+    return f"{head}\n{folded(dressed(kernel.text, {**names, **titles}))}", kernel.preludes
 
 
 def _belongs(v: Value) -> bool:
