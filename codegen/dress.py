@@ -39,7 +39,10 @@ from .lower import Lowered
 from .templates.own import OwnKernel
 
 _WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*")
-_BREAK = re.compile(r"(?:[,;{=]|&&|\|\|) | (?=(?:[-+*/?:]) )")
+BREAKS = {
+    "c": re.compile(r"(?:[,;{=]|&&|\|\|) | (?=[-+*/?:] )"),
+    "python": re.compile(r", "),
+}
 _ASSIGNED = re.compile(r"(?! *(?:for|if) )[^=]* = (?=.*;$)")
 _CHOICE = re.compile(r".* (?=\? )")
 OPEN = (",", "&&", "||")  # the end of a line that goes on
@@ -106,7 +109,9 @@ def dressed(text: str, names: Mapping[str, str]) -> str:
         stem, _, rest = word.partition("_")
         if canonical and canonical.group(1) in names:
             suffix = canonical.group(2)
-            new = f"{names[canonical.group(1)]}_{SUFFIXES.get(suffix, suffix.strip('_'))}"
+            stem, suffix = names[canonical.group(1)], SUFFIXES.get(suffix, suffix.strip("_"))
+            new = f"{stem.removesuffix('_value')}_{suffix}"
+            new = f"{stem}_{suffix}" if new in used else new
         elif rest and stem in names:
             new = f"{names[stem]}_{rest}"
         else:
@@ -120,9 +125,9 @@ def dressed(text: str, names: Mapping[str, str]) -> str:
     return _WORD.sub(rename, text)
 
 
-def folded(text: str) -> str:
-    """C or CUDA C with its long lines broken after a comma or before an operator; names have made
-    them longer than the canonical text's."""
+def folded(text: str, language: str) -> str:
+    """A text in "c" (also CUDA C) or "python" with its long lines broken after a comma or, in C, at
+    an operator; names have made them longer than the canonical text's."""
     found: list[str] = []
     rest = text.splitlines()[::-1]
     while rest:
@@ -132,21 +137,22 @@ def folded(text: str) -> str:
             while line.endswith(OPEN) and rest:
                 line += " " + rest.pop().lstrip()
             indent = " " * (len(line) - len(line.lstrip()) + (0 if begun else 4))
-            while len(line) > LINE and (end := _break(line, len(indent))):
+            while len(line) > LINE and (end := _break(line, len(indent), language)):
                 found.append(line[:end].rstrip())
                 line = indent + line[end:]
         found.append(line)
     return "\n".join(found) + "\n"
 
 
-def _break(line: str, indent: int) -> int:
+def _break(line: str, indent: int, language: str) -> int:
     """Where to break a line: behind its assignment or before a choice if the rest then fits, else
     as late as possible; 0 where it cannot be broken."""
-    for loosest in (_ASSIGNED, _CHOICE):
+    for loosest in (_ASSIGNED, _CHOICE) if language == "c" else ():
         found = loosest.match(line)
         if found and found.end() <= LINE and indent + len(line) - found.end() <= LINE:
             return found.end()
-    return max((m.end() for m in _BREAK.finditer(line, indent + 1, LINE + 1)), default=0)
+    ends = (m.end() for m in BREAKS[language].finditer(line, indent + 1, LINE + 1))
+    return max(ends, default=0)
 
 
 def kernel_names(

@@ -50,7 +50,7 @@ LOCALS = {
     # Kernels of products (templates/build.py).
     "own": {
         "c": "contraction",
-        "s": "places",
+        "s": "strides",
         "w": "window",
         "at": "column",
     },
@@ -246,7 +246,7 @@ def _sum(v: Value, operands: list, space: Space, named: Mapping[Value, str]) -> 
     a, b = operands
     if _short(a) and b.__class__ is float and 0 < b < 1e-3:
         return f"{a}_plus_epsilon"
-    return f"{a}_plus_{b}" if _short(a) and b in (1, 1.0) else ""
+    return f"{a}_plus_1" if _short(a) and b.__class__ in (int, float) and b == 1 else ""
 
 
 def _of_operand(template: str) -> Callable:

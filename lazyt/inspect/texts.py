@@ -228,7 +228,7 @@ class Texts:
             if table:
                 facts.more.append(f"sizes, extents and strides: {table}")
             names = self._dressing[k][0] | LOCALS["c"] | {lowered.c.name: self._title(k)}
-            text = folded(dressed(lowered.c.text, names))
+            text = folded(dressed(lowered.c.text, names), "c")
             parts.append(f"{commented(facts.text(), 'c')}\n{text}")
         return "\n".join(parts)
 
@@ -303,7 +303,8 @@ class Texts:
             sum(nbytes(v.type) for v in graph.outputs),
             user_lines(members),
         )
-        return code, f"{commented(facts.text(), 'python')}\n{dressed(code.source, names)}"
+        text = folded(dressed(code.source, names), "python")
+        return code, f"{commented(facts.text(), 'python')}\n{text}"
 
     @cached_property
     def _numpy_given(self) -> dict[Value, str]:
@@ -377,7 +378,8 @@ def _written(
     if kernel.scratch:
         facts.more.append(f"{quantity(kernel.scratch, 'B')} of scratch memory between the launches")
     head = commented(facts.text(), "c")
-    return f"{head}\n{folded(dressed(kernel.text, {**names, **titles}))}", kernel.preludes
+    text = folded(dressed(kernel.text, {**names, **titles}), "c")
+    return f"{head}\n{text}", kernel.preludes
 
 
 def _belongs(v: Value) -> bool:
