@@ -148,6 +148,34 @@ def test_the_user_s_names() -> None:
     assert written and all("weight" in text for text in written)
 
 
+def test_names_of_parameters_that_were_given_other_memory() -> None:
+    """`.double()` and `.to(device)` keep the Parameter; an optimizer's step then replaces what the
+    storage holds, as it does for others."""
+    net = lazyt.nn.Linear(4, 3).double()
+    optimizer = lazyt.optim.SGD(net.parameters(), lr=0.1)
+
+    def step(images: Any) -> None:
+        optimizer.zero_grad()
+        net(images).sum().backward()
+        optimizer.step()
+
+    batch = lazyt.ones(2, 4).double()
+    (view,) = lazyt.explain(step, batch).programs
+    assert {"images", "weight", "bias"} <= set(view.user_names.inputs.values())
+
+
+def test_names_are_none_of_the_words_of_a_text() -> None:
+    """Locals of the CUDA C among them."""
+    packs, packed = lazyt.ones(64, 48), lazyt.ones(64, 48)
+    (kernel,) = lazyt.explain(lambda: packs + packed).kernels[-1:]
+    assert "points(const float *packs_array, const float *packed_array" in kernel.cuda
+    tile, b, c = (lazyt.ones(8, 8) for _ in range(3))
+    (kernel,) = lazyt.explain(lambda: tile @ b).kernels[-1:]
+    assert "const float *__restrict__ tile_left,\n    const float *__restrict__ b,\n" in kernel.cuda
+    (kernel,) = lazyt.explain(lambda: c @ c).kernels[-1:]
+    assert "const float *__restrict__ c,\n    const float *__restrict__ c_right,\n" in kernel.cuda
+
+
 def test_layers_that_have_a_number_only() -> None:
     net = lazyt.nn.Sequential(lazyt.nn.Linear(4, 3))
     x = lazyt.ones(2, 4)
@@ -203,7 +231,11 @@ def test_every_kernel_has_every_text(tmp_path: Path) -> None:
     sources = []
     for i, k in enumerate(every_kernel()):
         files = k.texts.files()
-        assert set(files) == {"py", *(["loops", "c"] if k.loops else []), *(["cu"] if k.cuda else [])}
+        assert set(files) == {
+            "py",
+            *(["loops", "c"] if k.loops else []),
+            *(["cu"] if k.cuda else []),
+        }
         assert set(k.absent) == {"loops", "c", "cuda"} - {t for t in TEXTS if getattr(k, t)}
         assert k.cuda or not k.loops
         if not k.loops:
@@ -223,6 +255,28 @@ def test_every_kernel_has_every_text(tmp_path: Path) -> None:
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+def test_cuda_files_compile(tmp_path: Path) -> None:
+    """The files of every kernel that is kept as a golden text, as they are, in one call."""
+    programs = (*kernel_programs.PROGRAMS, *kernel_programs.PRODUCTS)
+    found = [k for name in programs for tier in ("c", "cuda") for k in kernels(name, tier)]
+    parts = []
+    for i, k in enumerate(k for k in found if k.cuda):
+        for header, text in k.texts.headers().items():
+            (tmp_path / header).write_text(text)
+        text = k.texts.files()["cu"]
+        (tmp_path / f"k{i}.cu").write_text(text)
+        # Functions of one name stand in many files; here they are one program.
+        own = sorted(set(re.findall(r"\b\w+_kernel\w*", text)))
+        parts += [f"#define {n} {n}_{i}" for n in own]
+        parts.append(f'#include "k{i}.cu"')
+        parts += [f"#undef {n}" for n in own]
+    (tmp_path / "all.cu").write_text("\n".join([*parts, ""]))
+    command = ["nvcc", "-arch=sm_90", "-cubin", "-o", "all.cubin", "all.cu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 def _runs(k: Kernel, text: str) -> None:

@@ -61,9 +61,7 @@ def own_kernel(
     names = {p.name: f"{'y' if p.out else 'x'}{2 + i}" for i, p in enumerate(rendered.params)}
     values = [*v.operands(), *(of[p] for p in rendered.params)]
     arrays = [*_sides(kernel), *names.values()]
-    return OwnKernel(
-        kernel, values, arrays, lowered.numbers, ending, {**rendered.names, **names}
-    )
+    return OwnKernel(kernel, values, arrays, lowered.numbers, ending, {**rendered.names, **names})
 
 
 def _sides(kernel: CudaKernel) -> list[str]:

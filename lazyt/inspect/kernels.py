@@ -181,9 +181,7 @@ class _Kernels:
         line = code.line_of[lead]
         call = _called(code, line)
         own = replace(own, kernel=code.templates[int(call[1:])][0])
-        texts = Texts(
-            group.values, group.outputs, self.view.user_names, self.given, nest, own=own
-        )
+        texts = Texts(group.values, group.outputs, self.view.user_names, self.given, nest, own=own)
         values = [v for v in group.values if not v.op.view]
         outer = _read_from_outside(group)
         moved = sum(map(bytes_read, outer)) + sum(nbytes(v.type) for v in group.outputs)

@@ -5,8 +5,8 @@
 The kernel's values are cut out of the program as a graph of their own, whatever tier it runs in.
 Its NumPy code is a whole function; its loop nests are lowered as the C tier lowers them; a product
 or convolution has its own kernel in CUDA C, and loops where a nest ends it. Each text begins with
-what the kernel computes, what that costs and the user's lines; `files` has them with what a compiler
-or Python needs before them.
+what the kernel computes, what that costs and the user's lines; `files` has them with what a
+compiler or Python needs before them.
 """
 
 from __future__ import annotations
