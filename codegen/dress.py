@@ -250,10 +250,10 @@ def graph_shape(v: Value) -> tuple[int, ...]:
 
 
 def called(v: Value, given: Mapping[Value, str]) -> str:
-    """What a value is called by one who only reads it: the user's name for it or for what it shows,
-    else the operation that made it."""
-    while v not in given and v.op is not None and v.op.view:
-        v = shown_by(v)
+    """What a value is called by one who only reads it: the user's name for it, for what it shows or
+    for what was moved, else the operation that made it."""
+    while v not in given and v.op is not None and (v.op.view or v.op.name == "transfer"):
+        v = shown_by(v) if v.op.view else v.src[0]
     if v in given:
         return given[v]
     return "input" if v.op is None else RESULTS.get(v.op.name, v.op.name)

@@ -265,6 +265,8 @@ class ProgramView:
 
 def _kind(group: fusion.Group) -> str:
     """What a group is, in words where it is one operation on a device."""
+    if group.kind == "loops":
+        return group.kind
     if by_host(group.values[0]):
         return "by NumPy on the host"
     return "a kernel of its own" if takes_epilogues(group.values[0]) else group.kind
