@@ -15,21 +15,19 @@ back. `Grouping.refusals` names these operations.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lazyt.ir.graph import Value
 from lazyt.ir.opdef import literal
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
-from lazyt.ir.types import TensorType, contiguous_strides
+from lazyt.ir.types import contiguous_strides
 
+from . import cuda
+from .grouping import has_template
 from .launches import CudaKernel
-from .loops import Apply, Kernel, Load, Param, Statement, Store
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer
-from .templates import template
-from .templates.epilogue import render
+from .templates.own import OwnKernel, own_kernel
 
 # Views that are the same text on every device.
 SAME_TEXT = ("alias", "stop", "replaced", "get", "as_strided")
@@ -75,13 +73,12 @@ class DeviceWriter(Writer):
 
     def by_template(self, v: Value) -> bool:
         """Writes the call of an operation's own kernel; False where it has none."""
-        if v.type.__class__ is not TensorType or not v.type.numel:
+        if not has_template(v):
             return False
-        kernel = template(v, self.strides(v))
-        if kernel is None:
-            return False
+        own = own_kernel(v, self.strides(v))
+        assert own is not None, v
         self.line(f"    {self.name(v)} = {self.fresh(v)}")
-        self.call(v, kernel, [self.name(v)], [])
+        self.call(v, own, [v])
         return True
 
     def strides(self, v: Value) -> list[tuple[int, ...]]:
@@ -93,14 +90,17 @@ class DeviceWriter(Writer):
             for s in v.operands()
         ]
 
-    def call(self, v: Value, kernel: CudaKernel, arrays: list[str], numbers: list[str]) -> None:
-        """Writes the launch of a template: the value's operands, then other arrays and numbers."""
-        operands = [
-            self.row_major(self.name(s), s) if place(s).root in self.scattered else self.name(s)
-            for s in v.operands()
+    def call(self, v: Value, own: OwnKernel, results: list[Value]) -> None:
+        """Writes the launch of an operation's own kernel, whose results have their memory."""
+        arrays = [
+            self.row_major(self.name(s), s)
+            if s not in results and place(s).root in self.scattered
+            else self.name(s)
+            for s in own.values
         ]
-        self.line(f"    g{len(self.templates)}({', '.join([*operands, *arrays, *numbers])})", v)
-        self.templates.append((kernel, v.type.device, len(operands) + len(arrays), len(numbers)))
+        numbers = [f"float({self.name(s)})" for s in own.numbers]
+        self.line(f"    g{len(self.templates)}({', '.join([*arrays, *numbers])})", v)
+        self.templates.append((own.kernel, v.type.device, len(arrays), len(numbers)))
 
     def nest(self, together: list[tuple[Group, Lowered]]) -> None:
         group, lowered = together[0]
@@ -109,14 +109,9 @@ class DeviceWriter(Writer):
             return
         for v in group.outputs:
             self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
-        of = dict(zip(lowered.kernel.params, lowered.values))
-        leads = {p for p, v in of.items() if place(v).root is group.lead}
-        ending = epilogue(lowered.kernel, leads)
-        kernel = template(group.lead, self.strides(group.lead), ending)
-        assert kernel is not None, group.lead
-        read = [of[p] for p in render(ending, first=2).params]
-        arrays = [self.operand(s, group) for s in read]
-        self.call(group.lead, kernel, arrays, [f"float({self.name(s)})" for s in lowered.numbers])
+        own = own_kernel(group.lead, self.strides(group.lead), (group, lowered))
+        assert own is not None, group.lead
+        self.call(group.lead, own, group.outputs)
         self.called.update((v, len(self.lines)) for v in group.values)
         for v in group.values:
             if v.op.view and v in self.read:
@@ -132,17 +127,7 @@ class DeviceWriter(Writer):
         self.line(f"    {self.name(v)} = {call}", v)
 
 
-def epilogue(kernel: Kernel, leads: set[Param]) -> tuple[Statement, ...]:
-    """The statements of an elementwise kernel; the product, which `leads` show, is "acc"."""
-    found: list[Statement] = []
-    acc: set[str] = set()
-    for s in kernel.statements():
-        if isinstance(s, Load) and s.param in leads:
-            acc.add(s.name)
-        elif isinstance(s, Apply):
-            found.append(replace(s, operands=tuple("acc" if o in acc else o for o in s.operands)))
-        elif isinstance(s, Store):
-            found.append(replace(s, operand="acc" if s.operand in acc else s.operand))
-        else:
-            found.append(s)
-    return tuple(found)
+def launched(together: list[Lowered]) -> CudaKernel:
+    """What the call of nests of one text launches."""
+    one = together[0]
+    return one.cuda if len(together) == 1 else cuda.render_many([n.kernel for n in together])

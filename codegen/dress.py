@@ -22,13 +22,34 @@ from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space
 from lazyt.ir.places import shown_by
 from lazyt.ir.printer import type_text
+from lazyt.ir.types import with_device
 
-from .dress_words import RESULTS, SUFFIXES, VIEWS, describe, prefixed, reserved, role_of
+from .dress_words import (
+    LOCALS,
+    RESULTS,
+    SIDES,
+    SUFFIXES,
+    VIEWS,
+    describe,
+    prefixed,
+    reserved,
+    role_of,
+)
 from .lower import Lowered
+from .templates.own import OwnKernel
 
 _WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*")
+BREAKS = {
+    "c": re.compile(r"(?:[,;{=]|&&|\|\|) | (?=[-+*/?:] )"),
+    "python": re.compile(r", "),
+}
+_ASSIGNED = re.compile(r"(?! *(?:for|if) )[^=]* = (?=.*;$)")
+_CHOICE = re.compile(r".* (?=\? )")
+OPEN = (",", "&&", "||")  # the end of a line that goes on
+_MEMBER = re.compile(r"\.[A-Za-z_]\w*")
 _CANONICAL = re.compile(r"([xyvs]\d+)([A-Za-z_]\w*)?")
 LONGEST = 60  # characters of a name
+LINE = 110  # characters of a line of dressed text
 
 
 def identifier(text: str) -> str:
@@ -66,8 +87,9 @@ class Wardrobe:
 
 
 def words(*texts: str) -> set[str]:
-    """All words of some texts that dressing leaves alone."""
-    found = {w for text in texts for w in _WORD.findall(text)}
+    """All words of some texts that dressing leaves alone; members (`threadIdx.x`) mean nothing by
+    themselves."""
+    found = {w for text in texts for w in _WORD.findall(_MEMBER.sub("", text))}
     return {w for w in found if not _CANONICAL.fullmatch(w)}
 
 
@@ -87,7 +109,9 @@ def dressed(text: str, names: Mapping[str, str]) -> str:
         stem, _, rest = word.partition("_")
         if canonical and canonical.group(1) in names:
             suffix = canonical.group(2)
-            new = f"{names[canonical.group(1)]}_{SUFFIXES.get(suffix, suffix.strip('_'))}"
+            stem, suffix = names[canonical.group(1)], SUFFIXES.get(suffix, suffix.strip("_"))
+            new = f"{stem.removesuffix('_value')}_{suffix}"
+            new = f"{stem}_{suffix}" if new in used else new
         elif rest and stem in names:
             new = f"{names[stem]}_{rest}"
         else:
@@ -99,6 +123,36 @@ def dressed(text: str, names: Mapping[str, str]) -> str:
         return new
 
     return _WORD.sub(rename, text)
+
+
+def folded(text: str, language: str) -> str:
+    """A text in "c" (also CUDA C) or "python" with its long lines broken after a comma or, in C, at
+    an operator; names have made them longer than the canonical text's."""
+    found: list[str] = []
+    rest = text.splitlines()[::-1]
+    while rest:
+        line = rest.pop()
+        begun = bool(found) and found[-1].endswith(OPEN)
+        if len(line) > LINE and not line.lstrip().startswith("#"):
+            while line.endswith(OPEN) and rest:
+                line += " " + rest.pop().lstrip()
+            indent = " " * (len(line) - len(line.lstrip()) + (0 if begun else 4))
+            while len(line) > LINE and (end := _break(line, len(indent), language)):
+                found.append(line[:end].rstrip())
+                line = indent + line[end:]
+        found.append(line)
+    return "\n".join(found) + "\n"
+
+
+def _break(line: str, indent: int, language: str) -> int:
+    """Where to break a line: behind its assignment or before a choice if the rest then fits, else
+    as late as possible; 0 where it cannot be broken."""
+    for loosest in (_ASSIGNED, _CHOICE) if language == "c" else ():
+        found = loosest.match(line)
+        if found and found.end() <= LINE and indent + len(line) - found.end() <= LINE:
+            return found.end()
+    ends = (m.end() for m in BREAKS[language].finditer(line, indent + 1, LINE + 1))
+    return max(ends, default=0)
 
 
 def kernel_names(
@@ -117,7 +171,7 @@ def kernel_names(
     named: dict[Value, str] = {}
     params = lowered.kernel.params
     outputs = {v: p.name for p, v in zip(params, lowered.values) if p.out}
-    read = set()
+    read = {called(s, given) for s in group.lead.operands()} if group.lead is not None else set()
     for p, v in zip(params, lowered.values):
         if not p.out:
             wish = called(v, given)
@@ -129,7 +183,8 @@ def kernel_names(
         if v in given:
             wish = f"new_{given[v]}" if given[v] in read else given[v]
             names[name] = wardrobe.choose(wish, "array")
-    for i, v in enumerate(v for v in group.values if not v.op.view):
+    members = [v for v in group.values if not v.op.view and v is not group.lead]
+    for i, v in enumerate(members):
         array = outputs.get(v)
         wish, more = (given[v], "") if v in given else describe(v, space, named)
         if array is not None and array not in names:
@@ -139,6 +194,27 @@ def kernel_names(
     for j, s in enumerate(lowered.numbers):
         names[f"s{j}"] = wardrobe.choose(role_of(s, group.values))
     return names, named
+
+
+def own_names(
+    own: OwnKernel,
+    given: Mapping[Value, str],
+    nest: tuple[Mapping[str, str], Mapping[Value, str]] = ({}, {}),
+    taken: Iterable[str] = (),
+) -> dict[str, str]:
+    """Names for the text of an operation's own kernel, by the words there.
+
+    nest: the names of the nest that ends it, "acc" among them. taken: words that stay.
+    """
+    names, named = nest
+    wardrobe = Wardrobe({*taken, *names.values(), *LOCALS["own"].values()})
+    found = LOCALS["own"] | {text: dressed(word, names) for word, text in own.names.items()}
+    for word, v, side in zip(own.arrays, own.values, SIDES):
+        found[word] = wardrobe.choose(called(v, given), VIEWS.get(_kind(v), side))
+    if own.ending is None:
+        result = found[own.arrays[-1]] = wardrobe.choose(called(own.values[-1], given), "array")
+        found["acc"] = wardrobe.choose(f"{result}_value")
+    return found
 
 
 def graph_names(
@@ -174,10 +250,10 @@ def graph_shape(v: Value) -> tuple[int, ...]:
 
 
 def called(v: Value, given: Mapping[Value, str]) -> str:
-    """What a value is called by one who only reads it: the user's name for it or for what it shows,
-    else the operation that made it."""
-    while v not in given and v.op is not None and v.op.view:
-        v = shown_by(v)
+    """What a value is called by one who only reads it: the user's name for it, for what it shows or
+    for what was moved, else the operation that made it."""
+    while v not in given and v.op is not None and (v.op.view or v.op.name == "transfer"):
+        v = shown_by(v) if v.op.view else v.src[0]
     if v in given:
         return given[v]
     return "input" if v.op is None else RESULTS.get(v.op.name, v.op.name)
@@ -219,7 +295,7 @@ class Facts:
         """The facts as lines."""
         found = [self.title, *self.more]
         for role, arrays in (("reads", self.reads), ("writes", self.writes)):
-            shown = [f"{name}: {type_text(t)}" for name, t in arrays]
+            shown = [f"{name}: {type_text(with_device(t, 'cpu'))}" for name, t in arrays]
             found += [f"{role if k == 0 else '':<7} {s}" for k, s in enumerate(shown)]
         moved = self.read + self.written
         intensity = f", {self.flops / moved:.2f} FLOP/B" if moved else ""
@@ -238,6 +314,12 @@ def commented(lines: list[str], language: str) -> str:
         return "\n".join(f"# {line}".rstrip() for line in lines)
     safe = [line.replace("*/", "* /").replace("\\", "\\ ").rstrip("\\ ") for line in lines]
     return "/* " + "\n * ".join(safe) + "\n */"
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """Names in a row, the first few of many."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def over(group: Group) -> str:

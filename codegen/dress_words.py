@@ -49,8 +49,23 @@ LOCALS = {
         "k": "share",
         "bad": "refused",
     },
-    "cuda": {},
+    # Kernels of products (templates/build.py).
+    "own": {
+        "c": "contraction",
+        "s": "strides",
+        "w": "window",
+        "at": "column",
+    },
 }
+# Operations that have kernels of their own, in the title of one.
+PRODUCTS = {
+    "matmul": "a matrix product",
+    "conv": "a convolution",
+    "conv_input": "the gradient of a convolution's input",
+    "conv_weight": "the gradient of a convolution's weight",
+}
+# What the operands of a product are called behind a name that is taken.
+SIDES = ("left", "right")
 
 REDUCED = {
     "sum": "sum",
@@ -117,6 +132,9 @@ RESULTS = {
     "shift_right": "shifted",
     "bitwise_and": "masked",
     "matmul": "matrix_product",
+    "conv": "convolution",
+    "conv_input": "input_gradient",
+    "conv_weight": "weight_gradient",
     "sigmoid": "sigmoid",
     "relu": "relu",
 }
@@ -233,7 +251,7 @@ def _sum(v: Value, operands: list, space: Space, named: Mapping[Value, str]) -> 
     a, b = operands
     if _short(a) and b.__class__ is float and 0 < b < 1e-3:
         return f"{a}_plus_epsilon"
-    return f"{a}_plus_{b}" if _short(a) and b in (1, 1.0) else ""
+    return f"{a}_plus_1" if _short(a) and b.__class__ in (int, float) and b == 1 else ""
 
 
 def _of_operand(template: str) -> Callable:

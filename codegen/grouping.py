@@ -1,12 +1,12 @@
-"""The loop nests of a graph: the passes that only tiers with generated loops need.
+"""How a graph is grouped for the tiers that run it, and the passes that generated loops need.
 
-    decompose ─ narrow_products* ─ cse, dce ─ materialize* ─
-    fuse_loops ─ recompute ─ fuse_epilogues*
+    NumPy tier           fuse
+    C tier, devices      decompose ─ narrow_products* ─ cse, dce ─ materialize* ─ fuse_loops
+                         ─ recompute ─ fuse_epilogues* (*: on devices)
 
-(*: on devices.)
-
-Which operations are loops is for the expression tables to say (cstyle.py), and which products take
-what follows them for the templates.
+Which operations are loops is for the expression tables to say (cstyle.py), and which have a kernel
+of their own that takes what follows them for the templates. What has neither on a device is
+computed on the host, and that is written down as a refusal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes.cse import eliminate_common_subexpressions
 from lazyt.ir.passes.dce import eliminate_dead_code
 from lazyt.ir.passes.decompose import decompose
-from lazyt.ir.passes.fuse import Grouping
+from lazyt.ir.passes.fuse import Grouping, Refusal, fuse
 from lazyt.ir.passes.fuse_epilogues import fuse_epilogues
 from lazyt.ir.passes.fuse_loops import fuse_loops, loops
 from lazyt.ir.passes.materialize import materialize
@@ -24,6 +24,7 @@ from lazyt.ir.passes.recompute import recompute
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from .cstyle import can
+from .memory import DEVICE_UPDATES
 from .templates import TEMPLATES, template
 
 
@@ -36,6 +37,12 @@ def on_device(v: Value) -> bool:
     """Whether a value, or the first of several results, is on a device."""
     type = v.type[0] if v.type.__class__ is tuple else v.type
     return type.device != "cpu"
+
+
+def grouped(graph: Graph, native: bool) -> Grouping:
+    """How an optimized graph is grouped by the tiers that run it: on devices by loop nests, on the
+    CPU too in the C tier (native), else as the NumPy tier does."""
+    return loop_nests(graph, native) if native or on_devices(graph) else fuse(graph)
 
 
 def loop_nests(graph: Graph, native: bool = True) -> Grouping:
@@ -58,13 +65,41 @@ def loop_nests(graph: Graph, native: bool = True) -> Grouping:
     again = recompute(grouping)
     if again is not None:
         grouping = fuse_loops(eliminate_dead_code(again), may)
-    return fuse_epilogues(grouping, takes_epilogues) if devices else grouping
+    if not devices:
+        return grouping
+    grouping = fuse_epilogues(grouping, takes_epilogues)
+    alone = [g.values[0] for g in grouping.groups if g.kind != "loops"]
+    grouping.refusals += [Refusal(v, v, no_kernel(v)) for v in alone if by_host(v)]
+    return grouping
 
 
 def takes_epilogues(v: Value) -> bool:
-    """Whether a value is a product on a device whose kernel can end with what follows it."""
-    if v.type.__class__ is not TensorType or not on_device(v) or not v.type.numel:
+    """Whether a value is a product on a device, by a kernel that can end with what follows it."""
+    return on_device(v) and has_template(v)
+
+
+def has_template(v: Value) -> bool:
+    """Whether an operation has a kernel of its own, wherever it runs."""
+    if v.type.__class__ is not TensorType or not v.type.numel:
         return False
     if v.op is None or v.op.name not in TEMPLATES:
         return False
     return template(v, [contiguous_strides(s.type.shape) for s in v.operands()]) is not None
+
+
+# What moves memory, or shows it: no device needs a kernel for it.
+MOVING = ("transfer", *DEVICE_UPDATES)
+
+
+def by_host(v: Value) -> bool:
+    """Whether an operation on a device that no loop nest computes is one for NumPy on the host."""
+    moves = v.op.view or v.op.kind == "constant" or v.op.name in MOVING
+    return on_device(v) and not moves and not has_template(v)
+
+
+def no_kernel(v: Value) -> str:
+    """Why an operation on a device is computed on the host."""
+    what = v.op.name
+    if v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
+        what += f" of {v.operands()[0].type.dtype.name}" if v.type.numel else " of no elements"
+    return f"{what} has no kernel on devices: NumPy computes it on the host"

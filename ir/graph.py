@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .types import with_device
+
 
 class Scalar:
     """A number given at run time; `kind` is float, int or bool."""
@@ -123,6 +125,17 @@ def rewrite(
         if born is not None:
             born.setdefault(result, v)
     return Graph(graph.inputs, graph.scalars, body, [new.get(v, v) for v in graph.outputs])
+
+
+def placed(graph: Graph, device: str) -> tuple[Graph, dict[Value, Value]]:
+    """A copy of a graph with everything on one device, and by value of it the one it stands for."""
+    new: dict[Value, Value] = {}
+    for v in [*graph.inputs, *graph.body]:
+        src = tuple(new.get(s, s) if s.__class__ is Value else s for s in v.src)
+        new[v] = Value(v.op, src, v.arg, with_device(v.type, device), v.origin, v.index)
+    inputs, body = [new[v] for v in graph.inputs], [new[v] for v in graph.body]
+    made = Graph(inputs, graph.scalars, body, [new[v] for v in graph.outputs])
+    return made, {copy: v for v, copy in new.items()}
 
 
 def reachable(outputs: Iterable[Value]) -> set[Value]:

@@ -6,6 +6,8 @@ object where it would hold three. `TensorType.of((2, 3), float32)` is the only w
 
 from __future__ import annotations
 
+from typing import Any
+
 from .dtypes import DType, bool_
 
 
@@ -69,6 +71,13 @@ def _build(shape: tuple[int, ...], dtype: DType, device: str) -> TensorType:
     made.numel = numel
     made._boolean = None
     return made
+
+
+def with_device(type: Any, device: str) -> Any:
+    """A type, or a tuple of types, on a device."""
+    if type.__class__ is tuple:
+        return tuple(with_device(t, device) for t in type)
+    return TensorType.of(type.shape, type.dtype, device)
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

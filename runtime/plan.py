@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.codegen.grouping import loop_nests, on_devices
+from lazyt.codegen.grouping import grouped, on_devices
 from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import NAMESPACE
-from lazyt.ir.passes.fuse import Grouping, fuse
+from lazyt.ir.passes.fuse import Grouping
 from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
 
@@ -171,21 +171,18 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     from .native import CompilerError, give_up
 
     native = in_loops()
-    if native or on_devices(graph):
-        grouping = loop_nests(graph, native)
-        code = generate(grouping, *known, native and blas() is not None)
-        try:
-            made = grouping, code, load(code)
-            if native:
-                traces.install()
-            return made
-        except (CompilerError, OSError) as error:
-            if not native or any(together[0].device != "cpu" for together in code.nests):
-                raise
-            give_up(error)
-    grouping = fuse(graph)
-    code = generate(grouping, *known)
-    return grouping, code, load(code)
+    grouping = grouped(graph, native)
+    code = generate(grouping, *known, native and blas() is not None)
+    try:
+        made = grouping, code, load(code)
+    except (CompilerError, OSError) as error:
+        if not native or any(together[0].device != "cpu" for together in code.nests):
+            raise
+        give_up(error)
+        return _made(graph, known)
+    if native:
+        traces.install()
+    return made
 
 
 def _strided(wanted: list[Node], leaves: dict[int, int]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""Programs whose kernels are kept as golden files: IR, loop IR, NumPy, C, dressed.
+"""Programs whose kernels are kept as golden files: IR, loop IR, NumPy, C, CUDA C, dressed.
 
 They are texts, compiled as files of their own that `linecache` knows, so that the user's lines in
 the headers are theirs, whatever this file looks like.
@@ -105,6 +105,25 @@ def step():
 """,
 }
 
+# What these multiply ends, on a device, with what follows.
+PRODUCTS: dict[str, str] = {
+    "linear_gelu": """
+layer = nn.Linear(48, 32)
+@torch.no_grad()
+def step():
+    hidden = F.gelu(layer(x))
+    return hidden
+""",
+    "conv_relu": """
+images = torch.linspace(-1, 1, 4 * 3 * 100).view(4, 3, 10, 10)
+layer = nn.Conv2d(3, 8, 3, padding=1)
+@torch.no_grad()
+def step():
+    features = torch.relu(layer(images))
+    return features
+""",
+}
+
 
 def explained(name: str) -> Any:
     """The programs of `step()` when it comes back the third time, laid open."""
@@ -115,7 +134,7 @@ def explained(name: str) -> Any:
     drain.drain()
     drain.clear_plans()
     file = f"{name}.py"
-    source = HEAD + TABLE + PROGRAMS[name]
+    source = HEAD + TABLE + (PROGRAMS | PRODUCTS)[name]
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope: dict[str, Any] = {"__name__": name}
     with torch_is_lazyt():

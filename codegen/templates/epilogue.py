@@ -11,7 +11,7 @@ float32. Names are given anew, so that equal epilogues are equal texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..cstyle import C_TYPES, cuda_expression, number
@@ -33,12 +33,13 @@ def widened(dtype: str) -> str:
 @dataclass(frozen=True)
 class Epilogue:
     """params: the arrays, inputs first, then outputs. numbers: run-time numbers. counted: params
-    without memory. lines: of the body."""
+    without memory. lines: of the body. names: what the statements' names are called there."""
 
     params: tuple[Param, ...]
     counted: tuple[Param, ...]
     numbers: tuple[Number, ...]
     lines: tuple[str, ...]
+    names: Mapping[str, str]
 
     @property
     def places(self) -> tuple[Param, ...]:
@@ -112,7 +113,7 @@ def render(statements: tuple[Statement, ...], first: int) -> Epilogue:
             lines.append(f"{element(s.param)} = {text};")
         else:
             raise ValueError(f"no statement of an epilogue: {s}")
-    return Epilogue(params, counted, numbers, tuple(lines))
+    return Epilogue(params, counted, numbers, tuple(lines), names)
 
 
 def _applied(s: Apply, operand: Callable[[Operand, str], str]) -> str:

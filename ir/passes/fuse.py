@@ -40,7 +40,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An edge that was not fused."""
+    """An edge that was not fused; or, both ends being one, an operation that its device cannot
+    compute."""
 
     producer: Value
     consumer: Value

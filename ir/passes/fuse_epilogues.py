@@ -27,18 +27,27 @@ def fuse_epilogues(grouping: Grouping, has_kernel: Callable[[Value], bool]) -> G
     graph = grouping.graph
     assert graph is not None
     users, kept = graph.users(), set(graph.outputs)
-    found = Grouping(refusals=list(grouping.refusals))
+    found = Grouping()
     led: dict[Value, Group] = {}
+    asked: set[tuple[Value, Value]] = set()  # edges that are decided here
     for g in grouping.groups:
-        if g.kind == "loops" and g.batch < 0:
-            for lead in dict.fromkeys(place(s).root for v in g.values for s in v.operands()):
-                if lead in led or lead in g.values or lead.op is None or not has_kernel(lead):
-                    continue
-                reason = _refuses(lead, g, users, kept)
-                if reason is None:
-                    led[lead] = g
-                    break
-                found.refusals.append(Refusal(lead, g.values[0], reason))
+        if g.kind != "loops":
+            continue
+        readers: dict[Value, Value] = {}
+        for v in g.values:
+            for s in v.operands():
+                readers.setdefault(place(s).root, v)
+        for lead, reader in readers.items():
+            if lead in led or lead in g.values or lead.op is None or not has_kernel(lead):
+                continue
+            asked.update((lead, v) for v in g.values)
+            reason = _refuses(lead, g, users, kept)
+            if reason is None:
+                led[lead] = g
+                break
+            found.refusals.append(Refusal(lead, reader, reason))
+    before = [r for r in grouping.refusals if (r.producer, r.consumer) not in asked]
+    found.refusals[:0] = before
     lead_of = {id(g): lead for lead, g in led.items()}
     for g in grouping.groups:
         lead = lead_of.get(id(g))
@@ -57,6 +66,8 @@ def fuse_epilogues(grouping: Grouping, has_kernel: Callable[[Value], bool]) -> G
 
 def _refuses(lead: Value, g: Group, users: dict, kept: set[Value]) -> str | None:
     """Why a nest cannot be the end of a product's kernel, or None."""
+    if g.batch >= 0:
+        return "the nest runs at once with others that do the same"
     if g.axes or g.total:
         return "a reduction needs the whole product first"
     if lead.type.shape != g.shape:

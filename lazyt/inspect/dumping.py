@@ -9,6 +9,9 @@
                                             what each kernel computes, for every tier
     folder/0002-...
 
+Where the code calls kernels (in the C tier and on devices: `k0(x1, x2)`, `g0(…)`), their files have
+the names it calls them by, and those of NumPy calls the name of their kernel (`sort_7.py`).
+
 A plan is made when a program comes back, so what runs only once leaves nothing here. A folder is
 written whole under another name and then renamed, and a plan that is there already, from this
 process, from a worker or from an earlier run, is not written again: the same script leaves the
@@ -112,9 +115,11 @@ def files_of(view: ProgramView) -> dict[str, str]:
     files["plan.txt"] = f"{view.plan}\n"
     head = "# " + view.summary().replace("\n", "\n# ")
     files["plan.py"] = f"{head}\n{view.dressed}"
+    calls = any(kernel.call for kernel in view.kernels)
     for i, kernel in enumerate(view.kernels):
+        name = (kernel.call or kernel.name) if calls else f"k{i}"
         for ending, content in kernel.texts.files().items():
-            files[f"k{i}.{ending}"] = content
+            files[f"{name}.{ending}"] = content
         files |= kernel.texts.headers()
     return files
 

@@ -72,7 +72,7 @@ def held(
             if node is None:
                 continue
             nodes.setdefault(id(node), name)
-            versions.setdefault(id(node), t._storage.version)
+            versions.setdefault(id(node), t._version)
             if node.value is not None:
                 arrays.setdefault(id(node.value), name)
     positions = {p: nodes[id(n)] for p, n in enumerate(wanted) if id(n) in nodes}

@@ -110,7 +110,8 @@ def _statements(traced: Graph, tracked: frozenset[int]) -> dict[int, str]:
         if result not in kept and all(u.origin and u.origin[:2] == origin for u in users[result]):
             continue
         called = callee_of(origin)
-        called = "" if called in STATEMENTS or called == result.op.name else called
+        if called in (*STATEMENTS, result.op.name) or result.op.name == "transfer":
+            called = ""
         name = _plain(variable_of(origin)) or called
         if name:
             found[id(result.origin)] = name

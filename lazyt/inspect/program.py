@@ -12,7 +12,7 @@ from typing import Any
 
 from lazyt.codegen import memory as placing
 from lazyt.codegen.dress import quantity
-from lazyt.codegen.grouping import loop_nests
+from lazyt.codegen.grouping import by_host, grouped, takes_epilogues
 from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
 from lazyt.ir.cost import Cost, cost, nbytes
 from lazyt.ir.graph import Graph, Value
@@ -71,13 +71,15 @@ class FusedGroup:
 
 @dataclass(repr=False)
 class Refused:
-    """Two operations that were not fused, and why."""
+    """Two operations that were not fused, and why; or one that its device cannot compute."""
 
     producer: str
     consumer: str
     reason: str
 
     def __repr__(self) -> str:
+        if self.producer == self.consumer:
+            return f"{self.producer}: {self.reason}"
         return f"{self.producer} -> {self.consumer}: {self.reason}"
 
 
@@ -108,7 +110,7 @@ class ProgramView:
 
     donatable: inputs whose memory it may take over. how: in words, how it came to run; runs: how
     often. names: the user's, of inputs and outputs. tier: "numpy" or "c", in place of the one that
-    runs.
+    runs what is on the CPU.
     """
 
     traced: Graph
@@ -122,8 +124,7 @@ class ProgramView:
     @cached_property
     def grouping(self) -> fusion.Grouping:
         optimized, _ = optimize(self.traced, record=self._stages)
-        in_c = self.tier == "c" if self.tier else in_loops()
-        return loop_nests(optimized) if in_c else fusion.fuse(optimized)
+        return grouped(optimized, self.tier == "c" if self.tier else in_loops())
 
     @property
     def graph(self) -> Graph:
@@ -162,8 +163,8 @@ class ProgramView:
                 tuple(v.op.name for v in g.values),
                 tuple(f"%{number[v]}" for v in g.outputs),
                 g.shape,
-                g.kind,
-                blocked(g),
+                _kind(g),
+                blocked(g) if g.kind != "loops" else 0,
             )
             for g in self.grouping.groups
         ]
@@ -206,10 +207,18 @@ class ProgramView:
         """The generated code with types, FLOPs, bytes and the user's line beside each call."""
         return self.code.dressed(self.describe)
 
+    @cached_property
+    def _called(self) -> dict[int, Kernel]:
+        """The kernels that the code calls by a name, by line."""
+        return {k.line: k for k in self.kernels if k.call}
+
     def describe(self, v: Value) -> str:
-        """A comment for the line that computes `v`."""
+        """A comment for the line that computes `v`, or calls the kernel that does."""
         parts = [f"{v.op.name} {type_text(v.type)}"]
-        if not v.op.view:
+        kernel = self._called.get(self.code.line_of[v])
+        if kernel is not None:
+            parts = [kernel.name, quantity(kernel.flops, "FLOP"), quantity(kernel.bytes, "B")]
+        elif not v.op.view:
             spent = self.cost_of(v)
             parts += [quantity(spent.flops, "FLOP"), quantity(spent.bytes, "B")]
         place = place_of(v.origin)
@@ -237,9 +246,11 @@ class ProgramView:
     def summary(self) -> str:
         """One line: what it computes and what that costs."""
         flops, moved = self.cost
+        hosted = sum(1 for k in self.kernels if k.hosted)
         return (
             f"{self.name}: {len(self.traced.body)} operations traced, "
-            f"{len(self.graph.body)} after the passes, {len(self.kernels)} kernels, "
+            f"{len(self.graph.body)} after the passes, {len(self.kernels)} kernels"
+            f"{f' ({hosted} of them computed on the host)' if hosted else ''}, "
             f"{quantity(flops, 'FLOP')}, {quantity(moved, 'B')}"
         )
 
@@ -250,6 +261,15 @@ class ProgramView:
             f"{head}\n\n== IR\n{self.ir}\n\n== groups\n{self.groups}\n\n"
             f"== kernels\n{kernels}\n\n== plan\n{self.plan}"
         )
+
+
+def _kind(group: fusion.Group) -> str:
+    """What a group is, in words where it is one operation on a device."""
+    if group.kind == "loops":
+        return group.kind
+    if by_host(group.values[0]):
+        return "by NumPy on the host"
+    return "a kernel of its own" if takes_epilogues(group.values[0]) else group.kind
 
 
 def plan_text(view: ProgramView) -> str:

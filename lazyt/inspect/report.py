@@ -80,7 +80,8 @@ class Timed:
 
 
 def timed(plan: plans.Plan) -> Timed:
-    """Replaces the plan's function by one that reads the clock after every call it makes."""
+    """Replaces the plan's function by one that reads the clock after every call it makes; on a
+    device when that has finished what was launched."""
     record = Timed(plan, spent=dict.fromkeys(plan.code.values, 0.0))
     written: list[str] = []
     for number, line in enumerate(plan.code.source.splitlines(), 1):
@@ -90,7 +91,7 @@ def timed(plan: plans.Plan) -> Timed:
             written.append(f"{indent}now = clock(); spent[{number}] += now - then; then = now")
     written.insert(1, "    then = clock()")
     run = plans.load(dataclasses.replace(plan.code, source="\n".join(written) + "\n"))
-    run.__globals__.update(clock=perf_counter, spent=record.spent)
+    run.__globals__.update(clock=_clock(plan), spent=record.spent)
 
     def measured(*arguments: Any) -> Any:
         begin = perf_counter()
@@ -102,6 +103,24 @@ def timed(plan: plans.Plan) -> Timed:
 
     plan.run = measured
     return record
+
+
+def _clock(plan: plans.Plan) -> Callable[[], float]:
+    """The seconds, once the plan's devices are idle."""
+    names = sorted(plan.code.graph.devices() - {"cpu"})
+    if not names:
+        return perf_counter
+    from lazyt.runtime.cuda.calls import number
+    from lazyt.runtime.cuda.driver import device
+
+    devices = [device(number(name)) for name in names]
+
+    def clock() -> float:
+        for d in devices:
+            d.wait()
+        return perf_counter()
+
+    return clock
 
 
 class Recorder:

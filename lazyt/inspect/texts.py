@@ -3,16 +3,17 @@
     texts.loops, texts.numpy, texts.c, texts.cuda    "" where there is none: `absent` says why
 
 The kernel's values are cut out of the program as a graph of their own, whatever tier it runs in.
-Its NumPy code is a whole function; its loop nests are lowered as the C tier lowers them. Each text
-begins with what the kernel computes, what that costs and the user's lines; `files` has them with
-what a compiler or Python needs before them.
+Its NumPy code is a whole function; its loop nests are lowered as the C tier lowers them; a product
+or convolution has its own kernel in CUDA C, and loops where a nest ends it. Each text begins with
+what the kernel computes, what that costs and the user's lines; `files` has them with what a
+compiler or Python needs before them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
@@ -22,18 +23,24 @@ from lazyt.codegen.dress import (
     called,
     commented,
     dressed,
+    folded,
     graph_names,
     identifier,
     kernel_names,
+    listed,
     over,
+    own_names,
+    quantity,
     words,
 )
-from lazyt.codegen.dress_words import LOCALS
-from lazyt.codegen.grouping import loop_nests
+from lazyt.codegen.dress_words import LOCALS, PRODUCTS
+from lazyt.codegen.grouping import MOVING, has_template, loop_nests, no_kernel
+from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.lower import Lowered, lower
 from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.codegen.templates.own import OwnKernel, epilogue, own_kernel
 from lazyt.ir.cost import bytes_read, cost, nbytes
-from lazyt.ir.graph import Graph, Scalar, Value
+from lazyt.ir.graph import Graph, Scalar, Value, placed
 from lazyt.ir.opdef import NAMESPACE, literal
 from lazyt.ir.passes.fuse import Group, Grouping, fuse
 from lazyt.ir.places import place
@@ -51,7 +58,8 @@ class Texts:
 
     values, outputs: of the kernel, in order, views among the values. names: the user's, of the
     program; given: by value of the program's graph. nest: the loop nest, where the program runs as
-    one. together: how many nests of one text run in its call.
+    one. together: how many nests of one text run in its call. own: the kernel of a product or
+    convolution, where the program runs it.
     """
 
     values: list[Value]
@@ -60,7 +68,7 @@ class Texts:
     given: Mapping[Value, str]
     nest: tuple[Group, Lowered] | None = None
     together: int = 1
-    absent: dict[str, str] = field(default_factory=dict)
+    own: OwnKernel | None = None
 
     # --- the kernel as a graph of its own ---------------------------------------------------------
 
@@ -98,13 +106,20 @@ class Texts:
         return self._cut[0]
 
     @cached_property
+    def _on_cpu(self) -> tuple[Graph, dict[Value, Value]]:
+        """The same for the languages of the host."""
+        graph, original = self._cut
+        copy, copied = placed(graph, "cpu")
+        return copy, {v: original[copied[v]] for v in copied}
+
+    @cached_property
     def ir(self) -> str:
         """The graph, as the IR prints."""
         return text(self.graph)
 
     @cached_property
     def _grouping(self) -> Grouping:
-        return loop_nests(self.graph)
+        return loop_nests(self._on_cpu[0])
 
     @cached_property
     def nests(self) -> list[tuple[Group, Lowered]]:
@@ -119,11 +134,26 @@ class Texts:
         """The user's names of the values of the nests."""
         if self.nest is not None:
             return self.given
-        graph, original = self._cut
+        graph, original = self._on_cpu
         assert self._grouping.graph is not None
         inputs = {v.index: called(original[v], self.given) for v in graph.inputs}
         outputs = {i: self.given.get(v, "") for i, v in enumerate(self.outputs)}
         return self.names.in_graph(self._grouping.graph, inputs, outputs)
+
+    @cached_property
+    def _lead(self) -> Value | None:
+        """The product or convolution that has a kernel of its own."""
+        if self.nest is not None:
+            return self.nest[0].lead
+        members = [v for v in self.values if not v.op.view]
+        return members[0] if len(members) == 1 and has_template(members[0]) else None
+
+    @cached_property
+    def _own(self) -> OwnKernel | None:
+        lead = self._lead
+        if lead is None or self.own is not None:
+            return self.own
+        return own_kernel(lead, [place(s).strides for s in lead.operands()], self.nest)
 
     # --- texts ------------------------------------------------------------------------------------
 
@@ -132,8 +162,15 @@ class Texts:
         """For every nest the names, by canonical name and by value."""
         found = []
         for group, lowered in self.nests:
-            taken = words(lowered.c.text) | set(LOCALS["c"].values())
-            found.append(kernel_names(group, lowered, self._given, taken))
+            on_device = lowered.cuda if self._own is None else self._own.kernel
+            taken = words(lowered.c.text, on_device.text) - LOCALS["own"].keys() - {"a", "b"}
+            taken |= set(LOCALS["c"].values())
+            names, named = kernel_names(group, lowered, self._given, taken)
+            if group.lead is not None:
+                at = zip(lowered.kernel.params, lowered.values)
+                read = next(p.name for p, v in at if place(v).root is group.lead)
+                names["acc"] = names[read]
+            found.append((names, named))
         return found
 
     def facts(self, k: int) -> Facts:
@@ -141,9 +178,9 @@ class Texts:
         group, lowered = self.nests[k]
         names, named = self._dressing[k]
         arrays = [(p, v, names[p.name]) for p, v in zip(lowered.kernel.arrays, lowered.values)]
-        members = [v for v in group.values if not v.op.view]
+        members = [v for v in group.values if not v.op.view and v is not group.lead]
         results = [name for p, _, name in arrays if p.out]
-        title = f"{', '.join(results)} {over(group)}"
+        title = f"{listed(results)} {over(group)}"
         read: dict[Value, int] = {}  # what two views show is read once
         for p, v, _ in arrays:
             if not p.out:
@@ -169,19 +206,16 @@ class Texts:
     def _title(self, k: int) -> str:
         """An identifier for a nest: its results."""
         names = self._dressing[k][0]
-        results = [names[p.name] for p in self.nests[k][1].kernel.arrays if p.out]
-        more = f"_and_{len(results) - 1}_more" if len(results) > 1 else ""
-        return identifier(f"{results[0].removeprefix('new_')}{more}_kernel")
+        return _titled([names[p.name] for p in self.nests[k][1].kernel.arrays if p.out])
 
     @cached_property
     def loops(self) -> str:
         """The loop IR."""
         parts = []
-        for k, (_, lowered) in enumerate(self.nests):
+        for k, (group, lowered) in enumerate(self.nests):
             head = commented(self.facts(k).text(), "python")
-            parts.append(f"{head}\n{dressed(str(lowered.kernel), self._dressing[k][0])}\n")
-        if not parts:
-            self.absent["loops"] = self.absent["c"] = self._no_loops()
+            kernel = lowered.kernel if group.lead is None else epilogue(lowered, group.lead)
+            parts.append(f"{head}\n{dressed(str(kernel), self._dressing[k][0])}\n")
         return "\n".join(parts)
 
     @cached_property
@@ -194,9 +228,8 @@ class Texts:
             if table:
                 facts.more.append(f"sizes, extents and strides: {table}")
             names = self._dressing[k][0] | LOCALS["c"] | {lowered.c.name: self._title(k)}
-            parts.append(f"{commented(facts.text(), 'c')}\n{dressed(lowered.c.text, names)}")
-        if not parts:
-            self.absent["loops"] = self.absent["c"] = self._no_loops()
+            text = folded(dressed(lowered.c.text, names), "c")
+            parts.append(f"{commented(facts.text(), 'c')}\n{text}")
         return "\n".join(parts)
 
     @cached_property
@@ -206,21 +239,38 @@ class Texts:
 
     @cached_property
     def _in_cuda(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Text and preludes of every nest."""
-        if not self.nests:
-            self.absent["cuda"] = self._no_loops()
-            return []
+        """Text and preludes of the operation's own kernel, or of every nest."""
+        if self._own is not None:
+            return [self._own_in_cuda(self._own)]
         found = []
         for k, (_, lowered) in enumerate(self.nests):
-            made = lowered.cuda
-            facts = self.facts(k)
-            for launch in made.launches:
-                grid, block = (" x ".join(map(str, n)) for n in (launch.grid, launch.block))
-                facts.more.append(f"{launch.function}: grid {grid}, block {block}")
-            names = self._dressing[k][0] | {made.name: self._title(k)}
-            head = dressed(commented(facts.text(), "c"), {made.name: self._title(k)})
-            found.append((f"{head}\n{dressed(made.text, names)}", made.preludes))
+            names = self._dressing[k][0]
+            found.append(_written(lowered.cuda, self.facts(k), names, self._title(k)))
         return found
+
+    def _own_in_cuda(self, own: OwnKernel) -> tuple[str, tuple[str, ...]]:
+        lead = self._lead
+        assert lead is not None
+        taken = words(own.kernel.text) - LOCALS["own"].keys() - {"a", "b", "acc"}
+        nest = self._dressing[0] if own.ending is not None else ({}, {})
+        names = own_names(own, self.given, nest, taken)
+        arrays = dict(zip(own.arrays, own.values))
+        outputs = [v for name, v in arrays.items() if name.startswith("y")]
+        members = [v for v in self.values if not v.op.view]
+        results = [names[name] for name in arrays if name.startswith("y")]
+        what = PRODUCTS[lead.op.name]
+        if own.ending is not None:
+            what += ", then " + ", ".join(v.op.name for v in members if v is not lead)
+        facts = Facts(
+            f"{listed(results)} over {list(lead.type.shape)}: {what}",
+            [(names[name], v.type) for name, v in arrays.items() if v not in outputs],
+            [(names[name], v.type) for name, v in arrays.items() if v in outputs],
+            sum(cost(v).flops for v in members),
+            sum(bytes_read(v) for v in dict.fromkeys(arrays.values()) if v not in outputs),
+            sum(nbytes(v.type) for v in outputs),
+            user_lines(members),
+        )
+        return _written(own.kernel, facts, names, _titled(results))
 
     @cached_property
     def numpy(self) -> str:
@@ -229,7 +279,7 @@ class Texts:
 
     @cached_property
     def _in_numpy(self) -> tuple[NumpyCode, str]:
-        graph, original = self._cut
+        graph, original = self._on_cpu
         code = generate(fuse(graph))
         known = {v: name for _, named in self._dressing for v, name in named.items()}
         given = dict(self._numpy_given)
@@ -253,18 +303,29 @@ class Texts:
             sum(nbytes(v.type) for v in graph.outputs),
             user_lines(members),
         )
-        return code, f"{commented(facts.text(), 'python')}\n{dressed(code.source, names)}"
+        text = folded(dressed(code.source, names), "python")
+        return code, f"{commented(facts.text(), 'python')}\n{text}"
 
     @cached_property
     def _numpy_given(self) -> dict[Value, str]:
-        graph, original = self._cut
+        graph, original = self._on_cpu
         inputs = {v.index: called(original[v], self.given) for v in graph.inputs}
         outputs = {i: self.given.get(v, "") for i, v in enumerate(self.outputs)}
         return self.names.in_graph(graph, inputs, outputs)
 
-    def _no_loops(self) -> str:
-        names = dict.fromkeys(v.op.name for v in self.values if not v.op.view)
-        return f"no loop nest computes {', '.join(names)}"
+    @cached_property
+    def absent(self) -> dict[str, str]:
+        """By the name of a text that is not there the reason."""
+        found = {}
+        members = [v for v in self.values if not v.op.view]
+        if not self.nests:
+            names = ", ".join(dict.fromkeys(v.op.name for v in members))
+            found["loops"] = found["c"] = f"no loop nest computes {names}"
+        if not self._in_cuda:
+            moving = members[0].op.name in MOVING
+            moves = f"{members[0].op.name} moves memory, and needs no kernel"
+            found["cuda"] = moves if moving else no_kernel(members[0])
+        return found
 
     def files(self) -> dict[str, str]:
         """The texts that there are, by ending: `loops`, `py`, `c` and `cu`, each whole but for the
@@ -283,7 +344,8 @@ class Texts:
         used = set(PRELUDES) if self.nests else set()
         used.update(name for _, preludes in self._in_cuda for name in preludes)
         folder = resources.files("lazyt.codegen").joinpath("prelude")
-        return {header(name): folder.joinpath(name).read_text() for name in sorted(used)}
+        once = "#pragma once\n"
+        return {header(name): once + folder.joinpath(name).read_text() for name in sorted(used)}
 
     def _numpy_head(self) -> str:
         """What the NumPy code needs: functions of the library, and memory to work in."""
@@ -296,6 +358,28 @@ class Texts:
             for i, t in enumerate(buffers):
                 lines.append(f"{letter}{i} = np.empty({literal(t.shape)}, np.{t.dtype.numpy.name})")
         return "\n".join(lines) + "\n"
+
+
+def _titled(results: list[str]) -> str:
+    """An identifier for a kernel: its results."""
+    more = f"_and_{len(results) - 1}_more" if len(results) > 1 else ""
+    return identifier(f"{results[0].removeprefix('new_')}{more}_kernel")
+
+
+def _written(
+    kernel: CudaKernel, facts: Facts, names: Mapping[str, str], title: str
+) -> tuple[str, tuple[str, ...]]:
+    """A kernel in CUDA C under readable names, with its launches above it; and its preludes."""
+    functions = {launch.function for launch in kernel.launches} | {kernel.name}
+    titles = {name: name.replace(kernel.name, title) for name in functions}
+    for launch in kernel.launches:
+        grid, block = (" x ".join(map(str, n)) for n in (launch.grid, launch.block))
+        facts.more.append(f"{titles[launch.function]}: grid {grid}, block {block}")
+    if kernel.scratch:
+        facts.more.append(f"{quantity(kernel.scratch, 'B')} of scratch memory between the launches")
+    head = commented(facts.text(), "c")
+    text = folded(dressed(kernel.text, {**names, **titles}), "c")
+    return f"{head}\n{text}", kernel.preludes
 
 
 def _belongs(v: Value) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazyt.codegen.cuda import render_many
+from lazyt.codegen.device_calls import launched
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.numpy_calls import NumpyCode
 from lazyt.codegen.segments import batch
@@ -135,8 +135,7 @@ def scope_of(code: NumpyCode) -> dict[str, Any]:
         if one.device == "cpu":
             scope[f"k{i}"] = callers([batch([n.c for n in together])], [])[0]
         else:
-            kernel = one.cuda if len(together) == 1 else render_many([n.kernel for n in together])
-            made[f"k{i}"] = _Call(kernel, one.device, len(one.values), len(one.numbers))
+            made[f"k{i}"] = _Call(launched(together), one.device, len(one.values), len(one.numbers))
     made |= {f"g{i}": _Call(*template) for i, template in enumerate(code.templates)}
     for where in dict.fromkeys(c.where for c in made.values()):
         functions([c.kernel for c in made.values() if c.where == where], device(number(where)))

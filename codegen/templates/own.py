@@ -1,0 +1,89 @@
+"""An operation's own kernel, together with the nest that ends it.
+
+    y = relu(x @ w + b)         own_kernel(product, strides, nest)
+                                kernel: matmul_…, which stores max(acc + b, 0)
+                                values: x, w, b, y
+
+A nest reads the product it ends as an array; here the array is `acc`, the sum in a register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from lazyt.ir.graph import Scalar, Value
+from lazyt.ir.passes.fuse import Group
+from lazyt.ir.places import place
+
+from ..launches import Array, CudaKernel
+from ..loops import Apply, Kernel, Load, Stage, Statement, Store
+from ..lower import Lowered
+from .epilogue import render
+from .table import template
+
+
+@dataclass(frozen=True)
+class OwnKernel:
+    """kernel: in CUDA C. values: what its arrays stand for: the operands, what the epilogue reads,
+    the results; arrays: what these are called in the text. numbers: those given at run time.
+
+    ending: the epilogue in loop IR, None where the value is stored as it is. names: what the names
+    of the nest's loop IR, arrays among them, are called in the text.
+    """
+
+    kernel: CudaKernel
+    values: list[Value]
+    arrays: list[str]
+    numbers: list[Scalar] = field(default_factory=list)
+    ending: Kernel | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def own_kernel(
+    v: Value, strides: list[tuple[int, ...]], nest: tuple[Group, Lowered] | None = None
+) -> OwnKernel | None:
+    """The own kernel of a value, None where it has none.
+
+    strides: of its operands, in elements. nest: one that it leads, lowered.
+    """
+    if nest is None:
+        kernel = template(v, strides)
+        return kernel and OwnKernel(kernel, [*v.operands(), v], [*_sides(kernel), "y2"])
+    _, lowered = nest
+    ending = epilogue(lowered, v)
+    statements = tuple(ending.statements())
+    kernel = template(v, strides, statements)
+    if kernel is None:
+        return None
+    rendered = render(statements, first=2)
+    of = dict(zip(lowered.kernel.params, lowered.values))
+    names = {p.name: f"{'y' if p.out else 'x'}{2 + i}" for i, p in enumerate(rendered.params)}
+    values = [*v.operands(), *(of[p] for p in rendered.params)]
+    arrays = [*_sides(kernel), *names.values()]
+    return OwnKernel(kernel, values, arrays, lowered.numbers, ending, {**rendered.names, **names})
+
+
+def _sides(kernel: CudaKernel) -> list[str]:
+    """What the text calls the two operands: "a" is the left one of the contraction."""
+    given = [a.index for a in kernel.launches[0].arguments if isinstance(a, Array)]
+    return ["ab"[given.index(0)], "ab"[given.index(1)]]
+
+
+def epilogue(lowered: Lowered, lead: Value) -> Kernel:
+    """An elementwise kernel with the array of the product that it reads as the free name "acc"."""
+    kernel = lowered.kernel
+    leads = {p for p, v in zip(kernel.params, lowered.values) if place(v).root is lead}
+    found: list[Statement] = []
+    acc: set[str] = set()
+    for s in kernel.statements():
+        if isinstance(s, Load) and s.param in leads:
+            acc.add(s.name)
+        elif isinstance(s, Apply):
+            found.append(replace(s, operands=tuple("acc" if o in acc else o for o in s.operands)))
+        elif isinstance(s, Store):
+            found.append(replace(s, operand="acc" if s.operand in acc else s.operand))
+        else:
+            found.append(s)
+    params = [p for p in kernel.params if p not in leads]
+    return replace(kernel, params=params, stages=[Stage(True, found)])
