@@ -15,6 +15,9 @@ back. `Grouping.refusals` names these operations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lazyt.ir.graph import Value
 from lazyt.ir.opdef import literal
 from lazyt.ir.places import place
@@ -23,14 +26,21 @@ from lazyt.ir.types import TensorType, contiguous_strides
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer
-from .templates import template
+from .templates import NO_UNITS, MatrixUnits, template
 
 # Views that are the same text on every device.
 SAME_TEXT = ("alias", "stop", "replaced", "get", "as_strided")
 
 
 class DeviceWriter(Writer):
-    """Writes calls for every value's own device."""
+    """Writes calls for every value's own device.
+
+    units: what matrix units compute, by the name of the device; nothing where it has none.
+    """
+
+    def __init__(self, *known: Any, units: Mapping[str, MatrixUnits]):
+        super().__init__(*known)
+        self.units = units
 
     def fresh(self, v: Value, like: str = "") -> str:
         type = v.type
@@ -76,7 +86,8 @@ class DeviceWriter(Writer):
             contiguous_strides(s.type.shape) if copy else place(s).strides
             for s, copy in zip(v.operands(), scattered)
         ]
-        kernel = template(v, strides)
+        uses = self.units.get(v.type.device, NO_UNITS).compute(v)
+        kernel = template(v, strides, tensor_cores=uses, tf32=uses)
         if kernel is None:
             return False
         operands = [

@@ -31,6 +31,7 @@ from lazyt.ir.ops_shape import replaced
 
 from .cache import CACHE, Program
 from .placed import apply, device_of, on_host, owned
+from .precision import PRECISION
 from .stats import COUNTERS
 
 if TYPE_CHECKING:
@@ -289,6 +290,8 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     if bound.__class__ is Node:
         return bound
     key, values, leaves = bound
+    if PLACING:
+        key = key, PRECISION[0]
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
@@ -302,7 +305,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             observe(key, wanted, kept, _index(leaves), values)
         first = program is None
         if program is None:
-            program = Program(values, kept, 8 * len(key) + 200)
+            program = Program(values, kept, 8 * len(bound[0]) + 200)
             program.last = cache.clock
             cache.programs[key] = program
             cache.nbytes += program.size

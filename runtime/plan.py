@@ -25,6 +25,7 @@ from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
 
 from .placed import device_of, row_major
+from .precision import matrix_units
 
 CHECK_PASSES = [False]
 ON_COMPILE: list[Callable[[Plan], None]] = []
@@ -175,7 +176,8 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     native = in_loops()
     if native or _on_devices(graph):
         grouping = loop_nests(graph, native)
-        code = generate(grouping, *known, native and blas() is not None)
+        units = matrix_units(graph.devices() - {"cpu"})
+        code = generate(grouping, *known, native and blas() is not None, units)
         try:
             made = grouping, code, load(code)
             if native:

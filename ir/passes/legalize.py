@@ -1,7 +1,8 @@
 """Half types made explicit: widen, compute in float32, round once.
 
 After this pass every arithmetic operation works on types the machine has, and each rounding that
-PyTorch does is a `cast` of its own that later stages may not remove.
+PyTorch does is a `cast` of its own that later stages may not remove. Products on a device stay as
+they are: its kernels take halves, add in float32 and round once themselves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ..opdef import REGISTRY
 from ..types import TensorType
 
 EXACT = ("view", "copy")
+PRODUCTS = ("matmul", "conv", "conv_input", "conv_weight")
 
 
 def legalize_halves(graph: Graph) -> Graph:
@@ -35,10 +37,16 @@ def legalize_halves(graph: Graph) -> Graph:
                 return v
             wide_type = tuple(t.with_dtype(float32) if t.dtype.is_half else t for t in v.type)
             return Value(v.op, tuple(map(widen, v.src)), v.arg, wide_type, v.origin)
-        if not v.type.dtype.is_half:
+        if not v.type.dtype.is_half or _on_device(v):
             return v
         arg = tuple(float32 if a is v.type.dtype else a for a in v.arg)
         wide = Value(v.op, tuple(map(widen, v.src)), arg, v.type.with_dtype(float32), v.origin)
         return Value(cast, (wide,), (v.type.dtype,), v.type, v.origin)
 
     return rewrite(graph, rule)
+
+
+def _on_device(v: Value) -> bool:
+    """Whether a value is a product that a device's own kernel computes of halves."""
+    same = all(s.type.dtype is v.type.dtype for s in v.operands())
+    return v.type.device != "cpu" and v.op.name in PRODUCTS and same
