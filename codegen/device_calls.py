@@ -15,6 +15,9 @@ back. `Grouping.refusals` names these operations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lazyt.ir.graph import Value
 from lazyt.ir.opdef import literal
 from lazyt.ir.passes.fuse import Group
@@ -27,6 +30,7 @@ from .launches import CudaKernel
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer
+from .templates import NO_UNITS, MatrixUnits
 from .templates.own import OwnKernel, own_kernel
 
 # Views that are the same text on every device.
@@ -34,7 +38,14 @@ SAME_TEXT = ("alias", "stop", "replaced", "get", "as_strided")
 
 
 class DeviceWriter(Writer):
-    """Writes calls for every value's own device."""
+    """Writes calls for every value's own device.
+
+    units: what matrix units compute, by the name of the device; nothing where it has none.
+    """
+
+    def __init__(self, *known: Any, units: Mapping[str, MatrixUnits]):
+        super().__init__(*known)
+        self.units = units
 
     def fresh(self, v: Value, like: str = "") -> str:
         type = v.type
@@ -75,11 +86,16 @@ class DeviceWriter(Writer):
         """Writes the call of an operation's own kernel; False where it has none."""
         if not has_template(v):
             return False
-        own = own_kernel(v, self.strides(v))
+        own = self.own(v)
         assert own is not None, v
         self.line(f"    {self.name(v)} = {self.fresh(v)}")
         self.call(v, own, [v])
         return True
+
+    def own(self, v: Value, nest: tuple[Group, Lowered] | None = None) -> OwnKernel | None:
+        """An operation's own kernel, with the nest that ends it."""
+        units = self.units.get(v.type.device, NO_UNITS)
+        return own_kernel(v, self.strides(v), nest, units.compute(v))
 
     def strides(self, v: Value) -> list[tuple[int, ...]]:
         """The strides of a template's operands, in elements."""
@@ -109,7 +125,7 @@ class DeviceWriter(Writer):
             return
         for v in group.outputs:
             self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
-        own = own_kernel(group.lead, self.strides(group.lead), (group, lowered))
+        own = self.own(group.lead, (group, lowered))
         assert own is not None, group.lead
         self.call(group.lead, own, group.outputs)
         self.called.update((v, len(self.lines)) for v in group.values)

@@ -15,7 +15,7 @@ lines or addresses; `dressed` adds them as comments.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
 
 if TYPE_CHECKING:
     from .segments import Segment
+    from .templates import MatrixUnits
 
 # A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's
 # share.
@@ -90,12 +91,14 @@ def generate(
     shared: frozenset[int] = frozenset(),
     strided: frozenset[int] = frozenset(),
     products: bool = True,
+    units: Mapping[str, MatrixUnits] | None = None,
 ) -> NumpyCode:
     """NumPy code for a grouped graph, and segments of the C tier where the groups are loop nests.
 
     donatable: inputs that the caller may give up. shared: positions of the outputs that are views
     and may show memory of others; every other output gets memory of its own. strided: inputs that
-    are not row-major. products: whether segments may call BLAS.
+    are not row-major. products: whether segments may call BLAS. units: what the matrix units of
+    devices compute.
     """
     graph = grouping.graph
     assert graph is not None
@@ -139,7 +142,7 @@ def generate(
     if graph.devices() - {"cpu"}:
         from .device_calls import DeviceWriter
 
-        return DeviceWriter(*known).write()
+        return DeviceWriter(*known, units=units or {}).write()
     if not nest_of:
         return Writer(*known).write()
     from .segments import SegmentWriter

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
+from lazyt.runtime.precision import PRECISION, set_precision
 
 from .device import DEFAULT, Device, resolve
 from .dispatch import SETTINGS, as_dtype, is_tensor, operand, result_dtype
@@ -18,6 +20,7 @@ __all__ = [
     "can_cast",
     "get_default_device",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "is_floating_point",
     "is_tensor",
@@ -25,6 +28,7 @@ __all__ = [
     "result_type",
     "set_default_device",
     "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "use_deterministic_algorithms",
 ]
@@ -95,6 +99,31 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads generated code may use."""
     return _STATE["threads"]
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How devices compute matrix products of float32: "highest" in float32, "high" and "medium" by
+    matrix units where there are some, which round to tf32 (ten bits).
+
+    A warning for another name, which changes nothing. Errors: RuntimeError for no str.
+    """
+    if not isinstance(precision, str):
+        raise RuntimeError(
+            f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}"
+        )
+    if precision in ("highest", "high", "medium"):
+        set_precision(matmul=precision)
+        return
+    warnings.warn(
+        f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
+        "setFloat32MatmulPrecision call has no effect.",
+        stacklevel=2,
+    )
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was last told: "highest" at first."""
+    return PRECISION[0].matmul
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

@@ -29,6 +29,7 @@ from lazyt.ir.ops_shape import replaced
 from .cache import CACHE, Program
 from .donation import donatable, gives_up
 from .placed import apply, device_of, on_host, out_of_memory
+from .precision import PRECISION
 from .scans import SCANS, Marks
 from .stats import COUNTERS
 
@@ -199,6 +200,8 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     if bound.__class__ is Node:
         return bound
     key, values, leaves = bound
+    if PLACING:
+        key = key, PRECISION[0]
     counters = COUNTERS
     counters.drains += 1
     counters.nodes += len(wanted)
@@ -212,7 +215,7 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             observe(key, wanted, kept, _index(leaves), values)
         first = program is None
         if program is None:
-            program = Program(values, kept, 8 * len(key) + 200)
+            program = Program(values, kept, 8 * len(bound[0]) + 200)
             program.last = cache.clock
             cache.programs[key] = program
             cache.nbytes += program.size

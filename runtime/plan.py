@@ -23,6 +23,7 @@ from lazyt.ir.passes.pipeline import Stage, optimize
 from lazyt.ir.verify import verify
 
 from .placed import row_major
+from .precision import matrix_units
 
 CHECK_PASSES = [False]
 ON_COMPILE: list[Callable[[Plan], None]] = []
@@ -172,7 +173,8 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
 
     native = in_loops()
     grouping = grouped(graph, native)
-    code = generate(grouping, *known, native and blas() is not None)
+    units = matrix_units(graph.devices() - {"cpu"})
+    code = generate(grouping, *known, native and blas() is not None, units)
     try:
         made = grouping, code, load(code)
     except (CompilerError, OSError) as error:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from .convolution import Convolution, convolve, convolve_input, convolve_weight
 from .matmul import Product, matmul
-from .table import TEMPLATES, template
+from .table import NO_UNITS, TEMPLATES, MatrixUnits, template
 
 __all__ = [
+    "NO_UNITS",
     "TEMPLATES",
     "Convolution",
+    "MatrixUnits",
     "Product",
     "convolve",
     "convolve_input",

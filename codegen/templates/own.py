@@ -41,19 +41,23 @@ class OwnKernel:
 
 
 def own_kernel(
-    v: Value, strides: list[tuple[int, ...]], nest: tuple[Group, Lowered] | None = None
+    v: Value,
+    strides: list[tuple[int, ...]],
+    nest: tuple[Group, Lowered] | None = None,
+    matrix_units: bool = False,
 ) -> OwnKernel | None:
     """The own kernel of a value, None where it has none.
 
-    strides: of its operands, in elements. nest: one that it leads, lowered.
+    strides: of its operands, in elements. nest: one that it leads, lowered. matrix_units: whether
+    those of the device compute it, of float32 in tf32.
     """
     if nest is None:
-        kernel = template(v, strides)
+        kernel = template(v, strides, (), matrix_units, matrix_units)
         return kernel and OwnKernel(kernel, [*v.operands(), v], [*_sides(kernel), "y2"])
     _, lowered = nest
     ending = epilogue(lowered, v)
     statements = tuple(ending.statements())
-    kernel = template(v, strides, statements)
+    kernel = template(v, strides, statements, matrix_units, matrix_units)
     if kernel is None:
         return None
     rendered = render(statements, first=2)

@@ -21,6 +21,23 @@ Strides = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class MatrixUnits:
+    """What a device's matrix units are to compute: dtypes of the operands, of matrix products and
+    of convolutions. float32 operands are rounded to tf32 there."""
+
+    products: frozenset[str] = frozenset()
+    convolutions: frozenset[str] = frozenset()
+
+    def compute(self, v: Value) -> bool:
+        """Whether they compute a value."""
+        dtypes = self.products if v.op.name == "matmul" else self.convolutions
+        return v.src[0].type.dtype.name in dtypes
+
+
+NO_UNITS = MatrixUnits()
+
+
+@dataclass(frozen=True)
 class Use:
     """A primitive as it is used: its operands' strides in elements, what follows it (statements
     whose params have strides over the result's axes), and what the device may be asked for."""
