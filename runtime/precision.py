@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 class Precision(NamedTuple):
     """matmul: "highest", "high" or "medium", of which the last two are the same here.
-    convolutions_in_tf32: what "high" is for products."""
+    convolutions_in_tf32: what "high" is for products; None, until it is chosen, is True as in
+    PyTorch, but for the host-executed device, which is there to be compared with the CPU."""
 
     matmul: str = "highest"
-    convolutions_in_tf32: bool = True
+    convolutions_in_tf32: bool | None = None
 
 
 PRECISION = [Precision()]
@@ -43,15 +44,18 @@ def set_precision(**changes: Any) -> None:
         PRECISION[0] = changed
 
 
-def units_of(capability: tuple[int, int], precision: Precision) -> MatrixUnits:
-    """What the matrix units of a device of a compute capability are to compute."""
+def units_of(capability: tuple[int, int], precision: Precision, host: bool = False) -> MatrixUnits:
+    """What the matrix units of a device of a compute capability are to compute; host: of the
+    host-executed device."""
     from lazyt.codegen.templates import MatrixUnits  # loads with the first plan
 
     able = frozenset(dtype for dtype, least in UNITS.items() if capability >= least)
     exact = able - {"float32"}
+    chosen = precision.convolutions_in_tf32
+    coarse = not host if chosen is None else chosen
     return MatrixUnits(
         exact if precision.matmul == "highest" else able,
-        able if precision.convolutions_in_tf32 else exact,
+        able if coarse else exact,
     )
 
 
@@ -60,4 +64,5 @@ def matrix_units(devices: Iterable[str]) -> dict[str, MatrixUnits]:
     from .cuda.calls import number
     from .cuda.driver import device
 
-    return {name: units_of(device(number(name)).capability, PRECISION[0]) for name in devices}
+    found = {name: device(number(name)) for name in devices}
+    return {name: units_of(d.capability, PRECISION[0], d.host) for name, d in found.items()}

@@ -10,13 +10,14 @@ import pytest
 from graph_tools import inputs_of, leaf_of, tracing
 
 import lazyt as torch
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.numpy_calls import generate
 from lazyt.codegen.templates import NO_UNITS, MatrixUnits
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_linalg import conv, matmul
 from lazyt.nn import functional as F
 from lazyt.runtime.drain import clear_plans
-from lazyt.runtime.plan import ON_COMPILE, Plan, build_graph, loop_nests
+from lazyt.runtime.plan import ON_COMPILE, Plan, build_graph
 from lazyt.runtime.precision import PRECISION, Precision, set_precision, units_of
 
 GPU = "cuda:0"
@@ -41,7 +42,7 @@ def compiled() -> Iterator[list[Plan]]:
 
 def on_units(plans: list[Plan]) -> list[bool]:
     """Which of the products of some plans matrix units compute."""
-    return ["TensorTile" in kernel.text for p in plans for kernel, _ in p.code.templates]
+    return ["TensorTile" in kernel.text for p in plans for kernel, *_ in p.code.templates]
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -122,6 +123,13 @@ def test_what_units_compute(
     assert units_of(capability, precision) == expected
 
 
+def test_the_host_executed_device_rounds_only_when_told() -> None:
+    both = frozenset((*HALVES, "float32"))
+    assert units_of((9, 0), Precision(), host=True).convolutions == frozenset(HALVES)
+    told = Precision(convolutions_in_tf32=True)
+    assert units_of((9, 0), told, host=True).convolutions == both
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("units", [NO_UNITS, units_of((7, 5), Precision("high"))])
 def test_a_plan_is_told_what_units_compute(dtype: str, units: MatrixUnits) -> None:
@@ -135,7 +143,7 @@ def test_a_plan_is_told_what_units_compute(dtype: str, units: MatrixUnits) -> No
     graph, _ = build_graph(trace, tuple(map(trace.index, results)), leaves, set())
     code = generate(loop_nests(graph, native=False), units={GPU: units})
     expected = dtype == "float16" and units is not NO_UNITS
-    assert [("TensorTile" in kernel.text) for kernel, _ in code.templates] == [expected] * 2
+    assert [("TensorTile" in kernel.text) for kernel, *_ in code.templates] == [expected] * 2
 
 
 def operands(*shapes: tuple[int, ...]) -> list[Any]:
@@ -192,6 +200,7 @@ def test_what_was_traced_before_a_change_is_computed_as_it_was(compiled: list[Pl
 )
 def test_convolutions_follow_their_own_setting(product: Callable, compiled: list[Plan]) -> None:
     x, w = operands((2, 8, 9, 9), (16, 8, 3, 3))
+    torch.backends.cudnn.allow_tf32 = True
     compiled.clear()
     coarse = product(x.detach(), w.detach()).tolist()
     assert on_units(compiled) and all(on_units(compiled))

@@ -62,7 +62,7 @@ class _Cudnn(ModuleType):
 
     @property
     def allow_tf32(self) -> bool:
-        return PRECISION[0].convolutions_in_tf32
+        return PRECISION[0].convolutions_in_tf32 is not False
 
     @allow_tf32.setter
     def allow_tf32(self, value: bool) -> None:
