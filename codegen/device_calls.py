@@ -26,7 +26,7 @@ from .numpy_calls import Writer
 from .templates import template
 
 # Views that are the same text on every device.
-SAME_TEXT = ("alias", "stop", "replaced", "get", "as_strided")
+SAME_TEXT = ("alias", "stop", "replaced", "get", "function", "as_strided")
 
 
 class DeviceWriter(Writer):
