@@ -28,11 +28,8 @@ class Unreadable(Exception):
 
 
 @contextlib.contextmanager
-def pretended_gpus(count: int = 2, *, computing: bool = False) -> Iterator[None]:
-    """While open, lazyt believes that there are GPUs; what is on them is forgotten in the end.
-
-    computing: values may be read; the CPU computes them.
-    """
+def pretended_gpus(count: int = 2) -> Iterator[None]:
+    """While open, lazyt believes that there are GPUs; what is on them is forgotten in the end."""
     before = list(PLACING)
     stand_ins = {
         "is_available": lambda: True,
@@ -43,8 +40,7 @@ def pretended_gpus(count: int = 2, *, computing: bool = False) -> Iterator[None]
     with contextlib.ExitStack() as stack:
         for name, function in stand_ins.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, function, create=True))
-        guards = (("_drain", _drains_the_rest), ("revive", _revives_the_rest))
-        for name, guard in () if computing else guards:
+        for name, guard in (("_drain", _drains_the_rest), ("revive", _revives_the_rest)):
             guarded = guard(getattr(drain, name))
             stack.enter_context(mock.patch.object(drain, name, guarded))
         try:

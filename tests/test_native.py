@@ -87,6 +87,15 @@ def test_a_nan_is_an_extreme(c_tier: None) -> None:
     assert str(x.amin(0).tolist()) == "[1.0, nan, -inf]"
 
 
+def test_gradients_go_through_functions_of_hooks(c_tier: None) -> None:
+    """A full backward hook puts an operation of several results around a module."""
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    seen: list = []
+    net[0].register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
+    net(torch.ones(2, 2, requires_grad=True)).sum().backward()
+    assert seen[0].tolist() == net[1].weight.tolist() * 2
+
+
 @needs_compiler
 def test_a_step_in_place_reuses_its_memory(c_tier: None) -> None:
     x = torch.ones(1000)

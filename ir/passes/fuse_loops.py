@@ -170,7 +170,7 @@ class _Fuser:
         # Views that only show what their root holds run with it.
         self.shown: dict[int, set[int]] = {}
         for i, v in enumerate(self.body):
-            if v.op.view and v.op.name != "get":
+            if v.op.view and v.op.name != "get" and v in self.places:
                 root = self.places[v].root
                 if root in self.position and root is not v:
                     self.shown.setdefault(self.position[root], set()).add(i)
