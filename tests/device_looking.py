@@ -116,11 +116,11 @@ def moving() -> None:
         (("sort",), "cuda:0", True),
         (("copy",), "cuda:0", False),
         (("transfer",), "cpu", False),
+        (("add",), "cpu", False),
     ]
     assert view.kernels[0].absent["cuda"] == "transfer moves memory, and needs no kernel"
-    assert (
-        "    const float *__restrict__ x,\n    const float *__restrict__ w," in view.kernels[1].cuda
-    )
+    operands = "const float *__restrict__ x,\n    const float *__restrict__ w,\n    float *y,"
+    assert operands in view.kernels[1].cuda
     assert "float32[3,4] -> float32[3,4]@cuda:0" in repr(view.kernels[0])
     for k in view.kernels:
         scope: dict[str, Any] = {}
