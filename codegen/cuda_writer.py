@@ -260,6 +260,10 @@ class CudaWriter(NestWriter):
             if at.packed and self._along(param) not in (0, 1):
                 k = self.kernel.params.index(param)
                 within = f" + k * {self.stride(self.inner, k)}"
+            if within == " + k" and not at.base[param] and offset == at.indices[-1][1]:
+                # The index is a multiple of the width: a compiler sees what elements of a pack
+                # have in common, such as a block of random words.
+                within = " | k"
             start = f"{at.base[param]} + " if at.base[param] and offset else at.base[param]
             return f"{start}{offset}{within}" or "0"
         if at.packed and self._along(param) == 1 and not param.reach:

@@ -10,21 +10,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph_tools import evaluated, tracing
+from graph_tools import evaluated, inputs_of, leaf_of, tracing
+from test_cuda_kernels import compiled_by_nvcc, needs_nvcc
 
 import lazyt
+from lazyt.codegen.launches import CudaKernel
+from lazyt.codegen.numpy_calls import generate
 from lazyt.functions import device_draws as draws
 from lazyt.functions.device_draws import Stream
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType, float32, float64, int64
 from lazyt.ir.node import Node
 from lazyt.ir.numerics.random import philox, philox_words, unsigned_remainder
+from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import mul
+from lazyt.ir.passes.pipeline import optimize
 from lazyt.ir.types import TensorType
 from lazyt.runtime import native
 from lazyt.runtime.cuda.host import build
 from lazyt.runtime.cuda.host.build import HostModule, compile_host
 from lazyt.runtime.philox import PhiloxGenerator
+from lazyt.runtime.plan import build_graph, loop_nests
 
 ONES = 0xFFFFFFFF
 # Random123 1.14.0, tests/kat_vectors: philox4x32 10; counter, key, result
@@ -431,3 +437,62 @@ def test_normals_take_one_block_a_pair() -> None:
     (kernel,) = ProgramView(view.traced, names=view.names, tier="c").kernels
     calls = re.findall(r"lz_philox\((\w+), \w+, (.*)\);", kernel.c)
     assert len(calls) == 2 and len(set(calls)) == 1
+
+
+# --- on devices -----------------------------------------------------------------------------------
+
+
+def cuda_kernels(draw: Callable[[Stream], Node]) -> list[CudaKernel]:
+    """The CUDA C of a draw on a device that is not there."""
+    with tracing() as trace:
+        node = draw(Stream(PhiloxGenerator(0)))
+    leaves = {id(s.value): k for k, s in enumerate(inputs_of(trace))}
+    traced, _ = build_graph(trace, (trace.index(node),), leaves, set())
+    code = generate(loop_nests(optimize(traced)[0], native=False))
+    return [nest.cuda for nests in code.nests for nest in nests]
+
+
+G32 = TensorType.of((64, 48), float32, "cuda:0")
+G64, GINT = G32.with_dtype(float64), G32.with_dtype(int64)
+# How many words an element needs, and the draw.
+ON_DEVICES: dict[str, tuple[int, Callable[[Stream], Node]]] = {
+    "uniform": (1, lambda s: draws.uniform(s, G32)),
+    "uniform in double": (2, lambda s: draws.uniform(s, G64, -1.0, 1.0)),
+    "normal": (2, lambda s: draws.normal(s, G32, 1.0, 2.0)),
+    "normal in double": (4, lambda s: draws.normal(s, G64)),
+    "log_normal": (2, lambda s: draws.log_normal(s, G32)),
+    "exponential": (1, lambda s: draws.exponential(s, G32)),
+    "cauchy": (1, lambda s: draws.cauchy(s, G32)),
+    "integers": (1, lambda s: draws.integers(s, GINT, -7, 93)),
+    "integers of a wide range": (2, lambda s: draws.integers(s, GINT, -9, 1 << 40)),
+    "bernoulli": (1, lambda s: draws.bernoulli(s, G32, 0.3)),
+    "geometric": (1, lambda s: draws.geometric(s, G32, 0.3)),
+}
+
+
+@pytest.mark.parametrize("name", ON_DEVICES)
+def test_a_draw_on_a_device_is_one_kernel(name: str) -> None:
+    words, draw = ON_DEVICES[name]
+    (kernel,) = cuda_kernels(draw)
+    assert kernel.text.count("lz_philox(") == words
+
+
+@needs_nvcc
+@pytest.mark.parametrize("arch", ["sm_90", "sm_75"])
+def test_nvcc_compiles_draws_without_spills(arch: str, tmp_path: Any) -> None:
+    texts = {k.name: k.text for _, draw in ON_DEVICES.values() for k in cuda_kernels(draw)}
+    said = compiled_by_nvcc(texts, arch, tmp_path)
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
+    assert len(spills) >= len(texts)
+    assert set(spills) == {("0", "0")}
+
+
+def test_dropout_reads_well(golden: Callable[[str], None]) -> None:
+    """A draw, a comparison and a product, in CUDA C."""
+
+    def dropout(stream: Stream) -> Node:
+        x = transfer(leaf_of(np.ones(G32.shape, np.float32)), G32.device)
+        return mul(x, mul(draws.bernoulli(stream, G32, 0.75), 1 / 0.75))
+
+    (kernel,) = cuda_kernels(dropout)
+    golden(kernel.text)

@@ -15,18 +15,28 @@
 #endif
 
 #if defined(__CUDACC__) || defined(LAZYT_CUDA_HOST)
-#define LZ_RANDOM static __device__ __forceinline__
+#define LZ_RANDOM __device__ __forceinline__
+/* Both halves of a product: two instructions, where nvcc makes more of one of 64 bits. */
+#define LZ_PRODUCT(high, low, x, y)                                                                \
+    high = __umulhi(x, y);                                                                         \
+    low = (x) * (y);
 #else
 #define LZ_RANDOM static inline __attribute__((always_inline, unused))
+#define LZ_PRODUCT(high, low, x, y)                                                                \
+    {                                                                                              \
+        const uint64_t wide = (uint64_t)(x) * (y);                                                 \
+        high = (uint32_t)(wide >> 32);                                                             \
+        low = (uint32_t)wide;                                                                      \
+    }
 #endif
 
 #define LZ_PHILOX_ROUND(i)                                                                         \
-    left = (uint64_t)a * 0xD2511F53u;                                                              \
-    right = (uint64_t)c * 0xCD9E8D57u;                                                             \
-    a = (uint32_t)(right >> 32) ^ b ^ (first + (i) * 0x9E3779B9u);                                 \
-    c = (uint32_t)(left >> 32) ^ d ^ (second + (i) * 0xBB67AE85u);                                 \
-    b = (uint32_t)right;                                                                           \
-    d = (uint32_t)left;
+    LZ_PRODUCT(left, left_low, a, 0xD2511F53u)                                                     \
+    LZ_PRODUCT(right, right_low, c, 0xCD9E8D57u)                                                   \
+    a = right ^ b ^ (first + (i) * 0x9E3779B9u);                                                   \
+    c = left ^ d ^ (second + (i) * 0xBB67AE85u);                                                   \
+    b = right_low;                                                                                 \
+    d = left_low;
 
 /* Word (mod 4) of a block, in [0, 2^32). Seed and offset come as halves of 32 bits. */
 LZ_RANDOM int64_t lz_philox(int64_t block, int64_t word, int64_t seed_low, int64_t seed_high,
@@ -35,7 +45,7 @@ LZ_RANDOM int64_t lz_philox(int64_t block, int64_t word, int64_t seed_low, int64
     const uint32_t first = (uint32_t)seed_low, second = (uint32_t)seed_high;
     uint32_t a = (uint32_t)offset_low, b = (uint32_t)offset_high;
     uint32_t c = (uint32_t)block, d = (uint32_t)((uint64_t)block >> 32);
-    uint64_t left, right;
+    uint32_t left, right, left_low, right_low;
     LZ_PHILOX_ROUND(0u)
     LZ_PHILOX_ROUND(1u)
     LZ_PHILOX_ROUND(2u)
