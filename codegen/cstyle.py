@@ -81,6 +81,7 @@ FLOATS = {
     "remainder": "lz_remainder_torch_{t}({0}, {1})",
     "fmod": "lz_fmod_{t}({0}, {1})",
     "trunc_div": "lz_trunc_{t}({0} / {1})",
+    "log_sigmoid": "(lz_minimum_{t}({0}, 0) - lz_log1p_{t}(lz_exp_{t}(-lz_abs_{t}({0}))))",
     "pow": "lz_pow_{t}({0}, {1})",
     "atan2": "lz_atan2_{t}({0}, {1})",
     "signbit": "(copysign(1.0, {0}) < 0)",

@@ -341,14 +341,15 @@ def window(x: np.ndarray, starts: list[int], sizes: tuple, steps: tuple) -> np.n
     """x[starts : starts + sizes * steps : steps] on every axis."""
     if not starts:
         return x  # indexed by () it would be no array
-    return x[
-        tuple(
-            [
-                slice(a, a + (n - 1) * k + 1, k) if n else slice(0, 0)
-                for a, n, k in zip(starts, sizes, steps)
-            ]
-        )
-    ]
+    return x[tuple([_span(a, n, k) for a, n, k in zip(starts, sizes, steps)])]
+
+
+def _span(start: int, extent: int, step: int) -> slice:
+    """The slice of `extent` elements; step: may be negative."""
+    if not extent:
+        return slice(0, 0)
+    last = start + (extent - 1) * step
+    return slice(start, last + 1 if step > 0 else last - 1 if last else None, step)
 
 
 def strided(x: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> np.ndarray:

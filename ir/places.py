@@ -46,7 +46,7 @@ def place(value: Value) -> Place:
         elif name == "as_strided":
             strides, whole = v.arg[1], False
         elif name in ("slice", "part"):
-            whole = whole and v.arg[0] == shape
+            whole = whole and v.arg[0] == shape and min(v.arg[1], default=1) > 0
             strides = tuple(k * step for k, step in zip(strides, v.arg[1]))
             if name == "part":
                 strides = viewed_strides(v.arg[0], strides, target) or _copied(target)

@@ -38,6 +38,9 @@ def programs() -> dict[str, Program]:
         "one_element_a_row": _one_a_row,
         "halves": _halves,
         "scores_from_memory": _scores,
+        "positions": _positions,
+        "rearranged": _rearranged,
+        "norms": _norms,
     }
 
 
@@ -81,3 +84,30 @@ def _halves(device: str) -> list:
 def _scores(device: str) -> list:
     x, target = drawn(device, 6, 4, 3), whole(device, [[0, 3, -100]] * 6)
     return [F.nll_loss(x, target), F.nll_loss(x, target, reduction="none") * 2]
+
+
+def _positions(device: str) -> list:
+    x = drawn(device, 7, 300)
+    holes = whole(device, [[1.0, float("nan"), 3.0, float("nan")], [2.0, 5.0, 5.0, -1.0]])
+    equal = whole(device, [[3, 7, 7], [-1, -1, -2]])
+    found = [x.argmax(1), x.argmin(0), x.max(1)[1] * 2, x.min(0)[0] + x.min(0)[1], x.argmax()]
+    found += [holes.argmax(1), holes.argmin(1), holes.max(1).values, holes.max(0).indices]
+    return [*found, equal.argmax(1), equal.min(1).indices, (equal > 2).int().argmax(1)]
+
+
+def _rearranged(device: str) -> list:
+    x = drawn(device, 5, 6)
+    tables = [torch.tril(x, -1) + 1, torch.triu(x * 2, 1), torch.tril(x.bfloat16())]
+    turned = [x.flip(0, 1) * 2, x.t().flip(1) + x.flip(0).t(), x.flip(1)[:, ::2].sum(1)]
+    repeated = [x.repeat(2, 3) + 1, x.repeat_interleave(3, 1) * 2, x.cumsum(0).flip(0)]
+    counts = [torch.arange(3, 12, 2, device=device) * 2, torch.arange(5, device=device) / 2]
+    return [*tables, *turned, *repeated, *counts, torch.linspace(0, 1, 5, device=device) + 1]
+
+
+def _norms(device: str) -> list:
+    x = drawn(device, 5, 300).requires_grad_()
+    y = x.norm() + torch.linalg.vector_norm(x, 3, 1).sum() + x.norm(dim=1).sum()
+    y.backward()
+    pieces = drawn(device, 6, 4).requires_grad_()
+    (pieces[1:3] * pieces[2:4] + pieces[:2, :1]).sum().backward()
+    return [y.detach(), x.grad, pieces.grad]

@@ -25,6 +25,8 @@ any all
 GROUPS = {
     "conversions": ["conversions"],
     "arithmetic": ARITHMETIC.split(),
+    "positions": ["argmax", "argmin", "max_with_index", "min_with_index"],
+    "rearrangements": ["flip", "tile", "repeat_each", "tril", "triu", "log_sigmoid"],
     "gathers": ["gather", "index", "row_pick"],
 }
 

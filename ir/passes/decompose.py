@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import int64
+from ..dtypes import float64, int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
-from ..ops_constant import typed
 from ..ops_reduce import count_of, reduced
 from ..types import TensorType
+from .build import Build
+from .rearrange import REARRANGED, selected
 
 
 def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) -> Graph:
@@ -29,49 +30,17 @@ def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) ->
             return v
         if v.op.name == "get":
             of = v.src[0].op
-            return v if of is None or of.name != "standardize" else _standardized(_Build(v), v)
-        parts = RULES.get(v.op.name)
-        return v if parts is None or not v.type.dtype.is_floating_point else parts(_Build(v), v)
+            parts = None if of is None else PIECES.get(of.name)
+            return v if parts is None else parts(Build(v), v)
+        parts = REARRANGED.get(v.op.name)
+        if parts is None and v.type.__class__ is TensorType and v.type.dtype.is_floating_point:
+            parts = RULES.get(v.op.name)
+        return v if parts is None else parts(Build(v), v)
 
     return rewrite(graph, rule)
 
 
-class _Build:
-    """Makes values that stand for parts of one value, with its origin."""
-
-    def __init__(self, of: Value):
-        self.of = of
-
-    def op(self, name: str, *src: Any, arg: tuple = (), shape: tuple | None = None) -> Value:
-        """An applied primitive; its dtype is that of the first operand that is a value."""
-        lead = next(s for s in src if s.__class__ is Value)
-        type = lead.type if shape is None else lead.type.with_shape(shape)
-        return Value(REGISTRY[name], src, arg, type, self.of.origin)
-
-    def reduce(self, name: str, x: Value, axes: tuple[int, ...]) -> Value:
-        """A reduction that keeps its axes as extents of 1."""
-        shape = reduced(x.type.shape, axes, True)
-        return self.op(name, x, arg=(axes, True), shape=shape)
-
-    def spread(self, x: Value, shape: tuple[int, ...]) -> Value:
-        """`x` expanded to a shape."""
-        if x.type.shape == shape:
-            return x
-        return self.op("expand", x, arg=(shape,), shape=shape)
-
-    def shaped(self, x: Value, shape: tuple[int, ...]) -> Value:
-        """`x` reshaped."""
-        if x.type.shape == shape:
-            return x
-        return self.op("reshape", x, arg=(shape,), shape=shape)
-
-    def finite(self, x: Value) -> Value:
-        """`x`, and 0 where it is infinite: what is subtracted before `exp`."""
-        infinite = Value(REGISTRY["isinf"], (x,), (), x.type.boolean, self.of.origin)
-        return Value(REGISTRY["where"], (infinite, 0.0, x), (), x.type, self.of.origin)
-
-
-def _softmax(b: _Build, v: Value) -> Value:
+def _softmax(b: Build, v: Value) -> Value:
     x, shape, axes = v.src[0], v.type.shape, (v.arg[0],)
     if not shape or not v.type.numel:
         return v
@@ -81,7 +50,7 @@ def _softmax(b: _Build, v: Value) -> Value:
     return b.op("div", powers, b.spread(total, shape))
 
 
-def _log_softmax(b: _Build, v: Value) -> Value:
+def _log_softmax(b: Build, v: Value) -> Value:
     x, shape, axes = v.src[0], v.type.shape, (v.arg[0],)
     if not shape or not v.type.numel:
         return v
@@ -91,7 +60,7 @@ def _log_softmax(b: _Build, v: Value) -> Value:
     return b.op("sub", moved, b.spread(b.op("log", total), shape))
 
 
-def _logsumexp(b: _Build, v: Value) -> Value:
+def _logsumexp(b: Build, v: Value) -> Value:
     x, (axes, _keep) = v.src[0], v.arg
     if not axes or not x.type.numel:
         return v
@@ -101,7 +70,7 @@ def _logsumexp(b: _Build, v: Value) -> Value:
     return b.shaped(b.op("add", total, top), v.type.shape)
 
 
-def _moments(b: _Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, float]:
+def _moments(b: Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, float]:
     """The distances from the mean, the sum of their squares (axes kept) and the count."""
     count = float(count_of(x.type.shape, axes))
     mean = b.op("div", b.reduce("sum", x, axes), count)
@@ -109,7 +78,7 @@ def _moments(b: _Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, 
     return away, b.reduce("sum", b.op("mul", away, away), axes), count
 
 
-def _var(b: _Build, v: Value) -> Value:
+def _var(b: Build, v: Value) -> Value:
     x, (axes, _keep, correction) = v.src[0], v.arg
     if not axes or count_of(x.type.shape, axes) <= correction:
         return v
@@ -120,7 +89,7 @@ def _var(b: _Build, v: Value) -> Value:
     return b.shaped(found, v.type.shape)
 
 
-def _standardized(b: _Build, v: Value) -> Value:
+def _standardized(b: Build, v: Value) -> Value:
     """A result of `standardize`: centred and scaled values, their mean, their biased variance."""
     x, (axes, eps), which = v.src[0].src[0], v.src[0].arg, v.arg[0]
     if not axes or not x.type.numel or not x.type.dtype.is_floating_point:
@@ -135,26 +104,21 @@ def _standardized(b: _Build, v: Value) -> Value:
     return b.op("mul", away, b.spread(scale, x.type.shape))
 
 
-def _ignored(b: _Build, target: Value, ignore: int, y: Value, other: float = 0.0) -> Value:
+def _ignored(b: Build, target: Value, ignore: int, y: Value, other: float = 0.0) -> Value:
     """`y`, and `other` where the target is the class that does not count."""
     skipped = Value(REGISTRY["eq"], (target, ignore), (), target.type.boolean, b.of.origin)
     return Value(REGISTRY["where"], (skipped, other, y), (), y.type, b.of.origin)
 
 
-def _own_class(b: _Build, target: Value, scores: tuple[int, ...]) -> Value:
+def _own_class(b: Build, target: Value, scores: tuple[int, ...]) -> Value:
     """Where, over the shape of the scores, a class is the target's."""
     axis = min(1, len(scores) - 1)
-    kept = reduced(scores, (axis,), True)
-    own = tuple(n if i == axis else 1 for i, n in enumerate(scores))
-    number = TensorType.of(scores[axis : axis + 1], int64, target.type.device)
-    arg = typed(number.shape, int64, number.device)
-    classes = Value(REGISTRY["arange"], (0, 1), arg, number, b.of.origin)
-    pair = b.shaped(target, kept), b.shaped(classes, own)
+    pair = b.shaped(target, reduced(scores, (axis,), True)), b.along(target, scores, axis)
     boolean = target.type.with_shape(scores).boolean
     return Value(REGISTRY["eq"], pair, (), boolean, b.of.origin)
 
 
-def _nll(b: _Build, v: Value) -> Value:
+def _nll(b: Build, v: Value) -> Value:
     (x, target), (ignore,) = v.src, v.arg
     if not v.type.numel or not x.type.numel or target.type.dtype is not int64:
         return v
@@ -171,7 +135,7 @@ def _nll(b: _Build, v: Value) -> Value:
     return _ignored(b, target, ignore, b.op("neg", picked))
 
 
-def _nll_grad(b: _Build, v: Value) -> Value:
+def _nll_grad(b: Build, v: Value) -> Value:
     (g, target), (classes, ignore) = v.src, v.arg
     shape = v.type.shape
     if not v.type.numel or not shape or target.type.dtype is not int64:
@@ -184,7 +148,20 @@ def _nll_grad(b: _Build, v: Value) -> Value:
     return Value(REGISTRY["where"], (hit, share, 0.0), (), v.type, b.of.origin)
 
 
-def _class_count(b: _Build, v: Value) -> Value:
+def _norm(b: Build, v: Value) -> Value:
+    """The Euclidean norm and other p-norms, in float64 as NumPy's form computes them."""
+    x, axes = v.src[0], v.arg[0]
+    if not axes or not x.type.numel:
+        return v
+    wide = b.cast(x, float64)
+    p = v.arg[2] if v.op.name == "norm_p" else 2.0
+    powers = b.op("mul", wide, wide) if p == 2.0 else b.op("pow", b.op("abs", wide), p)
+    total = b.op("sum", powers, arg=(axes, v.arg[1]), shape=v.type.shape)
+    root = b.op("sqrt", total) if p == 2.0 else b.op("pow", total, 1.0 / p)
+    return b.cast(root, v.type.dtype)
+
+
+def _class_count(b: Build, v: Value) -> Value:
     target, (ignore, dtype) = v.src[0], v.arg
     counts = Value(REGISTRY["ne"], (target, ignore), (), target.type.boolean, b.of.origin)
     type = v.type.with_shape(target.type.shape)
@@ -193,13 +170,20 @@ def _class_count(b: _Build, v: Value) -> Value:
     return b.op("sum", ones, arg=(axes, False), shape=()) if axes else ones
 
 
-RULES: dict[str, Callable[[_Build, Value], Value]] = {
+RULES: dict[str, Callable[[Build, Value], Value]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "logsumexp": _logsumexp,
+    "norm2": _norm,
+    "norm_p": _norm,
     "var": _var,
     "std": _var,
     "nll": _nll,
     "nll_grad": _nll_grad,
     "class_count": _class_count,
+}
+PIECES: dict[str, Callable[[Build, Value], Value]] = {
+    "standardize": _standardized,
+    "max_with_index": selected,
+    "min_with_index": selected,
 }

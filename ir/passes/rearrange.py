@@ -1,0 +1,139 @@
+"""Positions and rearrangements as what loops are made of: views, counts along axes, selections.
+
+    argmax(x)       amin(where(x == amax(x), 0 1 2 …, largest int64)): the first of equal ones
+    flip(x)         copy(x[::-1])
+    tril(x)         where(column - row <= 0, x, 0)
+    tile(x)         reshape(copy(expand(reshape(x))))
+
+A nan is an extreme: the first one is what argmax names, which no element equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..dtypes import float32, float64, int64
+from ..graph import Value
+from ..opdef import REGISTRY
+from ..ops_shape import overlaps
+from .build import Build
+
+LARGEST = 2**63 - 1
+
+
+def _position(b: Build, x: Value, axis: int, extreme: str) -> Value:
+    """The first position of the extreme along an axis, which stays with an extent of 1."""
+    shape = x.type.shape
+    top = b.spread(b.reduce(extreme, x, (axis,)), shape)
+    hit = b.told("eq", x, top)
+    if x.type.dtype.is_floating_point:
+        hit = b.told("logical_or", hit, b.told("isnan", x))
+    at = b.where(hit, b.along(x, shape, axis), LARGEST, x.type.with_dtype(int64))
+    return b.reduce("amin", at, (axis,))
+
+
+def _arg_extreme(b: Build, v: Value) -> Value:
+    x, axes = v.src[0], v.arg[0]
+    if len(axes) != 1 or not x.type.shape or not x.type.numel:
+        return v
+    x = b.cast(x, float32) if x.type.dtype.is_half else x
+    extreme = "amax" if v.op.name == "argmax" else "amin"
+    return b.shaped(_position(b, x, axes[0], extreme), v.type.shape)
+
+
+def selected(b: Build, v: Value) -> Value:
+    """A result of `max_with_index` or `min_with_index`: an extreme, or its first position."""
+    x, axes, which = v.src[0].src[0], v.src[0].arg[0], v.arg[0]
+    if not x.type.shape or not x.type.numel:
+        return v
+    extreme = "amax" if v.src[0].op.name == "max_with_index" else "amin"
+    if which == 0:
+        if x.type.dtype.is_half:
+            return v
+        return b.shaped(b.reduce(extreme, x, axes), v.type.shape)
+    x = b.cast(x, float32) if x.type.dtype.is_half else x
+    return b.shaped(_position(b, x, axes[0], extreme), v.type.shape)
+
+
+def _copied(b: Build, x: Value, shape: tuple[int, ...]) -> Value:
+    """What a view shows, in memory of its own and another shape."""
+    return b.shaped(b.op("copy", x), shape)
+
+
+def _flip(b: Build, v: Value) -> Value:
+    x, axes = v.src[0], v.arg[0]
+    shape = x.type.shape
+    if not x.type.numel:
+        return v
+    starts = tuple(n - 1 if i in axes else 0 for i, n in enumerate(shape))
+    steps = tuple(-1 if i in axes else 1 for i in range(len(shape)))
+    return b.op("copy", b.op("slice", x, *starts, arg=(shape, steps)))
+
+
+def _tile(b: Build, v: Value) -> Value:
+    x, (times,) = v.src[0], v.arg
+    shape = (1,) * (len(times) - len(x.type.shape)) + x.type.shape
+    if not v.type.numel or len(times) != len(shape):
+        return v
+    apart = tuple(k for n in shape for k in (1, n))
+    spread = tuple(k for n, t in zip(shape, times) for k in (t, n))
+    return _copied(b, b.spread(b.shaped(x, apart), spread), v.type.shape)
+
+
+def _repeat_each(b: Build, v: Value) -> Value:
+    x, (times, axis) = v.src[0], v.arg
+    shape = x.type.shape
+    if not v.type.numel or not shape:
+        return v
+    head, tail = shape[: axis + 1], shape[axis + 1 :]
+    apart = b.shaped(x, (*head, 1, *tail))
+    return _copied(b, b.spread(apart, (*head, times, *tail)), v.type.shape)
+
+
+def _triangle(b: Build, v: Value) -> Value:
+    x, (diagonal,) = v.src[0], v.arg
+    shape = x.type.shape
+    if len(shape) < 2 or not x.type.numel:
+        return v
+    rank = len(shape)
+    rows, columns = (b.along(x, shape[-2:], axis) for axis in (0, 1))
+    away = b.op("sub", columns, rows, shape=shape[-2:])
+    inside = b.told("le" if v.op.name == "tril" else "ge", away, diagonal)
+    inside = b.shaped(inside, (1,) * (rank - 2) + shape[-2:])
+    nothing = 0.0 if x.type.dtype.is_floating_point else 0
+    return b.where(inside, x, nothing, v.type)
+
+
+def _arange(b: Build, v: Value) -> Value:
+    (start, step), type = v.src, v.type
+    if not type.numel or type.dtype.is_half or (start.__class__ is int and v.src == (0, 1)):
+        return v
+    counted = b.along(v, type.shape, 0)
+    if type.dtype.is_floating_point:
+        counted = b.cast(counted, float64)
+    found = b.op("add", b.op("mul", counted, step), start)
+    return b.cast(found, type.dtype)
+
+
+def _strided_add(b: Build, v: Value) -> Value:
+    """On a device, where the cells of the window are different ones: read, add, put back."""
+    base, value, offset = v.src
+    sizes, strides = v.arg
+    if v.type.device == "cpu" or 0 in sizes or overlaps(sizes, strides):
+        return v
+    window = b.op("as_strided", base, offset, arg=v.arg, shape=sizes)
+    total = b.op("add", window, value, shape=sizes)
+    return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
+
+
+REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
+    "argmax": _arg_extreme,
+    "argmin": _arg_extreme,
+    "flip": _flip,
+    "tile": _tile,
+    "repeat_each": _repeat_each,
+    "tril": _triangle,
+    "triu": _triangle,
+    "arange": _arange,
+    "strided_add": _strided_add,
+}
