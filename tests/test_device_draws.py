@@ -14,6 +14,7 @@ from graph_tools import evaluated, inputs_of, leaf_of, tracing
 from test_cuda_kernels import compiled_by_nvcc, needs_nvcc
 
 import lazyt
+from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.numpy_calls import generate
 from lazyt.functions import device_draws as draws
@@ -30,7 +31,7 @@ from lazyt.runtime import native
 from lazyt.runtime.cuda.host import build
 from lazyt.runtime.cuda.host.build import HostModule, compile_host
 from lazyt.runtime.philox import PhiloxGenerator
-from lazyt.runtime.plan import build_graph, loop_nests
+from lazyt.runtime.plan import build_graph
 
 ONES = 0xFFFFFFFF
 # Random123 1.14.0, tests/kat_vectors: philox4x32 10; counter, key, result
