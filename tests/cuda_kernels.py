@@ -6,6 +6,7 @@ launch(module, kernel, [a, b, y])
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import struct
@@ -31,7 +32,9 @@ def source(kernels: Sequence[CudaKernel]) -> str:
 
 
 def host_module(kernels: Sequence[CudaKernel]) -> HostModule:
-    return HostModule(compile_host(source(kernels)))
+    """The kernels compiled for the host: with its own checks, or with the address sanitizer if this
+    process was started with it (`.ci/sanitize`)."""
+    return HostModule(compile_host(source(kernels), sanitize="ASAN_OPTIONS" in os.environ))
 
 
 def launch(

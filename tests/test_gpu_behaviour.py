@@ -44,7 +44,7 @@ def by_host(sources: list[str]) -> set[str]:
 
 # --- nothing travels unasked ----------------------------------------------------------------------
 
-# What has neither a loop nor a template: these sets may only shrink.
+# What has neither a loop nor a template. These sets may only shrink.
 HOST_TRIPS = {
     "an MLP": set(),
     "the digits LeNet": {"max_pool", "max_pool_grad"},
@@ -66,7 +66,7 @@ def test_steps_stay_on_the_device(name: str, sources: list[str]) -> None:
     x, t = torch.randn(shape).cuda(), torch.randint(0, 10, shape[:1]).cuda()
     trained(net, optimizer, [(x, t)] * 3, nn.CrossEntropyLoss())
     assert sources
-    assert by_host(sources) == HOST_TRIPS[name]
+    assert by_host(sources) <= HOST_TRIPS[name]
 
 
 def test_nothing_is_compiled_or_kept_after_the_first_steps() -> None:
