@@ -18,7 +18,7 @@ from lazyt.ir.passes.decompose import decompose
 from lazyt.ir.passes.fuse import Grouping, Refusal, fuse
 from lazyt.ir.passes.fuse_epilogues import fuse_epilogues
 from lazyt.ir.passes.fuse_loops import fuse_loops, loops
-from lazyt.ir.passes.materialize import materialize
+from lazyt.ir.passes.materialize import materialize, needs_memory
 from lazyt.ir.passes.recompute import recompute
 from lazyt.ir.types import TensorType, contiguous_strides
 
@@ -65,9 +65,22 @@ def loop_nests(graph: Graph, native: bool = True) -> Grouping:
     if not devices:
         return grouping
     grouping = fuse_epilogues(grouping, takes_epilogues)
-    alone = [g.values[0] for g in grouping.groups if g.kind != "loops"]
-    grouping.refusals += [Refusal(v, v, no_kernel(v)) for v in alone if by_host(v)]
+    grouping.refusals += [Refusal(v, v, no_kernel(v)) for v in _hosted(grouping)]
     return grouping
+
+
+def _hosted(grouping: Grouping) -> list[Value]:
+    """What is on a device and computed on the host; constants that only loops read are not."""
+    graph = grouping.graph
+    assert graph is not None
+    alone = [g.values[0] for g in grouping.groups if g.kind != "loops"]
+    looped = {v for g in grouping.groups if g.kind == "loops" for v in g.values}
+    users, kept = graph.users(), set(graph.outputs)
+    return [
+        v
+        for v in alone
+        if by_host(v) and (v.op.kind != "constant" or needs_memory(v, users, kept, looped))
+    ]
 
 
 def takes_epilogues(v: Value) -> bool:
@@ -90,7 +103,7 @@ MOVING = ("transfer", *DEVICE_UPDATES)
 
 def by_host(v: Value) -> bool:
     """Whether an operation on a device that no loop nest computes is one for NumPy on the host."""
-    moves = v.op.view or v.op.kind == "constant" or v.op.name in MOVING
+    moves = v.op.view or v.op.name in MOVING
     return on_device(v) and not moves and not has_template(v)
 
 

@@ -265,7 +265,7 @@ class ProgramView:
 
 def _kind(group: fusion.Group) -> str:
     """What a group is, in words where it is one operation on a device."""
-    if group.kind == "loops":
+    if group.kind in ("loops", "constant"):
         return group.kind
     if by_host(group.values[0]):
         return "by NumPy on the host"
