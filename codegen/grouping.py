@@ -110,6 +110,9 @@ def by_host(v: Value) -> bool:
 def no_kernel(v: Value) -> str:
     """Why an operation on a device is computed on the host."""
     what = v.op.name
-    if v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
-        what += f" of {v.operands()[0].type.dtype.name}" if v.type.numel else " of no elements"
+    types = [s.type for s in (v, *v.operands()) if s.type.__class__ is TensorType]
+    if not all(t.numel for t in types):
+        what += " of no elements"
+    elif v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
+        what += f" of {v.operands()[0].type.dtype.name}"
     return f"{what} has no kernel on devices: NumPy computes it on the host"
