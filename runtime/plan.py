@@ -163,7 +163,9 @@ def in_loops() -> bool:
     return available()
 
 
-def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
+def _made(
+    graph: Graph, known: tuple[frozenset[int], frozenset[int], frozenset[int]]
+) -> tuple[Grouping, NumpyCode, Callable]:
     """Groups, code and function of a plan, in the tier there is for it; where the C compiler fails,
     the process does without."""
     from . import traces
