@@ -18,7 +18,7 @@ from lazyt.ir.passes.decompose import decompose
 from lazyt.ir.passes.fuse import Grouping, Refusal, fuse
 from lazyt.ir.passes.fuse_epilogues import fuse_epilogues
 from lazyt.ir.passes.fuse_loops import fuse_loops, loops
-from lazyt.ir.passes.materialize import materialize
+from lazyt.ir.passes.materialize import materialize, needs_memory
 from lazyt.ir.passes.narrow_products import narrow_products
 from lazyt.ir.passes.recompute import recompute
 from lazyt.ir.types import TensorType, contiguous_strides
@@ -68,9 +68,22 @@ def loop_nests(graph: Graph, native: bool = True) -> Grouping:
     if not devices:
         return grouping
     grouping = fuse_epilogues(grouping, takes_epilogues)
-    alone = [g.values[0] for g in grouping.groups if g.kind != "loops"]
-    grouping.refusals += [Refusal(v, v, no_kernel(v)) for v in alone if by_host(v)]
+    grouping.refusals += [Refusal(v, v, no_kernel(v)) for v in _hosted(grouping)]
     return grouping
+
+
+def _hosted(grouping: Grouping) -> list[Value]:
+    """What is on a device and computed on the host; constants that only loops read are not."""
+    graph = grouping.graph
+    assert graph is not None
+    alone = [g.values[0] for g in grouping.groups if g.kind != "loops"]
+    looped = {v for g in grouping.groups if g.kind == "loops" for v in g.values}
+    users, kept = graph.users(), set(graph.outputs)
+    return [
+        v
+        for v in alone
+        if by_host(v) and (v.op.kind != "constant" or needs_memory(v, users, kept, looped))
+    ]
 
 
 def takes_epilogues(v: Value) -> bool:
@@ -93,13 +106,16 @@ MOVING = ("transfer", *DEVICE_UPDATES)
 
 def by_host(v: Value) -> bool:
     """Whether an operation on a device that no loop nest computes is one for NumPy on the host."""
-    moves = v.op.view or v.op.kind == "constant" or v.op.name in MOVING
+    moves = v.op.view or v.op.name in MOVING
     return on_device(v) and not moves and not has_template(v)
 
 
 def no_kernel(v: Value) -> str:
     """Why an operation on a device is computed on the host."""
     what = v.op.name
-    if v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
-        what += f" of {v.operands()[0].type.dtype.name}" if v.type.numel else " of no elements"
+    types = [s.type for s in (v, *v.operands()) if s.type.__class__ is TensorType]
+    if not all(t.numel for t in types):
+        what += " of no elements"
+    elif v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
+        what += f" of {v.operands()[0].type.dtype.name}"
     return f"{what} has no kernel on devices: NumPy computes it on the host"

@@ -23,7 +23,7 @@ class Chosen(NamedTuple):
     operand has (those of an extent of 1 among them broadcast)."""
 
     axis: int
-    index: Value
+    index: Value  # type: ignore[assignment]  # not that of tuples
     dims: tuple[int, ...]
 
 

@@ -164,7 +164,9 @@ def in_loops() -> bool:
     return available()
 
 
-def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
+def _made(
+    graph: Graph, known: tuple[frozenset[int], frozenset[int], frozenset[int]]
+) -> tuple[Grouping, NumpyCode, Callable]:
     """Groups, code and function of a plan, in the tier there is for it; where the C compiler fails,
     the process does without."""
     from . import traces
@@ -174,7 +176,7 @@ def _made(graph: Graph, known: tuple) -> tuple[Grouping, NumpyCode, Callable]:
     native = in_loops()
     grouping = grouped(graph, native)
     units = matrix_units(graph.devices() - {"cpu"})
-    code = generate(grouping, *known, native and blas() is not None, units)
+    code = generate(grouping, *known, products=native and blas() is not None, units=units)
     try:
         made = grouping, code, load(code)
     except (CompilerError, OSError) as error:

@@ -313,12 +313,12 @@ def test_numpy_kernels_say_where_their_functions_are(tmp_path: Path) -> None:
 
 
 def test_every_function_of_numpy_code_can_be_imported() -> None:
-    from lazyt.inspect.texts import _import
+    from lazyt.inspect.files import imports
     from lazyt.ir.opdef import NAMESPACE
 
     for name in {n for n in NAMESPACE if not n.startswith("__")} - {"np"}:
         scope: dict[str, Any] = {}
-        exec("\n".join(_import(name)), scope)
+        exec("\n".join(imports(name)), scope)
         assert scope[name] is NAMESPACE[name]
 
 

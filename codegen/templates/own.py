@@ -53,7 +53,9 @@ def own_kernel(
     """
     if nest is None:
         kernel = template(v, strides, (), matrix_units, matrix_units)
-        return kernel and OwnKernel(kernel, [*v.operands(), v], [*_sides(kernel), "y2"])
+        if kernel is None:
+            return None
+        return OwnKernel(kernel, [*v.operands(), v], [*_sides(kernel), "y2"])
     _, lowered = nest
     ending = epilogue(lowered, v)
     statements = tuple(ending.statements())

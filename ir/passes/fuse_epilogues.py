@@ -50,9 +50,9 @@ def fuse_epilogues(grouping: Grouping, has_kernel: Callable[[Value], bool]) -> G
     found.refusals[:0] = before
     lead_of = {id(g): lead for lead, g in led.items()}
     for g in grouping.groups:
-        lead = lead_of.get(id(g))
-        if lead is not None:
-            found.groups.append(replace(g, values=[lead, *g.values], lead=lead))
+        own = lead_of.get(id(g))
+        if own is not None:
+            found.groups.append(replace(g, values=[own, *g.values], lead=own))
         elif not any(v in led for v in g.values):
             found.groups.append(g)
     first = {g.values[0]: lead for lead, g in led.items()}

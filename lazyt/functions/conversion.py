@@ -65,7 +65,8 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
 def converted(self: Tensor, dtype: DType, device: str | None = None, copy_: bool = False) -> Tensor:
     """A tensor in a dtype and on a device; itself where it is so already, unless `copy_`."""
     type = self._storage.node.type
-    stays = device is None or device == type.device
+    device = device or type.device
+    stays = device == type.device
     if stays and dtype is type.dtype and not copy_:
         return self
     node = node_of(self) if dtype.is_floating_point else values_of(self)

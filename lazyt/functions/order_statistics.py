@@ -89,7 +89,7 @@ def _fractions(q: Any, type: TensorType, name: str) -> tuple[Node, bool]:
         number = number_of(q)
         if number is None:
             raise TypeError(
-                f"{name}(): argument 'q' (position 2) must be Tensor, not {type(q).__name__}"
+                f"{name}(): argument 'q' (position 2) must be Tensor, not {q.__class__.__name__}"
             )
         if not 0 <= number <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {number:g}")

@@ -89,8 +89,9 @@ def repeat_interleave(
                 "repeats must have the same size as input along dim, but got repeats.size(0) = "
                 f"{len(counts)} and input.size({axis}) = {extent}"
             )
-        places = data_node(np.repeat(np.arange(extent), counts), dtypes.int64, node.type.device)
-        return wrap(tagged(index_op(node, places, arg=((axis,),)), "IndexSelect", node_of(input)))
+        which = np.repeat(np.arange(extent), counts)
+        at = data_node(which, dtypes.int64, node.type.device)
+        return wrap(tagged(index_op(node, at, arg=((axis,),)), "IndexSelect", node_of(input)))
     times = int(repeats)
     if times < 0:
         raise RuntimeError("Repeats must be non-negative")

@@ -180,6 +180,7 @@ class _Kernels:
         own = own_kernel(lead, [place(s).strides for s in lead.operands()], nest)
         line = code.line_of[lead]
         call = _called(code, line)
+        assert own is not None, lead
         own = replace(own, kernel=code.templates[int(call[1:])][0])
         texts = Texts(group.values, group.outputs, self.view.user_names, self.given, nest, own=own)
         values = [v for v in group.values if not v.op.view]

@@ -249,7 +249,8 @@ class ProgramView:
         hosted = sum(1 for k in self.kernels if k.hosted)
         return (
             f"{self.name}: {len(self.traced.body)} operations traced, "
-            f"{len(self.graph.body)} after the passes, {len(self.kernels)} kernels"
+            f"{len(self.graph.body)} after the passes, "
+            f"{len(self.kernels)} {'kernel' if len(self.kernels) == 1 else 'kernels'}"
             f"{f' ({hosted} of them computed on the host)' if hosted else ''}, "
             f"{quantity(flops, 'FLOP')}, {quantity(moved, 'B')}"
         )
@@ -265,7 +266,7 @@ class ProgramView:
 
 def _kind(group: fusion.Group) -> str:
     """What a group is, in words where it is one operation on a device."""
-    if group.kind == "loops":
+    if group.kind in ("loops", "constant"):
         return group.kind
     if by_host(group.values[0]):
         return "by NumPy on the host"

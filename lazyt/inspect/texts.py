@@ -11,11 +11,9 @@ compiler or Python needs before them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 
 from lazyt.codegen.cstyle import PRELUDES
 from lazyt.codegen.dress import (
@@ -41,11 +39,11 @@ from lazyt.codegen.numpy_calls import NumpyCode, generate
 from lazyt.codegen.templates.own import OwnKernel, epilogue, own_kernel
 from lazyt.ir.cost import bytes_read, cost, nbytes
 from lazyt.ir.graph import Graph, Scalar, Value, placed
-from lazyt.ir.opdef import NAMESPACE, literal
 from lazyt.ir.passes.fuse import Group, Grouping, fuse
 from lazyt.ir.places import place
 from lazyt.ir.printer import text
 
+from .files import header, header_text, include, numpy_head
 from .naming import UserNames
 from .origins import line_of, words_of
 
@@ -330,34 +328,20 @@ class Texts:
     def files(self) -> dict[str, str]:
         """The texts that there are, by ending: `loops`, `py`, `c` and `cu`, each whole but for the
         headers it includes (`headers`)."""
-        found = {"py": f"{self._numpy_head()}\n{self.numpy}"}
+        found = {"py": f"{numpy_head(self._in_numpy[0])}\n{self.numpy}"}
         if self.nests:
             found["loops"] = self.loops
-            found["c"] = "\n".join([*map(_include, PRELUDES), "", self.c])
+            found["c"] = "\n".join([*map(include, PRELUDES), "", self.c])
         if self._in_cuda:
             names = dict.fromkeys(name for _, preludes in self._in_cuda for name in preludes)
-            found["cu"] = "\n".join([*map(_include, names), "", self.cuda])
+            found["cu"] = "\n".join([*map(include, names), "", self.cuda])
         return found
 
     def headers(self) -> dict[str, str]:
         """What the files include, by name."""
         used = set(PRELUDES) if self.nests else set()
         used.update(name for _, preludes in self._in_cuda for name in preludes)
-        folder = resources.files("lazyt.codegen").joinpath("prelude")
-        once = "#pragma once\n"
-        return {header(name): once + folder.joinpath(name).read_text() for name in sorted(used)}
-
-    def _numpy_head(self) -> str:
-        """What the NumPy code needs: functions of the library, and memory to work in."""
-        code = self._in_numpy[0]
-        helpers = sorted(words(code.source) & (set(NAMESPACE) - {"np"}))
-        found = dict.fromkeys(line for h in helpers for line in _import(h))
-        lines = ["import numpy as np", "", *sorted(found, key=lambda s: (" = " in s, s))]
-        lines.append("")
-        for letter, buffers in (("w", code.memory.slots), ("t", code.memory.blocks)):
-            for i, t in enumerate(buffers):
-                lines.append(f"{letter}{i} = np.empty({literal(t.shape)}, np.{t.dtype.numpy.name})")
-        return "\n".join(lines) + "\n"
+        return {header(name): header_text(name) for name in sorted(used)}
 
 
 def _titled(results: list[str]) -> str:
@@ -387,26 +371,6 @@ def _belongs(v: Value) -> bool:
     if v.op is None:
         return False
     return v.op.kind == "constant" or (v.op.view and v.op.name not in ("get", "replaced"))
-
-
-def _import(name: str) -> list[str]:
-    """Lines that define a function which NumPy code calls."""
-    function = NAMESPACE[name]
-    own = function.__name__
-    if getattr(sys.modules[function.__module__], own, None) is function:
-        renamed = "" if own == name else f" as {name}"
-        return [f"from {function.__module__} import {own}{renamed}"]
-    lines = [f"import {function.__module__}", "from lazyt.ir.opdef import NAMESPACE"]
-    return [*lines, f'{name} = NAMESPACE["{name}"]']
-
-
-def header(name: str) -> str:
-    """What a file of codegen/prelude is called beside the files that include it."""
-    return "lazyt_" + name.replace("/", "_")
-
-
-def _include(name: str) -> str:
-    return f'#include "{header(name)}"'
 
 
 def user_lines(values: list[Value]) -> list[tuple[str, str]]:
