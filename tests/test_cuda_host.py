@@ -544,6 +544,32 @@ m.launch(sys.argv[2], 2, 64, args, 252)
 """
 
 
+def test_the_header_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the copy of the header lies its compiled form; a broken one is made anew."""
+    if "clang" in build._version(build.cpp_compiler()):
+        pytest.skip("clang does not look for compiled headers itself")
+    monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
+    source = 'extern "C" __global__ void set(float* a) { a[threadIdx.x] = %d; }'
+
+    def run(number: int) -> Path:
+        a = np.zeros(3, np.float32)
+        HostModule(compile_host(source % number, check=False)).launch("set", 1, 3, (a,))
+        assert a.tolist() == [number] * 3
+        (found,) = tmp_path.rglob("*.gch")
+        return found
+
+    first = run(1)
+    made = first.stat().st_mtime_ns
+    assert run(2) == first and first.stat().st_mtime_ns == made
+    content = first.read_bytes()
+    first.write_bytes(content[: len(content) // 2])
+    a = np.zeros(3, np.float32)
+    HostModule(compile_host(source % 3, check=False)).launch("set", 1, 3, (a,))
+    assert a.tolist() == [3.0] * 3 and not first.exists()
+    run(4)
+    assert first.stat().st_size > len(content) // 2
+
+
 @pytest.mark.parametrize("kernel", ["global_past_end", "shared_past_end", "dynamic_past_end"])
 def test_address_sanitizer(kernel: str) -> None:
     try:

@@ -98,9 +98,8 @@ def test_digits_are_learned(tmp_path: Path) -> None:
     assert any((tmp_path / "dump").rglob("*.py"))
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_digits_from_idx_files(tmp_path: Path, packed: bool) -> None:
-    needs_extras()
+def write_idx_files(folder: Path, packed: bool = False) -> None:
+    """MNIST's four files, of noise: 24 images to learn, 16 to test."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 24), ("t10k", 16)):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
@@ -108,11 +107,17 @@ def test_digits_from_idx_files(tmp_path: Path, packed: bool) -> None:
         for name, array in (("images-idx3", images), ("labels-idx1", labels)):
             header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             raw = header + array.tobytes()
-            file = tmp_path / f"{part}-{name}-ubyte"
+            file = folder / f"{part}-{name}-ubyte"
             if packed:
                 file.with_name(file.name + ".gz").write_bytes(gzip.compress(raw))
             else:
                 file.write_bytes(raw)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_digits_from_idx_files(tmp_path: Path, packed: bool) -> None:
+    needs_extras()
+    write_idx_files(tmp_path, packed)
     options = ["--data", tmp_path, "--epochs", 1, "--picture", tmp_path / "p.png"]
     assert "Finished Training: 3 steps" in run(DIGITS, *options)
 

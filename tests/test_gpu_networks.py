@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import test_nn
 from gpu_tools import difference
 from surface import lines_of
+from test_examples import DIGITS, losses, needs_extras, run, write_idx_files
 
 import lazyt as torch
 from lazyt import nn
@@ -271,3 +273,22 @@ def test_digits_lenet() -> None:
     assert printed["cuda"] == printed["cpu"]
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-5)
     assert not compare(weights["cpu"], weights["cuda"], "weights", 50)
+
+
+def test_the_digits_example(tmp_path: Path) -> None:
+    """The script itself, on images of noise: it prints the same losses for both devices."""
+    needs_extras()
+    write_idx_files(tmp_path)
+    options = [
+        "--data",
+        tmp_path,
+        "--epochs",
+        2,
+        "--print-every",
+        1,
+        "--picture",
+        tmp_path / "p.png",
+    ]
+    here, there = (losses(run(DIGITS, *options, "--device", d)) for d in ("cpu", "cuda"))
+    assert len(here) == 6
+    assert there == here

@@ -269,7 +269,7 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     _write(text, source)
     table = "".join(f"    LAZYT_KERNEL({name}, ({limit})),\n" for name, limit in names.items())
     unit = (
-        f'#include "{_precompiled(mode)}"\n#include "{text}"\n'
+        f'#include "{text}"\n'
         "static LAZYT_SHARED_SECTION unsigned char lazyt_guard_end[64];\n"
         f"lazyt_kernel lazyt_kernels[] = {{\n{table}}};\n"
         f"const int lazyt_kernel_total = {len(names)};\n"
@@ -277,7 +277,15 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     with tempfile.TemporaryDirectory(dir=folder) as made:
         compiled, linked = f"{made}/unit.o", f"{made}/unit.so"
         include = ["-isystem", str(folder / "include")]
-        _run([compiler, *flags, *include, "-x", "c++", "-c", "-", "-o", compiled], text, unit)
+        command = [compiler, *flags, *include, "-x", "c++", "-c", "-", "-o", compiled]
+        header = _precompiled(mode)
+        try:
+            _run(command, text, f'#include "{header}"\n{unit}')
+        except HostCompileError as error:
+            if "PCH file" not in str(error):
+                raise
+            header.with_suffix(".h.gch").unlink(missing_ok=True)  # broken: the next call renews it
+            _run(command, text, f'#include "{HEADER}"\n{unit}')
         # The thread sanitizer's library stays out: the header has the functions it would bring.
         link = ["-fsanitize=address"] if sanitize else []
         if sanitize and not gnu:
