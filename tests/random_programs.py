@@ -11,6 +11,7 @@ tensor: dtype, shape, requires_grad, is_leaf, values, gradient. `--show N` print
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import random
 import re
@@ -18,10 +19,12 @@ import sys
 import time
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from grammar import generate
@@ -73,6 +76,25 @@ def host(value: Any) -> np.ndarray:
     return np.array(value.cpu().numpy())
 
 
+@contextlib.contextmanager
+def drawn_on_the_cpu() -> Iterator[None]:
+    """While open, lazyt's draws for a device are those of the CPU's generator, to be compared."""
+    from lazyt.functions import draws
+    from lazyt.ir.ops_device import transfer
+
+    dropout = import_module("lazyt.nn.functional.dropout")  # the name is a function's, too
+
+    def draw_on(device: str, *args: Any, **parameters: Any) -> Any:
+        return transfer(original("cpu", *args, **parameters), device)
+
+    original = draws.draw_on
+    with (
+        mock.patch.object(draws, "draw_on", draw_on),
+        mock.patch.object(dropout, "draw_on", draw_on),
+    ):
+        yield
+
+
 def apart(program: Statements) -> Statements:
     """The program without memory that NumPy and tensors share, as none is between devices."""
     rewrites = (
@@ -106,7 +128,8 @@ def run(
         return _run(program, torch, strides)
     torch.set_default_device(device)
     try:
-        return _run(program, torch, strides)
+        with drawn_on_the_cpu():
+            return _run(program, torch, strides)
     finally:
         torch.set_default_device("cpu")
 
