@@ -343,12 +343,10 @@ class _Writer(NestWriter):
         inner, suffix = at.inner, at.suffix
         index = "(b + j)" if at.block else "j"
         if param.counted:
-            step = "0" if inner is None else self.stride(inner, k)
-            return (
-                f"({param.name}{suffix} + {index} * {step})"
-                if step != "0"
-                else f"{param.name}{suffix}"
-            )
+            if inner is None or inner.strides[k] == 0:
+                return f"{param.name}{suffix}"
+            by = "" if inner.strides[k] == 1 else f" * {self.stride(inner, k)}"
+            return f"({param.name}{suffix} + {index}{by})"
         more = f" + {further}" if further else ""
         if inner is None or inner.strides[k] == 0:
             return f"{param.name}{suffix}[{further}]" if further else f"*{param.name}{suffix}"

@@ -566,8 +566,7 @@ def _live(statements: list[Statement]) -> list[Statement]:
     found: list[Statement] = []
     needed: set = set()
     for s in reversed(statements):
-        acts = isinstance(s, (Store, Reduce)) or refuses(s)
-        if acts or s.name in needed:
+        if isinstance(s, (Store, Reduce)) or refuses(s) or s.name in needed:
             found.append(s)
             needed |= used([s])
     return found[::-1]

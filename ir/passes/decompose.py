@@ -11,7 +11,6 @@ what stands around them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..dtypes import float64, int64
 from ..graph import Graph, Value, rewrite
