@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from access_programs import programs
+from kernel_tools import prelude
 from loop_coverage import differing_programs, walk
 from loop_programs import calls, grouped, quiet
 
@@ -134,3 +138,21 @@ def test_a_table_that_is_computed_is_finished_first() -> None:
     grouping = grouped(view)
     assert len(calls(grouping)) == 2
     assert [r.reason for r in grouping.refusals] == ["index reads mul where its indices say"]
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc here")
+def test_nvcc_compiles_them_without_spills(tmp_path: Path) -> None:
+    texts: dict[str, str] = {}
+    for name, f in programs().items():
+        if name == "norms":  # whose backward needs what `quiet` turns off
+            continue
+        for view in torch.explain(quiet(lambda f=f: f("cpu"))).programs:
+            texts |= {c[0].cuda.name: c[0].cuda.text for c in calls(grouped(view))}
+    source = tmp_path / "kernels.cu"
+    source.write_text(prelude(("cuda.h", "semantics.h", "storage.cuh")) + "\n".join(texts.values()))
+    call = ["nvcc", "-arch=sm_90", "-fmad=false", "-std=c++17", "-Xptxas", "-v", "-cubin"]
+    call += [str(source), "-o", str(tmp_path / "kernels.cubin")]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    assert len(spills) >= len(texts) and set(spills) == {("0", "0")}
