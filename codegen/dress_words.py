@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lazyt.ir.graph import Scalar, Value
-from lazyt.ir.passes.fuse_loops import Space, constant_of
-from lazyt.ir.places import counted, shown_by
+from lazyt.ir.passes.fuse_loops import Space
+from lazyt.ir.places import constant_of, counted, shown_by
 
 # What renderers put behind a name, in words.
 SUFFIXES = {

@@ -24,10 +24,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reach:
-    """An axis of a parameter along which indices choose: its extent, its stride in elements."""
+    """An axis of a parameter along which indices choose: its extent, its stride in elements, and
+    the index of its first element."""
 
     extent: int
     stride: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,21 @@ class Load:
 
 @dataclass(frozen=True)
 class Pick:
-    """name = param[point, indices]: an index for each axis of the param's reach. One that is out of
-    range is refused; wraps: negative ones count from the end."""
+    """name = param[point, indices]: an index for each axis of the param's reach.
+
+    outside: the value where one is out of range; None: that is refused. wraps: negative ones count
+    from the end.
+    """
 
     name: str
     param: Param
     indices: tuple[Operand, ...]
     wraps: bool = False
+    outside: Operand = None
 
     def __str__(self) -> str:
-        return f"{self.name} = {self.param.name}[{', '.join(map(str, self.indices))}]"
+        otherwise = "" if self.outside is None else f" or {self.outside}"
+        return f"{self.name} = {self.param.name}[{', '.join(map(str, self.indices))}]{otherwise}"
 
 
 @dataclass(frozen=True)

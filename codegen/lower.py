@@ -19,8 +19,8 @@ from typing import Any
 from lazyt.ir.gathers import Gathered, aligned, gathered
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
-from lazyt.ir.passes.fuse_loops import Space, constant_of, over, own_strides
-from lazyt.ir.places import Place, counted, place
+from lazyt.ir.passes.fuse_loops import Space, over, own_strides
+from lazyt.ir.places import Place, constant_of, counted, place
 from lazyt.ir.types import contiguous_strides
 
 from . import cuda
@@ -97,6 +97,7 @@ class _Lowering:
         # By the value and its strides: one value may be read at points and at rows.
         self.params: dict[tuple[Value, tuple[int, ...]], Param] = {}
         self.tables: dict[Value, tuple[Value, Param]] = {}  # by the operation that reads them
+        self.positions: dict[tuple[int, ...], Param] = {}  # along an axis, by their strides
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
         self.stages: list[Stage] = []
@@ -111,7 +112,7 @@ class _Lowering:
             gather = gathered(v)
             if gather is not None:
                 self.tables[v] = gather.table, self._table(v, gather)
-            for s in v.operands() if gather is None else [c.index for c in gather.chosen]:
+            for s in v.operands() if gather is None else gather.others():
                 self._read(v, s)
         for k, v in enumerate(v for v in self.members if v in self.outputs):
             strides = own_strides(v, self.space)
@@ -125,8 +126,10 @@ class _Lowering:
         self._row_stage(last + 1, final=True)
         self._end_stage()
         read = [(s, p) for (s, _), p in self.params.items() if not p.counted]
-        arrays = [*read, *self.tables.values(), *self.stores.items()]
-        along = [p for p in self.params.values() if p.counted]
+        read += self.tables.values()
+        read.sort(key=lambda pair: int(pair[1].name[1:]))
+        arrays = [*read, *self.stores.items()]
+        along = [p for p in (*self.params.values(), *self.positions.values()) if p.counted]
         kernel = Kernel(
             self.space.shape,
             self.space.axes,
@@ -174,16 +177,16 @@ class _Lowering:
 
     def _table(self, v: Value, gather: Gathered) -> Param:
         """The parameter of what a gather reads."""
-        table, along, chosen, _ = gather
+        table, along, chosen = gather[:3]
         own, shape = self._place(table), v.type.shape
         moved = own._replace(strides=tuple(0 if a is None else own.strides[a] for a in along))
         strides = over(moved, shape, shape, self.space)
-        reach = tuple(Reach(table.type.shape[c.axis], own.strides[c.axis]) for c in chosen)
+        reach = tuple(Reach(table.type.shape[c.axis], own.strides[c.axis], c.start) for c in chosen)
         return Param(self._next(), table.type.dtype.name, strides, reach=reach)
 
     def _next(self) -> str:
         """The name of the next parameter that is read."""
-        return f"x{len(self.params) + len(self.tables)}"
+        return f"x{len(self.params) + len(self.tables) + len(self.positions)}"
 
     def _place(self, s: Value) -> Place:
         """Where an operand lies when the kernel gets it."""
@@ -286,9 +289,17 @@ class _Lowering:
     def _apply(self, v: Value, stage: Stage) -> None:
         gather = gathered(v)
         if gather is not None:
-            indices = tuple(self._operand(v, c.index, stage) for c in gather.chosen)
+            indices = tuple(
+                self._position(v, c.dims[0], stage)
+                if c.index is None
+                else self._operand(v, c.index, stage)
+                for c in gather.chosen
+            )
+            outside = gather.outside
+            if outside is not None:
+                outside = self._operand(v, outside, stage)
             _, param = self.tables[v]
-            stage.statements.append(Pick(self.name[v], param, indices, gather.wraps))
+            stage.statements.append(Pick(self.name[v], param, indices, gather.wraps, outside))
             return
         operands = tuple(self._operand(v, s, stage) for s in v.src)
         lead = next((s for s in v.src[-2:] if s.__class__ is Value), None)
@@ -308,7 +319,19 @@ class _Lowering:
         member = self._member(s)
         if member is not None:
             return self.name[member]
-        param = self.params[s, self._strides(v, s)]
+        return self._loaded(self.params[s, self._strides(v, s)], stage)
+
+    def _position(self, v: Value, dim: int, stage: Stage) -> Operand:
+        """The position of a point along a dimension of the result of `v`."""
+        shape = v.type.shape
+        own = Place(v, tuple(int(d == dim) for d in range(len(shape))))
+        strides = over(own, shape, shape, self.space)
+        if strides not in self.positions:
+            self.positions[strides] = Param(self._next(), "int64", strides, counted=True)
+        return self._loaded(self.positions[strides], stage)
+
+    def _loaded(self, param: Param, stage: Stage) -> Operand:
+        """The value of a parameter at the point of a stage, which loads it if it has not."""
         name = f"{param.name}v"
         along = param.varies(self.space.axes, self.space.shape) or not self.space.axes
         if not along and not stage.end:

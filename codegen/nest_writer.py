@@ -135,7 +135,8 @@ class NestWriter:
 
     def entry(self, key: tuple) -> str:
         """What the next entry of the table is called: (axis,) its extent, (axis, param) a stride;
-        axes by their id. (param's name, k, "extent" or "stride"): of axis k of its reach."""
+        axes by their id. (param's name, k, "extent", "stride" or "start"): of axis k of
+        its reach."""
         raise NotImplementedError
 
     # --- statements -------------------------------------------------------------------------------
@@ -165,7 +166,10 @@ class NestWriter:
                 self.define(s.name, s.dtype, self.expression(s, operands), at)
 
     def pick(self, s: Pick, at: Any) -> None:
-        """A load from where indices say; from the first element where one is out of range."""
+        """A load from where indices say; from the first element where one is refused."""
+        if s.outside is not None:
+            self.pick_inside(s, at)
+            return
         places, steps = [], []
         how = "wrapped" if s.wraps else "place"
         for k, (o, reach) in enumerate(zip(s.indices, s.param.reach, strict=True)):
@@ -177,6 +181,23 @@ class NestWriter:
             steps.append(f"({places[k]} < 0 ? 0 : {places[k]}) * {stride}")
         self.refuse("(" + " || ".join(f"{place} < 0" for place in places) + ")")
         self.define(s.name, s.param.dtype, self.loaded(s.param, at, " + ".join(steps)), at)
+
+    def pick_inside(self, s: Pick, at: Any) -> None:
+        """A load of what is inside of the reach, and another value elsewhere."""
+        inside, steps = [], []
+        for k, (o, reach) in enumerate(zip(s.indices, s.param.reach, strict=True)):
+            extent = self._entry((s.param.name, k, "extent"), reach.extent)
+            start = self._entry((s.param.name, k, "start"), reach.start)
+            place = f"{s.name}i{k}"
+            self.line(f"const {self.index} {place} = {self.operand(o, 'int64')} - {start};")
+            inside.append(f"{place} >= 0 && {place} < {extent}")
+            steps.append(place)
+            if reach.stride != 1:
+                steps[-1] += f" * {self._entry((s.param.name, k, 'stride'), reach.stride)}"
+        element = self.loaded(s.param, at, " + ".join(steps))
+        outside = self.operand(s.outside, s.param.dtype)
+        text = f"({' && '.join(inside)} ? {element} : {outside})"
+        self.define(s.name, s.param.dtype, text, at)
 
     def loaded(self, param: Param, at: Any, further: str = "") -> str:
         """The value of an element, as it is computed with."""
@@ -246,7 +267,7 @@ class NestWriter:
 def refuses(s: Statement) -> bool:
     """Whether a statement may find an operand out of its range."""
     if not isinstance(s, Apply):
-        return isinstance(s, Pick)
+        return isinstance(s, Pick) and s.outside is None
     return refusal(s.op, [""] * len(s.operands), s.source) is not None
 
 
@@ -262,7 +283,7 @@ def used(statements: Iterable[Statement]) -> set[Param | str | Number]:
         if isinstance(s, (Load, Pick, Store)):
             found.add(s.param)
         if isinstance(s, Pick):
-            found |= set(s.indices)
+            found |= {*s.indices, s.outside}
         if isinstance(s, Apply):
             found |= set(s.operands)
         elif isinstance(s, (Reduce, Store)):

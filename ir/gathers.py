@@ -4,6 +4,10 @@
         along   (0, None)        its first dimension runs along axis 0 of x, the second along none
         chosen  axis 1 by i, which runs along dimension 1 of the result
 
+    pad(x, 0), x of (3,) with 2 more in front: a result of (5,)
+        chosen  axis 0 by the position along dimension 0 of the result, counted from 2
+        outside 0, where there is no such element
+
 For loops such an operation is a load whose place is computed. Everything else about it (the range
 of indices, whose error it is) stands in ops_index.py and ops_nn.py.
 """
@@ -11,32 +15,46 @@ of indices, whose error it is) stands in ops_index.py and ops_nn.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from .graph import Value
 from .places import Place
 from .types import TensorType
 
 
-class Chosen(NamedTuple):
+@dataclass(frozen=True)
+class Chosen:
     """An axis of the table, what chooses along it, and the dimensions of the result that this
-    operand has (those of an extent of 1 among them broadcast)."""
+    operand has (those of an extent of 1 among them broadcast).
+
+    index: None for the position along the one dimension there is. start: the index of the first
+    element.
+    """
 
     axis: int
-    index: Value  # type: ignore[assignment]  # not that of tuples
+    index: Value | None
     dims: tuple[int, ...]
+    start: int = 0
 
 
 class Gathered(NamedTuple):
     """along: for each dimension of the result the axis of the table it runs along, or None.
 
-    wraps: whether negative indices count from the end.
+    wraps: whether negative indices count from the end. outside: the operand that takes the place
+    of elements that are not there; None where that is an error.
     """
 
     table: Value
     along: tuple[int | None, ...]
     chosen: tuple[Chosen, ...]
     wraps: bool = False
+    outside: Any = None
+
+    def others(self) -> list[Value]:
+        """The operands besides the table, each of which is read at its own point."""
+        found = [c.index for c in self.chosen if c.index is not None]
+        return found + [self.outside] * (self.outside.__class__ is Value)
 
 
 def gathered(v: Value) -> Gathered | None:
@@ -93,8 +111,17 @@ def _index(v: Value) -> Gathered:
     return Gathered(table, along, tuple(chosen), wraps=True)
 
 
+def _pad(v: Value) -> Gathered:
+    table, outside = v.src
+    widths = v.arg[0]
+    along = tuple(d if w == (0, 0) else None for d, w in enumerate(widths))
+    chosen = [Chosen(d, None, (d,), w[0]) for d, w in enumerate(widths) if w != (0, 0)]
+    return Gathered(table, along, tuple(chosen), outside=outside)
+
+
 RULES: dict[str, Callable[[Value], Gathered | None]] = {
     "gather": _gather,
     "row_pick": _row_pick,
     "index": _index,
+    "pad": _pad,
 }

@@ -68,6 +68,13 @@ def counted(value: Value) -> bool:
     return name == "positions" or (name == "arange" and value.src == (0, 1))
 
 
+def constant_of(s: Value) -> Value | None:
+    """The `full` or `number` that a value shows, or None."""
+    while s.op is not None and s.op.view and s.op.name != "get":
+        s = shown_by(s)
+    return s if s.op is not None and s.op.name in ("full", "number") else None
+
+
 def shown_by(view: Value) -> Value:
     """What a view looks at."""
     return view.src[1] if view.op.name == "replaced" else view.src[0]

@@ -41,6 +41,8 @@ def programs() -> dict[str, Program]:
         "positions": _positions,
         "rearranged": _rearranged,
         "norms": _norms,
+        "framed": _framed,
+        "joined": _joined,
     }
 
 
@@ -111,3 +113,25 @@ def _norms(device: str) -> list:
     pieces = drawn(device, 6, 4).requires_grad_()
     (pieces[1:3] * pieces[2:4] + pieces[:2, :1]).sum().backward()
     return [y.detach(), x.grad, pieces.grad]
+
+
+def _framed(device: str) -> list:
+    x, image = drawn(device, 5, 6), drawn(device, 2, 3, 7, 40)
+    frames = [
+        F.pad(x, (1, 2)) * 2,
+        F.pad(x + 1, (-1, 2, 3, -2), value=0.5),
+        F.pad(x.t(), (0, 0, 2, 2)),
+    ]
+    frames += [F.pad(image, (1, 1, 1, 1)).relu(), F.pad(image, (2, 0), value=-1.0).sum(3)]
+    halves = [F.pad(x.half(), (1, 1)), F.pad(x.bfloat16(), (1, 1), value=0.1) * 2]
+    return [*frames, *halves, torch.softmax(F.pad(x, (0, 3), value=-float("inf")), 1)]
+
+
+def _joined(device: str) -> list:
+    x, y = drawn(device, 5, 6), drawn(device, 5, 2, seed=1)
+    ones = torch.ones(5, 3, device=device)
+    joined = [torch.cat([x, y], 1) * 2, torch.cat([x * 2, ones, y.exp()], 1), torch.stack([x, -x])]
+    joined += [torch.cat([x.t(), x[:1].t()], 1).sum(1), torch.cat([x.half(), y.half()], 1)]
+    rolled = [x.roll(2, 1) + 1, x.roll((1, -2), (0, 1)), torch.roll(x * 2, 3), x.roll(0, 1) * 2]
+    at = whole(device, [3, 0])
+    return [*joined, *rolled, torch.cat([x[at], y[at]], 1), torch.cat([at, at + 1])]

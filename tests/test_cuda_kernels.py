@@ -80,7 +80,7 @@ def elementwise(dtype: str, names: list[str]) -> Case:
 
 def precision(name: str) -> str:
     """How close an operation is to NumPy's: of two zeros NumPy takes either as the larger."""
-    if name in (*cstyle.FUNCTIONS, "pow", "atan2", "rsqrt"):
+    if name in (*cstyle.FUNCTIONS, "pow", "atan2", "rsqrt", "log_sigmoid"):
         return "rounded"
     zeros = ("maximum", "minimum", "clamp_min", "clamp_max", "fmax", "fmin", "relu")
     return "exact but for zeros" if name in zeros else "exact"

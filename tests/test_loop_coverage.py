@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from access_programs import programs
+from kernel_tools import prelude
 from loop_coverage import differing_programs, walk
+from loop_programs import calls, grouped, quiet
 
 import lazyt as torch
 from lazyt.runtime import drain, native
@@ -26,7 +31,7 @@ GROUPS = {
     "conversions": ["conversions"],
     "arithmetic": ARITHMETIC.split(),
     "positions": ["argmax", "argmin", "max_with_index", "min_with_index"],
-    "rearrangements": ["flip", "tile", "repeat_each", "tril", "triu", "log_sigmoid"],
+    "rearrangements": ["flip", "tile", "repeat_each", "tril", "triu", "log_sigmoid", "pad"],
     "gathers": ["gather", "index", "row_pick"],
 }
 
@@ -109,3 +114,45 @@ def test_every_half_is_stored_and_loaded_as_it_is(c_tier: None) -> None:
     np.testing.assert_array_equal(wide.numpy(), halves.astype(np.float32))
     again = (wide + 0.0).half()
     np.testing.assert_array_equal(again.numpy(), halves)
+
+
+def test_what_reads_other_places_is_fused_with_what_follows() -> None:
+    table, at = torch.randn(40, 30), torch.randint(0, 40, (7,))
+    table.tolist(), at.tolist()
+    programs = {
+        "rows of a table": lambda: (table[at] * 2 + 1).sum(1),
+        "pieces": lambda: torch.cat([table, table[:, :3]], 1).relu(),
+        "a frame": lambda: torch.nn.functional.pad(table, (1, 1, 1, 1)).sum(0),
+        "turned": lambda: table.flip(0) * 2 + table.flip(1),
+        "scores from memory": lambda: torch.nn.functional.nll_loss(table[:7], at % 30),
+    }
+    for name, f in programs.items():
+        found = [calls(grouped(view)) for view in torch.explain(quiet(f)).programs]
+        assert sum(map(len, found)) == 1, name
+
+
+def test_a_table_that_is_computed_is_finished_first() -> None:
+    table, at = torch.randn(40, 30), torch.randint(0, 40, (40,))
+    table.tolist(), at.tolist()
+    (view,) = torch.explain(quiet(lambda: (table * 2)[at])).programs
+    grouping = grouped(view)
+    assert len(calls(grouping)) == 2
+    assert [r.reason for r in grouping.refusals] == ["index reads mul where its indices say"]
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc here")
+def test_nvcc_compiles_them_without_spills(tmp_path: Path) -> None:
+    texts: dict[str, str] = {}
+    for name, f in programs().items():
+        if name == "norms":  # whose backward needs what `quiet` turns off
+            continue
+        for view in torch.explain(quiet(lambda f=f: f("cpu"))).programs:
+            texts |= {c[0].cuda.name: c[0].cuda.text for c in calls(grouped(view))}
+    source = tmp_path / "kernels.cu"
+    source.write_text(prelude(("cuda.h", "semantics.h", "storage.cuh")) + "\n".join(texts.values()))
+    call = ["nvcc", "-arch=sm_90", "-fmad=false", "-std=c++17", "-Xptxas", "-v", "-cubin"]
+    call += [str(source), "-o", str(tmp_path / "kernels.cubin")]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    assert len(spills) >= len(texts) and set(spills) == {("0", "0")}

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..graph import Graph, Value
-from ..places import place
+from ..places import constant_of, place
 from .fuse import Group, Grouping, Refusal, escapes
-from .fuse_loops import Space, constant_of, reads_own_point
+from .fuse_loops import Space, reads_own_point
 
 
 def fuse_epilogues(grouping: Grouping, has_kernel: Callable[[Value], bool]) -> Grouping:

@@ -23,7 +23,7 @@ from typing import Any
 from ..gathers import aligned, gathered
 from ..graph import Graph, Scalar, Value
 from ..ops_reduce import reduced
-from ..places import Place, counted, place, shown_by
+from ..places import Place, constant_of, counted, place
 from ..types import TensorType, contiguous_strides
 from .fuse import Group, Grouping, Refusal, _ancestors, escapes
 
@@ -67,8 +67,8 @@ def loops(v: Value, can: Callable[[Value], bool]) -> bool:
     if v.op.kind == "reduce" and not v.arg[0]:
         return False
     gather = gathered(v)
-    if gather is not None and _is_constant(gather.table):
-        return False  # which has no memory
+    if gather is not None and (_is_constant(gather.table) or not gather.chosen):
+        return False  # a constant has no memory
     return can(v)
 
 
@@ -412,10 +412,3 @@ def _placed(v: Value) -> bool:
 def _is_constant(s: Value) -> bool:
     """Whether an operand needs no memory: a constant tensor, or a count along an axis."""
     return constant_of(s) is not None or counted(s)
-
-
-def constant_of(s: Value) -> Value | None:
-    """The `full` or `number` that a value shows, or None."""
-    while s.op is not None and s.op.view and s.op.name != "get":
-        s = shown_by(s)
-    return s if s.op is not None and s.op.name in ("full", "number") else None

@@ -13,7 +13,27 @@ from ..types import TensorType
 
 EXACT = ("view", "copy", "transfer")
 # Their results are elements of their operands: nothing is rounded, whatever the dtype.
-MOVES = ("index", "gather", "row_pick", "flip", "roll", "tile", "repeat_each", "tril", "triu")
+MOVES = (
+    "index",
+    "gather",
+    "row_pick",
+    "flip",
+    "roll",
+    "tile",
+    "repeat_each",
+    "tril",
+    "triu",
+    "cat",
+)
+
+
+def _moves(v: Value) -> bool:
+    if v.op.name == "pad" and v.src[1] in (0, 1, float("inf"), -float("inf")):
+        return True
+    floats = (
+        [s for s in v.operands() if s.type.dtype.is_floating_point] if v.op.name in MOVES else []
+    )
+    return bool(floats) and all(s.type.dtype is v.type.dtype for s in floats)
 
 
 def legalize_halves(graph: Graph) -> Graph:
@@ -27,7 +47,7 @@ def legalize_halves(graph: Graph) -> Graph:
         return s
 
     def rule(v: Value) -> Value:
-        if v.op.kind in EXACT or v.op is cast or v.op.name in MOVES:
+        if v.op.kind in EXACT or v.op is cast or _moves(v):
             if v.op is get and v.type.dtype.is_half and v.src[0].type[v.arg[0]].dtype is float32:
                 wide = Value(get, v.src, v.arg, v.type.with_dtype(float32), v.origin)
                 return Value(cast, (wide,), (v.type.dtype,), v.type, v.origin)

@@ -4,6 +4,7 @@
     flip(x)         copy(x[::-1])
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
+    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
 """
@@ -11,14 +12,17 @@ A nan is an extreme: the first one is what argmax names, which no element equals
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..dtypes import float32, float64, int64
 from ..graph import Value
 from ..opdef import REGISTRY
 from ..ops_shape import overlaps
+from ..places import constant_of, counted
 from .build import Build
 
 LARGEST = 2**63 - 1
+MOST_PIECES = 8  # every element looks into each until it is found
 
 
 def _position(b: Build, x: Value, axis: int, extreme: str) -> Value:
@@ -100,13 +104,60 @@ def _triangle(b: Build, v: Value) -> Value:
     away = b.op("sub", columns, rows, shape=shape[-2:])
     inside = b.told("le" if v.op.name == "tril" else "ge", away, diagonal)
     inside = b.shaped(inside, (1,) * (rank - 2) + shape[-2:])
-    nothing = 0.0 if x.type.dtype.is_floating_point else 0
-    return b.where(inside, x, nothing, v.type)
+    return b.where(inside, x, _nothing(x), v.type)
+
+
+def _framed(b: Build, x: Value, outside: Any, axis: int, before: int, extent: int) -> Value:
+    """`x` with `before` elements before it and `extent` in all along an axis, taken from
+    `outside`."""
+    shape = list(x.type.shape)
+    widths = [(0, 0)] * len(shape)
+    widths[axis] = (before, extent - before - shape[axis])
+    shape[axis] = extent
+    return b.op("pad", x, outside, arg=(tuple(widths),), shape=tuple(shape))
+
+
+def _in_memory(b: Build, x: Value) -> Value:
+    """`x`, or a copy of a constant: what is read at other places has to be in memory."""
+    return b.op("copy", x) if constant_of(x) is not None or counted(x) else x
+
+
+def _nothing(x: Value) -> float | int:
+    return 0.0 if x.type.dtype.is_floating_point else 0
+
+
+def _cat(b: Build, v: Value) -> Value:
+    (axis,) = v.arg
+    pieces = [x for x in v.src if x.type.numel]
+    same = all(x.type.dtype is v.type.dtype for x in pieces)
+    if not 1 < len(pieces) <= MOST_PIECES or not same or len(pieces) < len(v.src):
+        return v
+    extent = end = v.type.shape[axis]
+    found: Any = _nothing(v)
+    for x in reversed(pieces):
+        end -= x.type.shape[axis]
+        found = _framed(b, _in_memory(b, x), found, axis, end, extent)
+    return found
+
+
+def _roll(b: Build, v: Value) -> Value:
+    x, (shifts, axes) = v.src[0], v.arg
+    if not x.type.numel or not axes or len(axes) != len(shifts):
+        return v
+    for shift, axis in zip(shifts, axes):
+        extent = x.type.shape[axis]
+        shift %= extent
+        if shift:
+            x = _in_memory(b, x)
+            behind = _framed(b, x, _nothing(x), axis, shift - extent, extent)
+            x = _framed(b, x, behind, axis, shift, extent)
+    return b.op("copy", x) if x is v.src[0] else x
 
 
 def _arange(b: Build, v: Value) -> Value:
+    """On a device: to the CPU's loops NumPy's range is an operand like any other."""
     (start, step), type = v.src, v.type
-    if not type.numel or type.dtype.is_half or (start.__class__ is int and v.src == (0, 1)):
+    if type.device == "cpu" or not type.numel or type.dtype.is_half or v.src == (0, 1):
         return v
     counted = b.along(v, type.shape, 0)
     if type.dtype.is_floating_point:
@@ -136,4 +187,6 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "triu": _triangle,
     "arange": _arange,
     "strided_add": _strided_add,
+    "cat": _cat,
+    "roll": _roll,
 }
