@@ -9,13 +9,17 @@ One drain computes the whole batch, so that its kernels go to the compiler toget
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from lazyt.ir.node import Node
 from lazyt.runtime import drain
 from lazyt.runtime.cuda.array import DeviceArray
+from lazyt.runtime.cuda.calls import FUNCTIONS, by_host
 
 # Relative to the largest magnitude of a result: the order of a sum is the device's own, and CUDA's
 # functions may err by 2 units in the last place.
@@ -43,6 +47,12 @@ def difference(found: Any, expected: Any, dtype: str, looser: float = 1.0) -> st
     return None if same else f"{dtype}: {found.tolist()} instead of {expected.tolist()}"
 
 
+# Names that a call's text has beside its function's.
+NO_FUNCTIONS = {
+    "np", "int32", "int64", "float16", "float32", "float64", "bool", "uint8", "copy", "asarray",
+}  # fmt: skip
+
+
 class Batch:
     """Nodes to be computed in one drain, each with a name and the value expected of it."""
 
@@ -66,3 +76,21 @@ class Batch:
             if told:
                 wrong.setdefault(name, []).append(told)
         return wrong
+
+
+@contextmanager
+def host_trips() -> Iterator[set[str]]:
+    """What NumPy computes, while this is open, of values on a device, by the plans made meanwhile:
+    names of functions. What has no elements does not count."""
+    found: set[str] = set()
+
+    def watched(compute: Callable, where: str, dtypes: tuple[str, ...], *operands: Any) -> Any:
+        result = by_host(compute, where, dtypes, *operands)
+        one = result[0] if isinstance(result, tuple) else result
+        if one.nbytes:
+            names = [n for n in compute.__code__.co_names if n not in NO_FUNCTIONS]
+            found.add(".".join(names) or "number")
+        return result
+
+    with mock.patch.dict(FUNCTIONS, by_host=watched):
+        yield found

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_tools import Batch
+from gpu_tools import Batch, host_trips
 from graph_tools import evaluated, leaf_of, tracing
 from test_primitives import DIFFERENTIABLE, NAMES, cases, of_dtype, samples
 
@@ -48,6 +48,22 @@ def argument(op: Any, arg: tuple) -> tuple:
     return (*arg[:2], WHERE) if op.kind == "constant" and "device" in op.fields else arg
 
 
+COMPUTED_BY_HOST: set[str] = set()
+# What has neither a loop nor a template in some dtype, by the names of the CPU's functions.
+# This may only shrink.
+HOST = """
+abs add amax amin arange argmax argmin avg_pool avg_pool_grad binary_cross_entropy bitwise_and
+bitwise_or bitwise_xor cast concatenate cummax cummin cumprod cumsum equal erfinv flip floor_divide
+fmod gather greater greater_equal histogram index index_put inverse invert isfinite isinf isnan
+kthvalue less less_equal log_sigmoid logcumsumexp logical_and logical_and.reduce logical_not
+logical_or logical_or.reduce logical_xor logsumexp matmul max_pool max_pool_gather max_pool_grad
+max_pool_values max_with_index maximum median median_value min_with_index minimum mode multiply
+nanmedian negative norm2 norm_p not_equal number pad power prod remainder repeat roll row_pick
+row_put scatter scatter_add scatter_reduce searchsorted shift_left shift_right sign signbit sort
+std strided_add subtract sum_ tile topk tril triu trunc_divide var
+"""
+
+
 # --- values ---------------------------------------------------------------------------------------
 
 
@@ -70,12 +86,22 @@ def wrong_values(names: tuple[str, ...]) -> dict[str, list[str]]:
                     batch.add(name, get(node, i), e)
             else:
                 batch.add(name, node, expected)
-    return batch.differences()
+    with host_trips() as trips:
+        wrong = batch.differences()
+    COMPUTED_BY_HOST.update(trips)
+    return wrong
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values(name: str) -> None:
     assert name not in wrong_values(chunk_of(NAMES, name))
+
+
+def test_what_the_host_computes() -> None:
+    """A primitive that has a kernel keeps it."""
+    for name in NAMES:
+        wrong_values(chunk_of(NAMES, name))
+    assert not COMPUTED_BY_HOST - set(HOST.split())
 
 
 # --- derivatives ----------------------------------------------------------------------------------
