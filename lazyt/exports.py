@@ -244,6 +244,21 @@ def device_export(t: Tensor) -> dict[str, Any]:
     return whole.__cuda_array_interface__
 
 
+def borrowed(lender: Any) -> Node:
+    """A node over the memory of an object with `__cuda_array_interface__`, which is kept alive.
+
+    What the lender writes later is seen where the memory lies row-major; else it is copied here.
+    Errors: AssertionError without a device; TypeError for what tensors cannot share.
+    """
+    from lazyt.runtime.cuda.array import contiguous, from_interface, type_of
+
+    from .device import resolve
+
+    where = resolve("cuda")
+    value = contiguous(from_interface(lender, int(where.removeprefix("cuda:"))))
+    return leaf(data, value, type_of(value))
+
+
 def address_of(storage: Storage) -> int:
     """The address of a storage's memory, on its device; 0 where it has no elements."""
     type = storage.node.type

@@ -325,6 +325,25 @@ def test_exported_memory_is_not_overwritten() -> None:
     assert arrays.download(seen).tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]
 
 
+def test_memory_of_other_libraries_is_taken_in() -> None:
+    """The CUDA array interface the other way round: shared, or copied where that is asked for."""
+    y = torch.arange(6.0, device="cuda").reshape(2, 3)
+    y.tolist()
+
+    class Lender:
+        __cuda_array_interface__ = y.__cuda_array_interface__
+
+    shared = torch.as_tensor(Lender())
+    assert shared.device == y.device and shared.data_ptr() == y.data_ptr()
+    assert shared.tolist() == y.tolist()
+    copied = torch.tensor(Lender(), dtype=torch.float64)
+    assert copied.dtype is torch.float64 and copied.data_ptr() != y.data_ptr()
+    assert (copied * 2).tolist() == (y * 2).tolist()
+    assert torch.as_tensor(Lender(), device="cpu").is_cpu
+    shared.add_(1)
+    assert y.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
 # --- text and numbers -----------------------------------------------------------------------------
 
 

@@ -22,7 +22,9 @@ from ..dispatch import (
     number_dtype,
     number_of,
     type_name,
+    wrap,
 )
+from ..exports import borrowed
 from ..layout import like_operands
 from ..registry import FUNCTIONS
 from ..state import node_of, shape_of
@@ -75,8 +77,16 @@ def tensor(
         if where != "cpu" or not data.is_cpu:
             moved = data.detach().to(where, dtype, copy=True)
             return finish(node_of(moved), requires_grad, moved)
+    if _on_gpu(data):
+        moved = wrap(borrowed(data)).to(device or None, dtype, copy=True)
+        return finish(node_of(moved), requires_grad)
     array, found = array_from(data, dtype)
     return finish(data_node(array, found, where), requires_grad)
+
+
+def _on_gpu(data: Any) -> bool:
+    """Whether somebody else's memory of a GPU is meant, by the CUDA array interface."""
+    return not isinstance(data, Tensor) and hasattr(data, "__cuda_array_interface__")
 
 
 def _device_for(device: Any, data: Any, name: str) -> str:
@@ -91,6 +101,8 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     """`data` as a tensor, sharing memory where it can."""
     where = _device_for(device, data, "as_tensor")
     dtype = as_dtype(dtype, "as_tensor")
+    if _on_gpu(data):
+        return wrap(borrowed(data)).to(device or None, dtype)
     if isinstance(data, np.ndarray):
         data = from_numpy(data)
     if isinstance(data, Tensor):
