@@ -36,14 +36,14 @@ CHUNK = 2048  # elements of a row that single-precision lanes add up before they
 
 @dataclass(frozen=True)
 class CKernel:
-    """text: the C function, called `name`. arrays, numbers: how many of each `p` holds. table:
+    """text: the C function, called `name`. arrays: how many `p` holds. numbers: dtypes. table:
     extents and strides for `n`. extent: of the outermost row axis, which may be shared out. work:
     points of the whole nest. partials: numbers of 8 bytes that a share leaves; 0 without an end."""
 
     name: str
     text: str
     arrays: int
-    numbers: int
+    numbers: tuple[str, ...]
     table: tuple[int, ...]
     extent: int
     work: int
@@ -122,7 +122,7 @@ class _Writer(NestWriter):
                 f"void {name}_end(char *const *p, const int64_t *n, const void *t, int64_t shares)"
             )
             text += f"{head}\n{{\n{end}\n}}\n"
-        table, arrays, numbers = tuple(self.table), len(k.arrays), len(k.numbers)
+        table, arrays, numbers = tuple(self.table), len(k.arrays), tuple(s.dtype for s in k.numbers)
         return CKernel(name, text, arrays, numbers, table, extent, work, len(self.totals))
 
     def arguments(self, stages: list[Stage]) -> None:
@@ -139,7 +139,8 @@ class _Writer(NestWriter):
                 self.line(f"const int64_t {p.name} = 0;")
         for j, s in enumerate(self.kernel.numbers):
             if s in found:
-                self.line(f"const double {s} = *(const double *)p[{len(arrays) + j}];")
+                kind = C_TYPES[s.dtype]
+                self.line(f"const {kind} {s} = *(const {kind} *)p[{len(arrays) + j}];")
 
     def end(self) -> str:
         """The body of the function that finishes, or nothing."""

@@ -205,7 +205,7 @@ class _Batch:
             if isinstance(a, Array):
                 found.append(Array(k * len(kernel.arrays) + a.index))
             elif isinstance(a, Scalar):
-                found.append(Scalar(k * len(kernel.numbers) + a.index))
+                found.append(Scalar(k * len(kernel.numbers) + a.index, a.kind))
             elif isinstance(a, Parts):
                 total = k * len(self.nests[k].totals) + a.index
                 found.append(Scratch(total * self.part_bytes))

@@ -142,7 +142,8 @@ class CudaWriter(NestWriter):
                 formals.append(Formal(f"{const}{C_TYPES[p.dtype]} *", p.name, Array(i)))
         for j, s in enumerate(self.kernel.numbers):
             if s in found:
-                formals.append(Formal("double ", str(s), Scalar(j)))
+                scalar = Scalar(j, "d" if s.dtype == "float64" else "q")
+                formals.append(Formal(f"{C_TYPES[s.dtype]} ", str(s), scalar))
         if self.refuses(statements):
             formals.append(Formal("int *", "refused", Refused()))
         return formals

@@ -114,7 +114,7 @@ class DeviceWriter(Writer):
             else self.name(s)
             for s in own.values
         ]
-        numbers = [f"float({self.name(s)})" for s in own.numbers]
+        numbers = [self.number_of(s) for s in own.numbers]
         self.line(f"    g{len(self.templates)}({', '.join([*arrays, *numbers])})", v)
         self.templates.append((own.kernel, v.type.device, len(arrays), len(numbers)))
 

@@ -25,9 +25,10 @@ class Array:
 
 @dataclass(frozen=True)
 class Scalar:
-    """The run-time number `index`, as a double; counted as arrays are."""
+    """The run-time number `index`, as a double ("d") or an int64_t ("q"); counted as arrays are."""
 
     index: int
+    kind: str = "d"
 
 
 @dataclass(frozen=True)

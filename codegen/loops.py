@@ -54,9 +54,10 @@ class Param:
 
 @dataclass(frozen=True)
 class Number:
-    """A run-time number, passed by its index."""
+    """A run-time number, passed by its index, as a float64 or an int64."""
 
     index: int
+    dtype: str = "float64"
 
     def __str__(self) -> str:
         return f"s{self.index}"

@@ -310,7 +310,8 @@ class _Lowering:
 
     def _operand(self, v: Value, s: Any, stage: Stage) -> Operand:
         if s.__class__ is Scalar:
-            return self.numbers.setdefault(s, Number(len(self.numbers)))
+            dtype = "float64" if s.kind is float else "int64"
+            return self.numbers.setdefault(s, Number(len(self.numbers), dtype))
         if s.__class__ is not Value:
             return s
         constant = constant_of(s)

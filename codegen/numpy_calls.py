@@ -358,7 +358,7 @@ class Writer:
             for v in group.outputs:
                 self.line(f"    {self.name(v)} = {self.buffer(v) or self.fresh(v)}")
             arguments += [self.operand(s, group) for s in lowered.values]
-            arguments += [f"float({self.name(s)})" for s in lowered.numbers]
+            arguments += map(self.number_of, lowered.numbers)
         number = len(self.nests)
         self.line(f"    k{number}({', '.join(arguments)})", together[0][0].outputs[0])
         self.nests.append([lowered for _, lowered in together])
@@ -367,6 +367,10 @@ class Writer:
             for v in group.values:
                 if v.op.view and v in self.read:
                     self.whole(v)
+
+    def number_of(self, s: Scalar) -> str:
+        """A run-time number of a kernel's call: a float, or an int for integers and booleans."""
+        return f"{'float' if s.kind is float else 'int'}({self.name(s)})"
 
     def operand(self, s: Value, group: Group) -> str:
         """An array of a nest's call."""

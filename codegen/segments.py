@@ -31,6 +31,7 @@ from .numpy_calls import Writer
 from .products import Product, product
 
 ARRAY, NUMBER, OFFSET, FLAG = "array", "number", "offset", "flag"
+NUMBER_OF = {"float64": NUMBER, "int64": OFFSET}  # how a nest's number is passed
 ARGUMENT, RESULT, WORKSPACE = "argument", "result", "workspace"
 
 
@@ -88,9 +89,9 @@ def batch(nests: Sequence[CKernel]) -> Segment:
     made = Segment()
     for k in nests:
         first = len(made.arguments)
-        made.arguments += [ARRAY] * k.arrays + [NUMBER] * k.numbers
+        made.arguments += [ARRAY] * k.arrays + [NUMBER_OF[dtype] for dtype in k.numbers]
         arrays = tuple(Address(ARGUMENT, first + i) for i in range(k.arrays))
-        numbers = range(first + k.arrays, first + k.arrays + k.numbers)
+        numbers = range(first + k.arrays, first + k.arrays + len(k.numbers))
         made.instructions.append(Nest(k, arrays, tuple(numbers)))
     return made
 
@@ -133,7 +134,8 @@ class SegmentWriter(Writer):
             self._ready([v for v in lowered.values if v not in group.outputs])
             targets = {v: self._target(v) for v in group.outputs}
             arrays = [targets[v] if v in targets else self._address(v) for v in lowered.values]
-            numbers = [self._pass(self.name(s), NUMBER) for s in lowered.numbers]
+            kinds = [NUMBER_OF[dtype] for dtype in lowered.c.numbers]
+            numbers = [self._pass(self.name(s), kind) for s, kind in zip(lowered.numbers, kinds)]
             self._add(Nest(lowered.c, tuple(arrays), tuple(numbers)))
             read = [self.name(v) for v in lowered.values if v not in targets]
             read += map(self.name, lowered.numbers)

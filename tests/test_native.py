@@ -337,3 +337,14 @@ def test_a_value_is_read_at_points_and_at_rows(c_tier: None) -> None:
     sums = products.sum(1) + x * 2
     assert products.tolist() == [[[0, 1, 2], [6, 8, 10]], [[0, 3, 6], [12, 16, 20]]]
     assert sums.tolist() == [[6, 11, 16], [18, 27, 36]]
+
+
+@needs_compiler
+def test_whole_numbers_that_change_are_exact(c_tier: None) -> None:
+    """A run-time number of an int64 tensor may need more than the 53 bits of a double."""
+    x = torch.arange(3)
+    for n in (1, 2, 2**53 + 1, 2**62 + 1):
+        assert (x + n).tolist() == [n, n + 1, n + 2]
+        assert (x * 2 + n > n).tolist() == [False, True, True]
+    for scale in (0.5, 0.25):
+        assert (x * scale).tolist() == [0.0, scale, 2 * scale]

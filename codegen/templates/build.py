@@ -160,7 +160,7 @@ class _Plan:
         )
         places = Table(tuple(map(_axes, c.places)))
         ending: list[Argument] = [Array(2 + i) for i in range(len(epilogue.params))]
-        ending += [Scalar(n.index) for n in epilogue.numbers]
+        ending += [Scalar(n.index, "d" if n.dtype == "float64" else "q") for n in epilogue.numbers]
         inputs: list[Argument] = [Array(i) for i in operands]
         form: list[Argument] = [contraction, *([_window(c.window)] if c.window else [])]
         grid, block = (self.blocks, 1, 1), (self.way.threads, 1, 1)

@@ -58,7 +58,7 @@ class Epilogue:
             f"{'' if p.out else 'const '}{STORED[p.dtype]} *{_array(p, first + i)}"
             for i, p in enumerate(self.params)
         ]
-        return arrays + [f"const double {n}" for n in self.numbers]
+        return arrays + [f"const {C_TYPES[n.dtype]} {n}" for n in self.numbers]
 
 
 def _array(param: Param, index: int) -> str:

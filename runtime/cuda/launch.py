@@ -115,14 +115,14 @@ def _kind(argument: Argument, wide: bool) -> str:
     """How `struct` calls an argument's type; wide: as a field of 8 bytes."""
     if isinstance(argument, Fixed):
         return WIDE[argument.kind] if wide else argument.kind
-    return "d" if isinstance(argument, Scalar) else "Q"
+    return argument.kind if isinstance(argument, Scalar) else "Q"
 
 
 def _expression(argument: Argument) -> str:
     match argument:
         case Array(index):
             return f"a[{index}].address"
-        case Scalar(index):
+        case Scalar(index, _):
             return f"n[{index}]"
         case Scratch(offset):
             return f"s + {offset}"

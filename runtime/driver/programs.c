@@ -159,6 +159,7 @@ static int bind(const int64_t *kinds, void *const *given, int64_t count, place *
             break;
         case OFFSET:
             places[i].offset = python.as_integer(given[i]);
+            places[i].at = (char *)&places[i].offset;
             if (places[i].offset == -1 && python.raised())
                 return 0;
             break;
