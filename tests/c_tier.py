@@ -9,7 +9,6 @@ import pytest
 
 from lazyt.runtime import drain, native, plan
 from lazyt.runtime.plan import Plan
-from lazyt.runtime.scans import SCANS
 
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")
 
@@ -28,9 +27,7 @@ def c_tier(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
     monkeypatch.setattr(drain, "PLAN_FIRST", [True])
     monkeypatch.setattr(native, "GIVEN_UP", [])
     drain.CACHE.clear()
-    in_use = SCANS[0]
     yield
-    SCANS[0] = in_use
     drain.CACHE.clear()
 
 

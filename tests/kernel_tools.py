@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from graph_tools import assert_same_bits
 
-from lazyt.codegen.cuda import PRELUDES, CudaKernel, render, render_many
+from lazyt.codegen.cuda import PRELUDES, STORAGE, CudaKernel, render, render_many
 from lazyt.codegen.launches import Array, Fixed, Refused, Scalar, Scratch, Table
 from lazyt.codegen.loops import Apply, Kernel, Load, Number, Param, Reduce
 from lazyt.ir import evaluate
@@ -63,7 +63,7 @@ class Case:
         return render(self.kernels[0])
 
 
-def prelude(names: Sequence[str] = PRELUDES) -> str:
+def prelude(names: Sequence[str] = (*PRELUDES, *STORAGE)) -> str:
     folder = resources.files("lazyt.codegen").joinpath("prelude")
     return "\n".join(folder.joinpath(name).read_text() for name in names)
 
