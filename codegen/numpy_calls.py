@@ -187,6 +187,23 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
     return found
 
 
+def _sliced(v: Value, operands: list[str]) -> str | None:
+    """The slicing of a view, as one would write it: quicker than a call that makes the slices.
+
+    None for other values, and for steps backwards, whose end may lie before the first element.
+    """
+    if v.op.name not in ("slice", "part") or not v.src[1:] or min(v.arg[1]) < 1:
+        return None
+    x, *starts = operands
+    slices = []
+    for start, given, extent, step in zip(starts, v.src[1:], *v.arg[:2]):
+        reach = max(extent - 1, 0) * step + (extent > 0)
+        end = str(given + reach) if given.__class__ is int else f"{start} + {reach}"
+        slices.append(f"{start}:{end}" + (f":{step}" if step > 1 else ""))
+    text = f"{x}[{', '.join(slices)}]"
+    return text if v.op.name == "slice" else f"{text}.reshape({literal(v.type.shape)})"
+
+
 class Writer:
     """Writes the function line by line."""
 
@@ -329,7 +346,8 @@ class Writer:
         out = self.buffer(v)
         if out is None and v.op.has_out and not self.scattered.isdisjoint(v.operands()):
             out = self.fresh(v)
-        text = v.op.text([self.name(s) for s in v.src], v.arg, v.type, out)
+        operands = [self.name(s) for s in v.src]
+        text = _sliced(v, operands) or v.op.text(operands, v.arg, v.type, out)
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
