@@ -29,7 +29,7 @@ from .grouping import has_template
 from .launches import CudaKernel
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
-from .numpy_calls import Writer
+from .numpy_calls import Writer, sliced
 from .templates import NO_UNITS, MatrixUnits
 from .templates.own import OwnKernel, own_kernel
 
@@ -70,10 +70,9 @@ class DeviceWriter(Writer):
         elif v.op.name == "reshape":
             self.line(f"    {self.name(v)} = reshaped({operands[0]}, {literal(v.type.shape)})", v)
         elif v.op.view:
-            shown = (
-                f"view({operands[0]}, lambda {operands[0]}: {v.op.text(operands, v.arg, v.type)})"
-            )
-            self.line(f"    {self.name(v)} = {shown}", v)
+            shown = sliced(v, operands) or v.op.text(operands, v.arg, v.type)
+            call = f"view({operands[0]}, lambda {operands[0]}: {shown})"
+            self.line(f"    {self.name(v)} = {call}", v)
         elif v.op.name in DEVICE_UPDATES:
             out = self.buffer(v)
             self.line(

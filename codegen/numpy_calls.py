@@ -187,7 +187,7 @@ def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Valu
     return found
 
 
-def _sliced(v: Value, operands: list[str]) -> str | None:
+def sliced(v: Value, operands: list[str]) -> str | None:
     """The slicing of a view, as one would write it: quicker than a call that makes the slices.
 
     None for other values, and for steps backwards, whose end may lie before the first element.
@@ -347,7 +347,7 @@ class Writer:
         if out is None and v.op.has_out and not self.scattered.isdisjoint(v.operands()):
             out = self.fresh(v)
         operands = [self.name(s) for s in v.src]
-        text = _sliced(v, operands) or v.op.text(operands, v.arg, v.type, out)
+        text = sliced(v, operands) or v.op.text(operands, v.arg, v.type, out)
         if out is None and not v.op.view and v.type.__class__ is TensorType and not v.type.shape:
             text = f"np.asarray({text}, np.{v.type.dtype.numpy.name})"
         self.line(f"    {self.name(v)} = {text}", v)
