@@ -15,23 +15,22 @@ lines or addresses; `dressed` adds them as comments.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.opdef import literal
-from lazyt.ir.passes.fuse import Group, Grouping
+from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
 from .launches import CudaKernel
-from .lower import Lowered, lower, overwritable
-from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan, plan_memory
+from .lower import Lowered
+from .memory import BLOCK, DONATED, OWN, PLACE, SLOT, MemoryPlan
 
 if TYPE_CHECKING:
     from .segments import Segment
-    from .templates import MatrixUnits
 
 # A group this large runs in blocks of about this many elements: 32 Ki floats are 128 KiB, an L2's
 # share.
@@ -83,92 +82,6 @@ def blocked(group: Group) -> int:
         return 0
     rows = max(1, BLOCK_ELEMENTS // (numel // group.shape[0]))
     return rows if rows < group.shape[0] else 0
-
-
-def generate(
-    grouping: Grouping,
-    donatable: frozenset[int] = frozenset(),
-    shared: frozenset[int] = frozenset(),
-    strided: frozenset[int] = frozenset(),
-    products: bool = True,
-    units: Mapping[str, MatrixUnits] | None = None,
-) -> NumpyCode:
-    """NumPy code for a grouped graph, and segments of the C tier where the groups are loop nests.
-
-    donatable: inputs that the caller may give up. shared: positions of the outputs that are views
-    and may show memory of others; every other output gets memory of its own. strided: inputs that
-    are not row-major. products: whether segments may call BLAS. units: what the matrix units of
-    devices compute.
-    """
-    graph = grouping.graph
-    assert graph is not None
-    inner: dict[Value, TensorType] = {}
-    block_of: dict[Value, tuple[Group, int]] = {}
-    ends: dict[Value, int] = {}
-    position = {v: i for i, v in enumerate(graph.body)}
-    scattered = _scattered(graph, strided)
-    nests: dict[Value, list[Value]] = {}
-    nest_of: dict[Value, tuple[Group, Lowered]] = {}
-    lowered = {id(g): lower(g, scattered) for g in grouping.groups if g.kind == "loops"}
-    at_once = _at_once(grouping, lowered)
-    for group in grouping.groups:
-        if group.kind == "loops":
-            nest = lowered[id(group)]
-            others = [g for g in at_once.get(group.batch, ()) if g is not group]
-            read = {place(s).root for g in others for s in lowered[id(g)].values}
-            for v in group.values:
-                nest_of[v] = (group, nest)
-                if v.op.view:
-                    continue
-                ends[v] = max(position[g.values[-1]] for g in (group, *others))
-                over = overwritable(nest, v) if v in group.outputs else []
-                nests[v] = [s for s in over if place(s).root not in read]
-                if group.lead is not None:  # in registers, and its operands are still read
-                    taken = {group.lead, *(place(s).root for s in group.lead.operands())}
-                    nests[v] = [s for s in nests[v] if place(s).root not in taken]
-                if v not in group.outputs:
-                    inner[v] = v.type
-            continue
-        rows = blocked(group)
-        if rows:
-            outputs = set(group.outputs)
-            for v in group.values:
-                block_of[v] = (group, rows)
-                ends[v] = position[group.values[-1]]
-                if v not in outputs:
-                    inner[v] = v.type.with_shape((rows, *group.shape[1:]))
-    memory = plan_memory(graph, donatable, inner, ends, nests)
-    known = graph, memory, block_of, shared, scattered, nest_of
-    if graph.devices() - {"cpu"}:
-        from .device_calls import DeviceWriter
-
-        return DeviceWriter(*known, units=units or {}).write()
-    if not nest_of:
-        return Writer(*known).write()
-    from .segments import SegmentWriter
-
-    return SegmentWriter(*known, products).write()
-
-
-def _at_once(grouping: Grouping, lowered: dict[int, Lowered]) -> dict[int, list[Group]]:
-    """The nests of each batch that a device runs at the same time."""
-    found: dict[int, list[Group]] = {}
-    for g in grouping.groups:
-        if g.batch >= 0 and g.kind == "loops" and lowered[id(g)].device != "cpu":
-            found.setdefault(g.batch, []).append(g)
-    return found
-
-
-def _scattered(graph: Graph, strided: frozenset[int]) -> set[Value]:
-    """Values that may lie in another order than row-major, which NumPy would hand on to results."""
-    found = {v for v in graph.inputs if v.index in strided}
-    for v in graph.body:
-        passed_on = v.op.view or not v.op.has_out
-        if v.op.name in ("permute", "as_strided", "expand") or (
-            passed_on and not found.isdisjoint(v.operands())
-        ):
-            found.add(v)
-    return found
 
 
 def _read(graph: Graph, nest_of: dict[Value, tuple[Group, Lowered]]) -> set[Value]:

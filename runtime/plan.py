@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lazyt.codegen.grouping import grouped, on_devices
-from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.codegen.numpy_calls import NumpyCode
+from lazyt.codegen.source import generate
 from lazyt.ir.graph import Graph, Scalar, Value
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import NAMESPACE

@@ -10,7 +10,7 @@ import lazyt.nn as nn
 import lazyt.nn.functional as F
 from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.lower import Lowered
-from lazyt.codegen.numpy_calls import generate
+from lazyt.codegen.source import generate
 from lazyt.inspect.program import ProgramView
 from lazyt.ir.passes.fuse import Grouping
 from lazyt.ir.passes.pipeline import optimize

@@ -16,7 +16,7 @@ from test_cuda_kernels import compiled_by_nvcc, needs_nvcc
 import lazyt
 from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.launches import CudaKernel
-from lazyt.codegen.numpy_calls import generate
+from lazyt.codegen.source import generate
 from lazyt.functions import device_draws as draws
 from lazyt.functions.device_draws import Stream
 from lazyt.ir import dtypes

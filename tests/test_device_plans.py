@@ -6,7 +6,8 @@ import pytest
 from graph_tools import tracing
 
 from lazyt.codegen.grouping import loop_nests
-from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.codegen.numpy_calls import NumpyCode
+from lazyt.codegen.source import generate
 from lazyt.ir.dtypes import DType, bfloat16, float16, float32
 from lazyt.ir.graph import Graph
 from lazyt.ir.node import Node, leaf

@@ -11,7 +11,7 @@ from graph_tools import inputs_of, leaf_of, tracing
 
 import lazyt as torch
 from lazyt.codegen.grouping import loop_nests
-from lazyt.codegen.numpy_calls import generate
+from lazyt.codegen.source import generate
 from lazyt.codegen.templates import NO_UNITS, MatrixUnits
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_linalg import conv, matmul

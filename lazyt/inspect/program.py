@@ -13,7 +13,8 @@ from typing import Any
 from lazyt.codegen import memory as placing
 from lazyt.codegen.dress import quantity
 from lazyt.codegen.grouping import by_host, grouped, takes_epilogues
-from lazyt.codegen.numpy_calls import NumpyCode, blocked, generate
+from lazyt.codegen.numpy_calls import NumpyCode, blocked
+from lazyt.codegen.source import generate
 from lazyt.ir.cost import Cost, cost, nbytes
 from lazyt.ir.graph import Graph, Value
 from lazyt.ir.passes import fuse as fusion

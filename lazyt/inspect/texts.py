@@ -35,7 +35,8 @@ from lazyt.codegen.dress_words import LOCALS, PRODUCTS
 from lazyt.codegen.grouping import MOVING, has_template, loop_nests, no_kernel
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.lower import Lowered, lower
-from lazyt.codegen.numpy_calls import NumpyCode, generate
+from lazyt.codegen.numpy_calls import NumpyCode
+from lazyt.codegen.source import generate
 from lazyt.codegen.templates.own import OwnKernel, epilogue, own_kernel
 from lazyt.ir.cost import bytes_read, cost, nbytes
 from lazyt.ir.graph import Graph, Scalar, Value, placed
