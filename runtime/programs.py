@@ -33,7 +33,8 @@ from lazyt.codegen.segments import (
 from .blas import blas
 from .native import CompilerError, addresses, cache_folder, compiled_once, threads
 
-SHARED_FROM = 1 << 15  # points of a nest from which on threads share it
+# Points of a nest from which on threads share it: waking one costs some ten microseconds.
+SHARED_FROM = 1 << 18
 PIECES = 4  # of a shared nest, for every thread: who is late takes fewer
 MOST_PIECES = 256  # in driver/pool.c
 MOST_PARAMETERS = 256  # in driver/programs.c

@@ -10,7 +10,7 @@
 
 typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t, void *);
 
-enum { MOST_PIECES = 256, MOST_PARTIALS = 32, SPINS = 1000, ALIGNED = 16 };
+enum { MOST_PIECES = 256, MOST_PARTIALS = 32, SPINS = 5000, ALIGNED = 16 };
 
 static struct {
     pthread_mutex_t user; /* held by the thread whose job it is */
