@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lazyt.ir.graph import Graph, Value
+from lazyt.ir.graph import Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place, shown_by
 from lazyt.ir.types import TensorType
@@ -26,7 +26,7 @@ from lazyt.ir.types import TensorType
 from .addresses import start_of
 from .c import CKernel
 from .lower import Lowered
-from .memory import DONATED, OWN, PLACE, SLOT, MemoryPlan
+from .memory import DONATED, OWN, PLACE, SLOT
 from .numpy_calls import Writer
 from .products import Product, product
 
@@ -99,22 +99,14 @@ def batch(nests: Sequence[CKernel]) -> Segment:
 class SegmentWriter(Writer):
     """Writes calls of segments, and NumPy calls between them."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        memory: MemoryPlan,
-        block_of: dict,
-        shared: frozenset[int],
-        scattered: set[Value],
-        nest_of: dict[Value, tuple[Group, Lowered]],
-        products: bool,
-    ):
-        super().__init__(graph, memory, block_of, shared, scattered, nest_of)
+    def __init__(self, *known: Any, products: bool):
+        """known: what every writer is given. products: whether BLAS may be called."""
+        super().__init__(*known)
         self.products = products
         self.native = True
         # The value whose name or slot holds the memory of a computed one.
         self.home: dict[Value, Value] = {}
-        self.named: set[Value] = set(graph.inputs)
+        self.named: set[Value] = set(self.graph.inputs)
         self.spent: list[Value] = []
         self._open()
 

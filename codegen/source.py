@@ -80,7 +80,7 @@ def generate(
         return DeviceWriter(*known, units=units or {}).write()
     if not nest_of:
         return Writer(*known).write()
-    return SegmentWriter(*known, products).write()
+    return SegmentWriter(*known, products=products).write()
 
 
 def _at_once(grouping: Grouping, lowered: dict[int, Lowered]) -> dict[int, list[Group]]:

@@ -60,12 +60,6 @@ LZ_RANDOM int64_t lz_philox(int64_t block, int64_t word, int64_t seed_low, int64
     return (int64_t)(word & 2 ? upper : lower);
 }
 
-/* x >> count, of which only the sign is left where the count is none of 0 to 62. */
-LZ_RANDOM int64_t lz_shift_right(int64_t x, int64_t count)
-{
-    return count < 0 || count > 62 ? -(int64_t)(x < 0) : x >> count;
-}
-
 /* x mod (high 2^32 + low), where x stands for an unsigned number. */
 LZ_RANDOM int64_t lz_unsigned_remainder(int64_t x, int64_t low, int64_t high)
 {
