@@ -31,7 +31,7 @@ from .loops import Apply, Kernel, Load, Number, Operand, Param, Pick, Reach, Red
 # Operations that cost more than storing their result and loading it again.
 DEAR = frozenset(
     ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh")
-    + ("tanh", "sigmoid", "erf", "pow", "atan2")
+    + ("tanh", "sigmoid", "erf", "pow", "atan2", "exp_nonpositive")
 )
 
 

@@ -44,9 +44,9 @@ def _softmax(b: Build, v: Value) -> Value:
     if not shape or not v.type.numel:
         return v
     top = b.reduce("amax", x, axes)
-    powers = b.op("exp", b.op("sub", x, b.spread(top, shape)))
+    powers = b.op("exp_nonpositive", b.op("sub", x, b.spread(top, shape)))
     total = b.reduce("sum", powers, axes)
-    return b.op("div", powers, b.spread(total, shape))
+    return b.op("div_by_total", powers, b.spread(total, shape))
 
 
 def _log_softmax(b: Build, v: Value) -> Value:
@@ -55,7 +55,7 @@ def _log_softmax(b: Build, v: Value) -> Value:
         return v
     top = b.reduce("amax", x, axes)
     moved = b.op("sub", x, b.spread(top, shape))
-    total = b.reduce("sum", b.op("exp", moved), axes)
+    total = b.reduce("sum", b.op("exp_nonpositive", moved), axes)
     return b.op("sub", moved, b.spread(b.op("log", total), shape))
 
 
