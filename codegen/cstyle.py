@@ -103,6 +103,8 @@ FUNCTIONS: tuple[str, ...] = (
 FUNCTIONS += ("acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf")
 FUNCTIONS += ("exp_nonpositive",)
 FLOATS |= {name: f"lz_{name}_{{t}}({{0}})" for name in FUNCTIONS}
+# Operations that cost more than storing their result and loading it again.
+DEAR = frozenset((*FUNCTIONS, "pow", "atan2"))
 INTEGERS = {
     "abs": "({0} < 0 ? -{0} : {0})",
     "sign": "(({0} > 0) - ({0} < 0))",
