@@ -109,3 +109,8 @@ def torch_is_lazyt() -> Iterator[None]:
             if _stands_for(name):
                 del sys.modules[name]
         sys.modules.update(before)
+        for name in ELSEWHERE:
+            package, _, attribute = name.rpartition(".")
+            vars(sys.modules.get(package, ModuleType(package))).pop(attribute, None)
+            if name in before:
+                setattr(sys.modules[package], attribute, before[name])

@@ -245,6 +245,10 @@ def test_whole_modules_and_optimizers() -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=0.5)
     with pytest.raises(pickle.UnpicklingError, match=r"test_saving\.Net was not an allowed"):
         trip(net)
+    nn = torch.nn
+    layers = [nn.Linear, nn.Sequential, nn.ReLU, nn.Dropout, Net]
+    with safe_globals(layers):
+        assert trip(net).first.weight.tolist() == net.first.weight.tolist()
     twin, again = trip([net, optimizer], weights_only=False)
     assert type(twin) is Net and not twin.training and twin.second[1].p == 0.25
     assert twin(torch.ones(1, 2)).tolist() == net(torch.ones(1, 2)).tolist()

@@ -18,7 +18,7 @@ from typing import Any
 from lazyt.device import Device
 from lazyt.size import Size
 
-from .names import FIXED
+from .names import FIXED, name_of
 from .rebuild import TENSORS, rebuild_from_type_v2
 
 MODULES_NEVER = ("sys", "os", "posix", "nt")  # whatever a program allows
@@ -144,7 +144,7 @@ def added() -> dict[str, Any]:
 
 def _named(thing: Any) -> tuple[str, Any]:
     if not isinstance(thing, tuple):
-        return f"{thing.__module__}.{thing.__qualname__}", thing
+        return ".".join(name_of(thing) or (thing.__module__, thing.__qualname__)), thing
     if len(thing) != 2:
         raise ValueError(
             "Expected tuple of length 2 (global, str of callable full path), but got tuple of "

@@ -48,8 +48,9 @@ ALSO: dict[Name, Any] = {
 }
 _GIVEN = {id(thing): name for name, thing in FIXED.items()}
 
-# Modules of classes that PyTorch has elsewhere.
+# Modules, and single classes, that PyTorch has elsewhere.
 _MOVED = {
+    "lazyt.optim.adam.AdamW": "torch.optim.adamw",
     "lazyt.nn.module": "torch.nn.modules.module",
     "lazyt.nn.containers": "torch.nn.modules.container",
     "lazyt.nn.parameter_containers": "torch.nn.modules.container",
@@ -65,7 +66,9 @@ def name_of(thing: Any) -> Name | None:
     module = getattr(thing, "__module__", None) or ""
     if module != "lazyt" and not module.startswith("lazyt."):
         return None
-    name = _MOVED.get(module, "torch" + module.removeprefix("lazyt")), thing.__qualname__
+    qualified = thing.__qualname__
+    moved = _MOVED.get(f"{module}.{qualified}") or _MOVED.get(module)
+    name = moved or "torch" + module.removeprefix("lazyt"), qualified
     try:
         same = found(*name) is thing
     except AttributeError:

@@ -91,8 +91,8 @@ def rebuild_tensor_v2(
     if metadata:
         raise RuntimeError("the file has a tensor marked as conjugate or negative: none is here")
     t = rebuild_tensor(storage, storage_offset, size, stride)
-    if requires_grad:
-        t.requires_grad = True
+    if requires_grad is not False:
+        t.requires_grad = requires_grad
     return t
 
 
