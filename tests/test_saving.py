@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import contextlib
+import dataclasses
+import enum
 import gzip
 import io
 import os
@@ -218,6 +221,53 @@ def test_numpy_values_come_back_when_they_are_allowed() -> None:
         back = trip(thing)
     assert back["scalar"] == np.float32(1.5) and back["array"].tolist() == [0, 1, 2]
     assert torch.serialization.get_safe_globals() == []
+
+
+@dataclasses.dataclass
+class Config:
+    width: int
+    kind: Kind
+
+
+class Kind(enum.Enum):
+    WIDE = "wide"
+
+
+class Slotted:
+    __slots__ = ("a",)
+
+
+def test_classes_of_a_program_come_back_when_they_are_allowed() -> None:
+    slotted = Slotted()
+    slotted.a = torch.ones(1)
+    thing = [Config(3, Kind.WIDE), argparse.Namespace(lr=0.5), slotted]
+    with pytest.raises(pickle.UnpicklingError, match="Config was not an allowed global"):
+        trip(thing)
+    with safe_globals([Config, Kind, (Slotted, f"{__name__}.Slotted"), argparse.Namespace]):
+        config, namespace, other = trip(thing)
+    assert config == Config(3, Kind.WIDE) and namespace.lr == 0.5 and other.a.tolist() == [1]
+    for pair, error in (((Config,), ValueError), ((Config, 3), TypeError)):
+        with safe_globals([pair]), pytest.raises(error, match="Expected"):
+            trip(thing)
+    torch.serialization.add_safe_globals([os.system, Config])
+    assert set(torch.serialization.get_safe_globals()) == {os.system, Config}
+    try:
+        with pytest.raises(pickle.UnpicklingError, match=f"module {os.name} is blocked"):
+            trip(os.system)
+    finally:
+        torch.serialization.clear_safe_globals()
+    assert torch.serialization.get_safe_globals() == []
+
+
+def test_memory_that_others_write_to_is_saved_as_it_is() -> None:
+    outside = np.zeros(3, np.float32)
+    x = torch.from_numpy(outside)
+    y = torch.zeros(3)
+    inside = y.numpy()
+    outside[0] = inside[1] = 7
+    assert [t.tolist() for t in trip([x, y])] == [[7, 0, 0], [0, 7, 0]]
+    columns = torch.from_numpy(np.arange(6.0).reshape(2, 3).T)
+    assert trip(columns).tolist() == columns.tolist() and trip(columns).stride() == (1, 3)
 
 
 def test_storages() -> None:
@@ -640,9 +690,11 @@ def test_another_pickle_module() -> None:
     x = torch.arange(4.0)
     function = lambda: 17
     buffer = io.BytesIO()
-    torch.save({"x": x, "part": x[1:3], "f": function}, buffer, pickle_module=cloudpickle)
+    thing = {"x": x, "part": x[1:3], "f": function, "s": torch.ones(2).untyped_storage()}
+    torch.save(thing, buffer, pickle_module=cloudpickle)
     buffer.seek(0)
     back = torch.load(buffer, pickle_module=pickle)
+    assert back["s"].nbytes() == 8 and back["s"].dtype is torch.uint8
     back["x"].zero_()
     assert back["part"].tolist() == [0, 0] and back["f"]() == 17
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from saved_things import RECORDED, THINGS, file_of, network, same
+from saved_things import RECORDED, THINGS, containers, file_of, network, same
 
 import lazyt
 
@@ -26,6 +27,8 @@ def test_what_pytorch_wrote_is_read(make: Callable, old: bool) -> None:
 
 @pytest.mark.parametrize("make", THINGS, ids=lambda f: f.__name__)
 def test_what_lazyt_writes_is_what_pytorch_wrote(make: Callable) -> None:
+    if make is containers and sys.version_info >= (3, 13):
+        pytest.skip("was recorded with Python 3.11, which refers to equal texts otherwise")
     theirs = (RECORDED / f"{make.__name__}.pt").read_bytes()
     ours = file_of(lazyt, make(lazyt))
     records: list[dict[str, Any]] = []

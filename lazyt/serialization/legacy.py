@@ -47,7 +47,7 @@ def save(obj: Any, file: Any, pickle_module: ModuleType, protocol: int) -> None:
     file.write(pickle.dumps(keys, protocol))
     for key in keys:
         file.write(struct.pack("<q", storages.saved[key].numel))
-        file.write(storages.saved[key].payload())
+        file.write(storages.saved[key].payload().data)
 
 
 def load(file: Any, map_location: Any, unpickled: Callable, arguments: dict[str, Any]) -> Any:

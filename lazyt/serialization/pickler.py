@@ -29,6 +29,8 @@ from .storages import STORAGE_OF, UNTYPED, SavedStorage, StorageClass
 PROTOCOL = 2
 _PYTHON: Any = pickle._Pickler
 _OWN_REDUCE = (Tensor.__reduce_ex__, Parameter.__reduce_ex__)
+# Neither tensors nor storages: most of what is pickled, and asked for first.
+_PLAIN = {int, float, bool, str, type(None), list, tuple, dict}
 TWO_TYPES = "Cannot save multiple tensors or storages that view the same data as different types"
 
 
@@ -86,7 +88,7 @@ class _Tensors:
     storages: Storages
 
     def persistent_id(self, thing: Any) -> tuple | None:
-        return self.storages.persistent_id(thing)
+        return None if thing.__class__ in _PLAIN else self.storages.persistent_id(thing)
 
     def reducer_override(self, thing: Any) -> Any:
         if isinstance(thing, Tensor) and type(thing).__reduce_ex__ in _OWN_REDUCE:
@@ -99,6 +101,8 @@ class _Pickler(_Tensors, _PYTHON):
     """Python's own pickler, where a class or function of lazyt goes by PyTorch's name."""
 
     def reducer_override(self, thing: Any) -> Any:
+        if thing.__class__ in _PLAIN:
+            return NotImplemented
         if isinstance(thing, (DType, StorageClass)):
             return thing.name  # a global
         if isinstance(thing, Device):

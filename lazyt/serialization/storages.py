@@ -74,10 +74,18 @@ class StorageClass:
     def __repr__(self) -> str:
         return f"StorageType(dtype=torch.{self.element})"
 
+    def __reduce__(self) -> tuple:
+        return storage_class, (self.name,)
+
 
 UNTYPED = StorageClass("UntypedStorage", "untyped")
 STORAGES = {name: StorageClass(name, element) for name, element in _NAMES.items()}
 STORAGE_OF = {storage.element: storage for storage in STORAGES.values()}
+
+
+def storage_class(name: str) -> StorageClass:
+    """The one that goes by a name of PyTorch's."""
+    return UNTYPED if name == UNTYPED.name else STORAGES[name]
 
 
 def dtype_called(name: str) -> DType:
