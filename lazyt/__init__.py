@@ -55,7 +55,10 @@ from lazyt.torch_names import install_importer_finder as _install
 if _typing.TYPE_CHECKING:
     from lazyt import nn as nn
     from lazyt import optim as optim
+    from lazyt import serialization as serialization
     from lazyt import utils as utils
+    from lazyt.serialization import load as load
+    from lazyt.serialization import save as save
     from lazyt.utils import typename as typename
 
 _install()
@@ -87,7 +90,7 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "utils")
+_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "serialization", "utils")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -98,6 +101,8 @@ def __getattr__(name: str) -> _typing.Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name == "typename":
         return importlib.import_module(f"{__name__}.utils").typename
+    if name in ("load", "save"):
+        return getattr(importlib.import_module(f"{__name__}.serialization"), name)
     if not name.startswith("_"):
         importlib.import_module(f"{__name__}.nn.functional")
         if name in _FUNCTIONS:
