@@ -200,11 +200,13 @@ class Optimizer:
         self.defaults.setdefault("differentiable", False)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join(lines) + "\n)"
+            text += f"\nParameter Group {i}\n"
+            text += "".join(
+                f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"
+            )
+        return text + ")"
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, completed by the defaults. `params` is one tensor or an ordered iterable
@@ -406,6 +408,31 @@ def _cast(param: Tensor, step_moves: bool, value: Any, key: Any = None) -> Any:
 def as_scalar(value: Any) -> Any:
     """An option that may be a tensor of one element: without its dimensions."""
     return value.squeeze() if isinstance(value, Tensor) and value.dim() != 0 else value
+
+
+# What PyTorch's errors call an option; "<name> value" else.
+_OPTION_NAMES = {"lr": "learning rate", "eps": "epsilon value"}
+
+
+def check_lr(lr: Any) -> None:
+    """ValueError unless `lr` is a number of at least 0, or a tensor with one such element."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    check_not_negative(lr=lr)
+
+
+def check_not_negative(**options: Any) -> None:
+    """ValueError for the first of the options that is below 0 or nan."""
+    for name, value in options.items():
+        if not 0.0 <= value:  # noqa: SIM300 (PyTorch's order, which a TypeError tells)
+            raise ValueError(f"Invalid {_OPTION_NAMES.get(name, f'{name} value')}: {value}")
+
+
+def check_betas(betas: Any) -> None:
+    """ValueError unless both decay rates are in [0, 1)."""
+    for i in (0, 1):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
 def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
