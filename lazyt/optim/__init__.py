@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lazyt.optim import lr_scheduler
+from lazyt.optim import lr_scheduler, swa_utils
 from lazyt.optim.adadelta import Adadelta
 from lazyt.optim.adagrad import Adagrad
 from lazyt.optim.adam import Adam
@@ -32,4 +32,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import lazyt
-from lazyt.optim.optimizer import as_scalar, check_betas, check_fused, check_not_negative
+from lazyt.optim.options import as_scalar, check_betas, check_fused, check_not_negative
 from lazyt.optim.updates import UpdateRule, descend_ratio
 from lazyt.tensor import Tensor
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lazyt
-from lazyt.optim.optimizer import check_lr, check_not_negative
+from lazyt.optim.options import check_lr, check_not_negative
 from lazyt.optim.updates import UpdateRule
 from lazyt.tensor import Tensor
 

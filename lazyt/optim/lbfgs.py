@@ -25,7 +25,8 @@ from typing import Any
 import lazyt
 from lazyt.gradmode import enable_grad, no_grad
 from lazyt.optim.line_search import strong_wolfe
-from lazyt.optim.optimizer import Optimizer, as_scalar, check_lr
+from lazyt.optim.optimizer import Optimizer
+from lazyt.optim.options import as_scalar, check_lr
 from lazyt.tensor import Tensor
 
 __all__ = ["LBFGS"]

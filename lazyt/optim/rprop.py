@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lazyt
-from lazyt.optim.optimizer import as_scalar, check_lr
+from lazyt.optim.options import as_scalar, check_lr
 from lazyt.optim.updates import UpdateRule
 from lazyt.tensor import Tensor
 

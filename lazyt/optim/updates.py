@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import lazyt
-from lazyt.optim.optimizer import Optimizer, as_scalar, without_grad
+from lazyt.optim.optimizer import Optimizer, without_grad
+from lazyt.optim.options import as_scalar
 from lazyt.tensor import Tensor
 
 __all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio"]
