@@ -53,6 +53,7 @@ from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
+    from lazyt import amp as amp
     from lazyt import nn as nn
     from lazyt import optim as optim
     from lazyt import utils as utils
@@ -87,7 +88,7 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "utils")
+_LATER = ("accelerator", "amp", "backends", "cpu", "cuda", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -96,6 +97,8 @@ def __getattr__(name: str) -> _typing.Any:
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
+    if "autocast" in name:
+        return getattr(importlib.import_module(f"{__name__}.amp.autocast_mode"), name)
     if name == "typename":
         return importlib.import_module(f"{__name__}.utils").typename
     if not name.startswith("_"):
