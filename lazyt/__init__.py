@@ -53,6 +53,7 @@ from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
+    from lazyt import amp as amp
     from lazyt import nn as nn
     from lazyt import optim as optim
     from lazyt import serialization as serialization
@@ -90,7 +91,7 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "serialization", "utils")
+_LATER = ("accelerator", "amp", "backends", "cpu", "cuda", "nn", "optim", "serialization", "utils")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -99,6 +100,8 @@ def __getattr__(name: str) -> _typing.Any:
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
+    if "autocast" in name:
+        return getattr(importlib.import_module(f"{__name__}.amp.autocast_mode"), name)
     if name == "typename":
         return importlib.import_module(f"{__name__}.utils").typename
     if name in ("load", "save"):
