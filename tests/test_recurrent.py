@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
-from layer_tools import same, same_error
+from layer_tools import numpy_state, same, same_error
 from surface import lines_of
 
 import lazyt
@@ -262,10 +261,6 @@ for kind, name in (nn.RNN, 'rnn_tanh'), (nn.GRU, 'gru'), (nn.LSTM, 'lstm'):
 """,
         oracle,
     )
-
-
-def numpy_state(m: Any) -> dict[str, np.ndarray]:
-    return {name: t.detach().numpy() for name, t in m.state_dict().items()}
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lazyt.dispatch import is_tensor, tagged, type_name, wrap
+from lazyt.dispatch import is_tensor, scalar_name, tagged, type_name, wrap
 from lazyt.functions.matrix_products import compute_matmul
 from lazyt.functions.ranges import arange
 from lazyt.ir import ops_elementwise as ops
@@ -101,10 +101,8 @@ def _operands(*tensors: Any) -> tuple[Node, ...]:
             f"{ranks[0]} key.dim: {ranks[1]} and value.dim: {ranks[2]} instead."
         )
     if not nodes[0].type.dtype.is_floating_point:
-        name = nodes[0].type.dtype.name
-        raise RuntimeError(
-            f"expected scalar type Float but found {name.removesuffix('64').title()}"
-        )
+        kind = scalar_name(nodes[0].type.dtype)
+        raise RuntimeError(f"expected scalar type Float but found {kind}")
     return nodes
 
 
@@ -136,7 +134,13 @@ def _softmax(scores: Node, mask: Node | None, causal: bool) -> Node:
     if not shape[-1]:
         return scores
     if causal:
-        scores = ops.where(_up_to_own_place(shape[-2:], scores), scores, MINUS_INFINITY)
+        reached = _up_to_own_place(shape[-2:], scores)
+        if mask is None:
+            scores = ops.where(reached, scores, MINUS_INFINITY)
+        elif mask.type.dtype is bool_:
+            mask = ops.logical_and(mask, reached)
+        else:
+            mask = ops.where(reached, mask, MINUS_INFINITY)
     if mask is None:
         return softmax(scores, arg=(len(shape) - 1,))
     if mask.type.dtype is bool_:
