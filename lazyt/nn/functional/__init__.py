@@ -41,6 +41,7 @@ from .activations import (
     threshold,
     threshold_,
 )
+from .attention import scaled_dot_product_attention
 from .convolution import (
     conv1d,
     conv2d,
@@ -53,6 +54,7 @@ from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
 from .embedding import embedding, one_hot
 from .linear import bilinear, linear
 from .losses import cross_entropy, nll_loss
+from .multihead import multi_head_attention_forward
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .pooling import (
     adaptive_avg_pool1d,
