@@ -49,10 +49,23 @@ from .convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from .distances import cosine_similarity, pairwise_distance, pdist
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
 from .embedding import embedding, one_hot
+from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import bilinear, linear
 from .losses import cross_entropy, nll_loss
+from .margins import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .pooling import (
     adaptive_avg_pool1d,
