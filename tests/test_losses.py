@@ -106,9 +106,7 @@ nn.CosineSimilarity(0)({PAIR})
 @pytest.mark.parametrize("text", MODULES)
 def test_modules(text, oracle):
     layer = text[: text.index(")(") + 1] if not text.startswith("nn.Triplet") else "nn.Identity()"
-    same(
-        f"y = {text}\nm = {layer}\nresult = [y, str(m), list(m.state_dict())]", oracle, 1e-4, 1e-5
-    )
+    same(f"y = {text}\nm = {layer}\nresult = [y, str(m), list(m.state_dict())]", oracle, 1e-4, 1e-5)
 
 
 ERRORS = """

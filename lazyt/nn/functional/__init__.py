@@ -89,6 +89,8 @@ from .regression import (
     mse_loss,
     smooth_l1_loss,
 )
+from .resizing import interpolate, upsample, upsample_bilinear, upsample_nearest
+from .shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 
 __all__ = [
     name for name, value in list(globals().items()) if callable(value) and not name.startswith("__")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lazyt.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from lazyt.nn.module import Module
 
-from . import container, module
+from . import container, module, utils
 from .activation import (
     CELU,
     ELU,
@@ -77,6 +77,24 @@ from .loss import (
 )
 from .naming import own_methods
 from .normalization import GroupNorm, LayerNorm, RMSNorm
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
+from .pixelshuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -89,6 +107,7 @@ from .pooling import (
     MaxPool3d,
 )
 from .sparse import Embedding
+from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 own_methods(_BatchNorm)
 for _layer in list(globals().values()):
