@@ -52,6 +52,7 @@ from .convolution import (
 from .distances import cosine_similarity, pairwise_distance, pdist
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
 from .embedding import embedding, one_hot
+from .folding import fold, unfold
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import bilinear, linear
 from .losses import cross_entropy, nll_loss
@@ -65,6 +66,18 @@ from .margins import (
     soft_margin_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
+)
+from .max_windows import (
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
 )
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .pooling import (
@@ -90,7 +103,9 @@ from .regression import (
     smooth_l1_loss,
 )
 from .resizing import interpolate, upsample, upsample_bilinear, upsample_nearest
+from .sampling import affine_grid, grid_sample
 from .shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from .unpooling import lp_pool1d, lp_pool2d, lp_pool3d, max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     name for name, value in list(globals().items()) if callable(value) and not name.startswith("__")

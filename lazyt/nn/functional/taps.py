@@ -111,8 +111,8 @@ def _smoothed(extent: int, count: int, step: float, mode: str) -> Table:
     return places, weights / weights.sum(0)
 
 
-def _backwards(places: np.ndarray, weights: np.ndarray, extent: int) -> Table:
-    """For every element the results it is part of, and with which weights; padded with zeros."""
+def transposed(places: np.ndarray, weights: np.ndarray, extent: int) -> Table:
+    """For every element the results it is part of, and with which weights; filled up with zeros."""
     count = places.shape[1]
     results = np.broadcast_to(np.arange(count), places.shape)
     has = weights != 0
@@ -122,7 +122,10 @@ def _backwards(places: np.ndarray, weights: np.ndarray, extent: int) -> Table:
     number = np.bincount(elements, minlength=extent)
     rank = np.arange(len(elements)) - np.repeat(np.cumsum(number) - number, number)
     most = max(int(number.max(initial=0)), 1)
-    at, share = np.zeros((most, extent), np.int64), np.zeros((most, extent), weights.dtype)
+    # What fills up is an element's first result again: nothing of another one's reaches it.
+    at = np.zeros((most, extent), np.int64)
+    at[:, elements[::-1]] = results[::-1]
+    share = np.zeros((most, extent), weights.dtype)
     at[rank, elements], share[rank, elements] = results, parts
     return at, share
 
@@ -151,7 +154,7 @@ def taps(
         table = _linear if mode == "linear" else _bicubic
         places, weights = table(extent, count, step, corners)
     weights = weights.astype(dtype.numpy)
-    return places, weights, *_backwards(places, weights, extent)
+    return places, weights, *transposed(places, weights, extent)
 
 
 def output_extent(extent: int, scale: float) -> int:
