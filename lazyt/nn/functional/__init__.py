@@ -41,16 +41,26 @@ from .activations import (
     threshold,
     threshold_,
 )
+from .bags import embedding_bag
 from .convolution import (
     conv1d,
     conv2d,
     conv3d,
+    conv_tbc,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
 )
 from .distances import cosine_similarity, pairwise_distance, pdist
-from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
+from .draws import gumbel_softmax, rrelu, rrelu_
+from .dropout import (
+    alpha_dropout,
+    dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+)
 from .embedding import embedding, one_hot
 from .folding import fold, unfold
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
@@ -79,7 +89,14 @@ from .max_windows import (
     fractional_max_pool3d,
     fractional_max_pool3d_with_indices,
 )
-from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -92,6 +109,7 @@ from .pooling import (
     max_pool2d,
     max_pool2d_with_indices,
     max_pool3d,
+    max_pool3d_with_indices,
 )
 from .regression import (
     binary_cross_entropy,
