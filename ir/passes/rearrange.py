@@ -4,6 +4,7 @@
     flip(x)         copy(x[::-1])
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
+    resample(x, …)  sum(x[places] * weights)
     cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
@@ -177,6 +178,20 @@ def _strided_add(b: Build, v: Value) -> Value:
     return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
 
 
+def _resample(b: Build, v: Value) -> Value:
+    """All taps gathered beside each other, weighted, and summed."""
+    x, places, weights = v.src[:3]
+    (axis,) = v.arg
+    if not v.type.numel or not x.type.numel:
+        return v
+    head, tail = x.type.shape[:axis], x.type.shape[axis + 1 :]
+    shape = (*head, *places.type.shape, *tail)
+    taken = b.op("index", _in_memory(b, x), places, arg=((axis,),), shape=shape)
+    weights = b.shaped(weights, (1,) * len(head) + places.type.shape + (1,) * len(tail))
+    weighted = b.op("mul", taken, b.spread(weights, shape))
+    return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)
+
+
 REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "argmax": _arg_extreme,
     "argmin": _arg_extreme,
@@ -189,4 +204,5 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "strided_add": _strided_add,
     "cat": _cat,
     "roll": _roll,
+    "resample": _resample,
 }

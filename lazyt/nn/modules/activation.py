@@ -138,6 +138,24 @@ def _suffix(module: Any) -> str:
     return ", inplace=True" if module.inplace else ""
 
 
+class RReLU(Module):
+    """x where it is positive, else times a slope: drawn in training, the middle in evaluation."""
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}{_suffix(self)}"
+
+
 class ELU(Module):
     """x where it is positive, else alpha * (exp(x) - 1)."""
 
