@@ -87,7 +87,7 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "utils")
+_LATER = ("accelerator", "backends", "cuda", "func", "nn", "optim", "profiler", "utils")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -96,6 +96,8 @@ def __getattr__(name: str) -> _typing.Any:
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "vmap":
+        return importlib.import_module(f"{__name__}.func").vmap
     if name == "typename":
         return importlib.import_module(f"{__name__}.utils").typename
     if not name.startswith("_"):

@@ -268,7 +268,10 @@ def array_of(t: Tensor) -> np.ndarray:
     storage = t._storage
     if storage.export is not None and is_exported(storage):
         return window(t)
-    return runtime.value_of(values_of(t))
+    node = values_of(t)
+    for level in LOCAL.levels:
+        level.check_read(node)
+    return runtime.value_of(node)
 
 
 def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:

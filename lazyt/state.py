@@ -128,6 +128,8 @@ def write(t: Tensor, value: Node) -> None:
     old = storage.node
     meta = t._meta
     tracked = LOCAL.grad
+    for level in LOCAL.levels:
+        level.check_write(old, value)
     if tracked and value.grad and meta is not None:
         check_view(t, meta)
     operation = value
