@@ -23,7 +23,7 @@ from .ops_linalg import conv, conv_weight, matmul, transposed
 from .ops_nn import row_pick
 from .ops_order import median, nanmedian, searchsorted
 from .ops_rearrange import tile_
-from .ops_reduce import get, sum_
+from .ops_reduce import get, std, sum_, var, var_whole
 from .ops_shape import expand, pad_, permute, reshape, stop
 
 Flags = tuple[bool, ...]
@@ -298,6 +298,12 @@ def _row_put(n: Node, src: list, mapped: Flags, size: int) -> Node:
 
 
 # --- order ----------------------------------------------------------------------------------------
+
+
+@rule("var_whole", "std_whole")
+def _spread_of_everything(n: Node, src: list, mapped: Flags, size: int) -> Node:
+    axes, *more = n.arg
+    return (var if n.op is var_whole else std)(*src, arg=(tuple(a + 1 for a in axes), *more))
 
 
 @rule("median_value")

@@ -263,6 +263,11 @@ def values_of(t: Tensor) -> Node:
         local.grad = mode
 
 
+def of_an_example(node: Node) -> bool:
+    """Whether a node is one of many examples, in the function of a vmap: it has no value."""
+    return any(level.depends(node) for level in LOCAL.levels)
+
+
 def array_of(t: Tensor) -> np.ndarray:
     """The current value of a tensor, for reading only; drains what it needs."""
     storage = t._storage

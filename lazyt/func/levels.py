@@ -58,7 +58,10 @@ RANDOM = (
     "vmap: called random operation while in randomness error mode. Please either use the 'same' "
     "or 'different' randomness flags on vmap or perform the randomness operation out of vmap"
 )
-SAME_OF_BATCH = "Vmap does not currently support same randomness with a batched tensor input"
+SAME_OF_BATCH = (
+    "Vmap does not currently support same randomness with a batched tensor input. Please file an "
+    "issue with functorch"
+)
 
 
 class Info(NamedTuple):
