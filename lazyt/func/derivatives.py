@@ -292,7 +292,9 @@ def _basis(tensors: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:
     return pieces
 
 
-def _rows(function: Callable, tensors: Sequence[Tensor], chunk_size: int | None) -> list[Tensor]:
+def rows_of_identity(
+    function: Callable, tensors: Sequence[Tensor], chunk_size: int | None = None
+) -> list[Tensor]:
     """`function` of every row of the identity over `tensors`: a tensor for each of its results,
     whose first dimension counts the rows."""
     total = sum(t.numel() for t in tensors)
@@ -328,7 +330,9 @@ def jacrev(
         output, pull, aux, spec = _pulling(partial, primals, has_aux)
         outputs = flatten(output)[0]
         leaves, given = flatten(primals)
-        pulled = _rows(lambda row: flatten(pull(unflatten(row, spec)))[0], outputs, chunk_size)
+        pulled = rows_of_identity(
+            lambda row: flatten(pull(unflatten(row, spec)))[0], outputs, chunk_size
+        )
         blocks, at = [], 0
         for o in outputs:
             own = [
@@ -369,7 +373,7 @@ def jacfwd(
                 output, aux = _without_aux(output, "jacfwd")
             outputs = _all_tensors(output, JVP)
             others = inputs.others(outputs)
-            columns = _rows(
+            columns = rows_of_identity(
                 lambda row: pushed(outputs, inputs.tensors, row, others), leaves, chunk_size
             )
         blocks = []
