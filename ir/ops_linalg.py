@@ -237,7 +237,7 @@ max_pool_grad: Op = Op(
 )
 max_pool_gather: Op = Op(
     "max_pool_gather",
-    "max_pool_gather({0}, {1})",
+    "max_pool_gather({0}, {1}, {rank})",
     kind="opaque",
     fields=("rank",),
     infer=lambda src, arg: src[1].type.with_dtype(src[0].type.dtype),

@@ -536,6 +536,9 @@ class Tensor(metaclass=PublicType):
                 leaf, name = made_by is None, made_by and made_by.name().rsplit("::", 1)[-1]
             except RuntimeError:  # a view that a write to its base made unusable
                 name = "Invalid"
+        for level in LOCAL.levels[::-1]:
+            if level.depends(values_of(self)):
+                return level.show(values_of(self))
         kind = type(self)
         parameter = getattr(kind, "_is_parameter", False)
         return printing.tensor_text(
