@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lazyt.ir.gathers import Gathered, aligned, gathered
+from lazyt.ir.gathers import Chosen, Gathered, aligned, gathered
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space, over, own_strides
@@ -290,7 +290,7 @@ class _Lowering:
         gather = gathered(v)
         if gather is not None:
             indices = tuple(
-                self._position(v, c.dims[0], stage)
+                self._position(v, c, stage)
                 if c.index is None
                 else self._operand(v, c.index, stage)
                 for c in gather.chosen
@@ -322,10 +322,11 @@ class _Lowering:
             return self.name[member]
         return self._loaded(self.params[s, self._strides(v, s)], stage)
 
-    def _position(self, v: Value, dim: int, stage: Stage) -> Operand:
-        """The position of a point along a dimension of the result of `v`."""
+    def _position(self, v: Value, chosen: Chosen, stage: Stage) -> Operand:
+        """The position of a point along dimensions of the result of `v`."""
         shape = v.type.shape
-        own = Place(v, tuple(int(d == dim) for d in range(len(shape))))
+        steps = dict(zip(chosen.dims, chosen.steps))
+        own = Place(v, tuple(steps.get(d, 0) for d in range(len(shape))))
         strides = over(own, shape, shape, self.space)
         if strides not in self.positions:
             self.positions[strides] = Param(self._next(), "int64", strides, counted=True)
