@@ -32,14 +32,15 @@ class Chosen:
     operand has (those of an extent of 1 among them broadcast).
 
     index: None for the position that is counted along the dimensions, by `steps`. start: the index
-    of the first element.
+    of the first element, where that depends on extents. offset: what is added to the index.
     """
 
     axis: int
     index: Value | None
     dims: tuple[int, ...]
-    start: int = 0
+    start: int | None = None
     steps: tuple[int, ...] = (1,)
+    offset: int = 0
 
 
 class Gathered(NamedTuple):
@@ -133,7 +134,7 @@ def _affine_pick(v: Value) -> Gathered:
         if whole and along[dims[0]] is None:
             along[dims[0]] = axis
         else:
-            chosen.append(Chosen(axis, None, dims, -start, steps))
+            chosen.append(Chosen(axis, None, dims, None, steps, start))
     return Gathered(table, tuple(along), tuple(chosen), outside=outside)
 
 
