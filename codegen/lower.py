@@ -304,9 +304,7 @@ class _Lowering:
         gather = gathered(v)
         if gather is not None:
             indices = tuple(
-                self._position(v, c, stage)
-                if c.index is None
-                else self._operand(v, c.index, stage)
+                self._position(v, c, stage) if c.index is None else self._operand(v, c.index, stage)
                 for c in gather.chosen
             )
             outside = gather.outside

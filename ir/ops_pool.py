@@ -133,9 +133,7 @@ max_pool_gather: Op = Op(
     fields=_WINDOWS,
     infer=lambda src, arg: src[1].type.with_dtype(src[0].type.dtype),
     vjp=(
-        lambda g, y, x, winners: max_pool_grad(
-            g, winners, arg=(_spatial(x, y.arg[0]), *y.arg)
-        ),
+        lambda g, y, x, winners: max_pool_grad(g, winners, arg=(_spatial(x, y.arg[0]), *y.arg)),
         None,
     ),
     grad_name="MaxPool2DWithIndicesBackwardBackward",

@@ -82,3 +82,7 @@ class Build:
     def in_memory(self, x: Value) -> Value:
         """`x`, or a copy of a constant: what is read at other places has to be in memory."""
         return self.op("copy", x) if constant_of(x) is not None or counted(x) else x
+
+    def computed(self, x: Value) -> Value:
+        """`x`, or a copy of what is another value or a view of one."""
+        return self.op("copy", x) if x.op is None or x.op.view else x
