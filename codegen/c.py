@@ -14,7 +14,8 @@ once. What is compiled in is whether the innermost stride of an array is 1, 0 or
 Loops that must run fast are marked `omp simd`: their iterations are independent, or reduce by the
 clause. Four shapes of a nest:
 
-    map        nothing is reduced: the innermost axis is the vector loop
+    map        nothing is reduced: the innermost axis is the vector loop, or a longer one where it
+               is very short
     rows       the innermost axis is reduced: a vector loop along the row
     all        everything is reduced: as rows, with the loop itself shared out
     columns    the innermost axis is kept: blocks of columns are the vector loop, rows run outside
@@ -34,6 +35,7 @@ from .loops import Apply, Kernel, Load, Operand, Param, Pick, Reduce, Stage, Sta
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
+SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
 AHEAD = 512  # elements of the next row that are fetched at once, and then computed on in this one
 LINE = 64  # bytes that memory is fetched in
@@ -84,9 +86,21 @@ class Point:
     block: bool = False
 
 
+def _longer_inside(rows: list[Axis]) -> list[Axis]:
+    """The loops of a map, the longest inside where the innermost is very short; not the outermost,
+    which is shared out."""
+    *_, inner = rows
+    longest = max(rows[1:-1], key=lambda axis: axis.extent, default=inner)
+    if inner.extent > SHORT or longest.extent <= inner.extent:
+        return rows
+    return [axis for axis in rows if axis is not longest] + [longest]
+
+
 class _Writer(NestWriter):
     def __init__(self, kernel: Kernel):
         super().__init__(kernel)
+        if not kernel.axes:
+            self.rows = _longer_inside(self.rows)
         self.dtype: dict[str, str] = {}
         self.row_values: set[str] = set()
         for stage in kernel.stages:

@@ -20,6 +20,7 @@ from ..opdef import REGISTRY
 from ..ops_reduce import count_of, reduced
 from ..types import TensorType
 from .build import Build
+from .pools import POOL_PIECES, POOLS
 from .rearrange import REARRANGED, selected
 
 
@@ -33,7 +34,7 @@ def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) ->
             of = v.src[0].op
             parts = None if of is None else PIECES.get(of.name)
             return v if parts is None else parts(Build(v), v)
-        parts = REARRANGED.get(v.op.name)
+        parts = REARRANGED.get(v.op.name) or POOLS.get(v.op.name)
         if parts is None and v.type.__class__ is TensorType and v.type.dtype.is_floating_point:
             parts = RULES.get(v.op.name)
         return v if parts is None else parts(Build(v), v)
@@ -193,7 +194,7 @@ RULES: dict[str, Callable[[Build, Value], Value]] = {
     "nll_grad": _nll_grad,
     "class_count": _class_count,
 }
-PIECES: dict[str, Callable[[Build, Value], Value]] = {
+PIECES: dict[str, Callable[[Build, Value], Value]] = POOL_PIECES | {
     "standardize": _standardized,
     "max_with_index": selected,
     "min_with_index": selected,

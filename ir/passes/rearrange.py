@@ -19,7 +19,6 @@ from ..dtypes import float32, float64, int64
 from ..graph import Value
 from ..opdef import REGISTRY
 from ..ops_shape import overlaps
-from ..places import constant_of, counted
 from .build import Build
 
 LARGEST = 2**63 - 1
@@ -118,11 +117,6 @@ def _framed(b: Build, x: Value, outside: Any, axis: int, before: int, extent: in
     return b.op("pad", x, outside, arg=(tuple(widths),), shape=tuple(shape))
 
 
-def _in_memory(b: Build, x: Value) -> Value:
-    """`x`, or a copy of a constant: what is read at other places has to be in memory."""
-    return b.op("copy", x) if constant_of(x) is not None or counted(x) else x
-
-
 def _nothing(x: Value) -> float | int:
     return 0.0 if x.type.dtype.is_floating_point else 0
 
@@ -137,7 +131,7 @@ def _cat(b: Build, v: Value) -> Value:
     found: Any = _nothing(v)
     for x in reversed(pieces):
         end -= x.type.shape[axis]
-        found = _framed(b, _in_memory(b, x), found, axis, end, extent)
+        found = _framed(b, b.in_memory(x), found, axis, end, extent)
     return found
 
 
@@ -149,7 +143,7 @@ def _roll(b: Build, v: Value) -> Value:
         extent = x.type.shape[axis]
         shift %= extent
         if shift:
-            x = _in_memory(b, x)
+            x = b.in_memory(x)
             behind = _framed(b, x, _nothing(x), axis, shift - extent, extent)
             x = _framed(b, x, behind, axis, shift, extent)
     return b.op("copy", x) if x is v.src[0] else x
