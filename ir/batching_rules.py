@@ -126,7 +126,8 @@ for _name in (
     RULES[_name] = along
 for _name in (
     "alias", "stop", "copy", "replaced", "inverse", "transfer", "tril", "triu", "max_pool",
-    "max_pool_values", "max_pool_grad", "max_pool_gather", "avg_pool", "avg_pool_grad",
+    "max_pool_values", "max_pool_positions", "max_pool_grad", "max_pool_gather", "avg_pool",
+    "avg_pool_grad",
 ):  # fmt: skip
     RULES[_name] = as_it_is
 RULES["class_checked"] = pointwise

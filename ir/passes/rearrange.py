@@ -180,7 +180,7 @@ def _resample(b: Build, v: Value) -> Value:
         return v
     head, tail = x.type.shape[:axis], x.type.shape[axis + 1 :]
     shape = (*head, *places.type.shape, *tail)
-    taken = b.op("index", _in_memory(b, x), places, arg=((axis,),), shape=shape)
+    taken = b.op("index", b.in_memory(x), places, arg=((axis,),), shape=shape)
     weights = b.shaped(weights, (1,) * len(head) + places.type.shape + (1,) * len(tail))
     weighted = b.op("mul", taken, b.spread(weights, shape))
     return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)

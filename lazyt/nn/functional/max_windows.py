@@ -19,7 +19,7 @@ from lazyt.dispatch import data_node, tagged, wrap
 from lazyt.ir.dtypes import int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_index import gather, index
-from lazyt.ir.ops_linalg import max_pool
+from lazyt.ir.ops_pool import max_pool, max_pool_positions
 from lazyt.ir.ops_reduce import get, max_with_index
 from lazyt.ir.ops_shape import expand, permute, reshape
 from lazyt.registry import FUNCTIONS
@@ -89,8 +89,9 @@ def _largest(x: Node, out: tuple[int, ...]) -> tuple[Node, Node]:
     lead, spatial = shape[: len(shape) - rank], shape[len(shape) - rank :]
     if 0 not in out and all(s % n == 0 for s, n in zip(spatial, out)):
         kernel = tuple(s // n for s, n in zip(spatial, out))
-        both = max_pool(x, arg=(kernel, kernel, (0,) * rank, (1,) * rank, False))
-        return both, get(both, 1)
+        windows = (kernel, kernel, (0,) * rank, (1,) * rank)
+        both = max_pool(x, arg=(*windows, False))
+        return both, max_pool_positions(get(both, 1), arg=(spatial, *windows))
     places = [_window_places(s, n) for s, n in zip(spatial, out)]
     grids = []
     flat = np.zeros((1,) * 2 * rank, np.int64)
