@@ -19,7 +19,7 @@ import pytest
 from saved_things import THINGS, checkpoint, dtypes, file_of, network, same, shapes, views
 
 import lazyt
-from lazyt.serialization.names import name_of
+from lazyt.serialization.names import found, name_of
 
 
 @pytest.fixture(autouse=True)
@@ -156,11 +156,14 @@ def test_every_name_is_one_of_pytorch(oracle: types.ModuleType) -> None:
 
     spaces = (lazyt.nn, lazyt.optim, lazyt.optim.lr_scheduler)
     classes = {v for space in spaces for v in vars(space).values() if isinstance(v, type)}
-    names = {name_of(c) for c in classes if c.__module__.startswith("lazyt.")}
-    for name in names:
-        assert name is not None
+    functions = [lazyt.tensor, lazyt.relu, lazyt.cat, lazyt.nn.functional.gelu, lazyt.no_grad]
+    functions += [lazyt.autograd.grad, lazyt.nn.init.zeros_, lazyt.is_tensor]
+    functions += [lazyt.utils.data.default_collate, lazyt.nn.functional.relu, lazyt.save]
+    for thing in (*(c for c in classes if c.__module__.startswith("lazyt.")), *functions):
+        name = name_of(thing)
+        assert name is not None and found(*name) is thing
         module, qualified = name
-        assert isinstance(getattr(importlib.import_module(module), qualified), type), name
+        assert callable(getattr(importlib.import_module(module), qualified)), name
 
 
 def test_what_both_refuse_is_refused_in_the_same_words(oracle: types.ModuleType) -> None:
