@@ -25,14 +25,9 @@ from lazyt.ir.types import contiguous_strides
 
 from . import cuda
 from .c import CKernel, render
+from .cstyle import DEAR
 from .launches import CudaKernel
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Pick, Reach, Reduce, Stage, Store
-
-# Operations that cost more than storing their result and loading it again.
-DEAR = frozenset(
-    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh")
-    + ("tanh", "sigmoid", "erf", "pow", "atan2")
-)
 
 
 @dataclass

@@ -197,3 +197,20 @@ log_softmax: Op = Op(
     vjp=(_log_softmax_vjp,),
     samples=_ALONG_SAMPLES,
 )
+# What both are made of in loops (ir/passes/decompose.py): `exp` of what is at most 0 (or nan), and
+# the quotient of such an exponential and the total that it is part of, which is 1 at least. Where
+# that much is known code is shorter (codegen/prelude/math.h); the values are those of exp and div.
+exp_nonpositive: Op = Op(
+    "exp_nonpositive",
+    "np.exp({0}, out={out})",
+    kind="elementwise",
+    infer=lambda src, arg: src[0].type,
+    samples=lambda: [(([[-0.5, 0.0, -3.0], [-90.0, -104.5, -200.0]],), ())],
+)
+div_by_total: Op = Op(
+    "div_by_total",
+    "np.divide({0}, {1}, out={out})",
+    kind="elementwise",
+    infer=lambda src, arg: src[0].type,
+    samples=lambda: [(([[0.5, 1.0, 0.0], [1.0, 1e-3, 0.25]], [[1.5], [1.251]]), ())],
+)

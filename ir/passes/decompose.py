@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..dtypes import float64, int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
@@ -44,9 +46,9 @@ def _softmax(b: Build, v: Value) -> Value:
     if not shape or not v.type.numel:
         return v
     top = b.reduce("amax", x, axes)
-    powers = b.op("exp", b.op("sub", x, b.spread(top, shape)))
+    powers = b.op("exp_nonpositive", b.op("sub", x, b.spread(top, shape)))
     total = b.reduce("sum", powers, axes)
-    return b.op("div", powers, b.spread(total, shape))
+    return b.op("div_by_total", powers, b.spread(total, shape))
 
 
 def _log_softmax(b: Build, v: Value) -> Value:
@@ -55,7 +57,7 @@ def _log_softmax(b: Build, v: Value) -> Value:
         return v
     top = b.reduce("amax", x, axes)
     moved = b.op("sub", x, b.spread(top, shape))
-    total = b.reduce("sum", b.op("exp", moved), axes)
+    total = b.reduce("sum", b.op("exp_nonpositive", moved), axes)
     return b.op("sub", moved, b.spread(b.op("log", total), shape))
 
 
@@ -70,11 +72,21 @@ def _logsumexp(b: Build, v: Value) -> Value:
 
 
 def _moments(b: Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, float]:
-    """The distances from the mean, the sum of their squares (axes kept) and the count."""
+    """The distances from the mean, the sum of their squares (axes kept) and the count.
+
+    The mean is rounded; what that adds to the squares is known from the sum of the distances, which
+    would be 0 otherwise (Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
+    1983: the corrected two-pass algorithm).
+    """
     count = float(count_of(x.type.shape, axes))
     mean = b.op("div", b.reduce("sum", x, axes), count)
     away = b.op("sub", x, b.spread(mean, x.type.shape))
-    return away, b.reduce("sum", b.op("mul", away, away), axes), count
+    rest = b.reduce("sum", away, axes)
+    squares = b.reduce("sum", b.op("mul", away, away), axes)
+    # Where the squares overflow, this does as well: the difference is to be infinite, not nan.
+    largest = float(np.finfo(x.type.dtype.compute.numpy).max)
+    excess = b.op("clamp_max", b.op("div", b.op("mul", rest, rest), count), largest)
+    return away, b.op("clamp_min", b.op("sub", squares, excess), 0.0), count
 
 
 def _var(b: Build, v: Value) -> Value:
