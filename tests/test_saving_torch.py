@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from saved_things import THINGS, checkpoint, dtypes, file_of, network, same, shapes, views
+from test_nn import LAYERS
 
 import lazyt
 from lazyt.serialization.names import found, name_of
@@ -130,6 +131,24 @@ def test_whole_networks_both_ways(zipped: bool, oracle: types.ModuleType) -> Non
         assert out[1].tolist()[0] == pytest.approx(out[0].tolist()[0], rel=1e-5)
         back.train()(reader.ones(2, 1, 4, 4)).sum().backward()
         assert back[0].weight.grad is not None
+
+
+# What PyTorch's modules have and do not read: of hooks that nobody registers, and of ReLU6.
+UNREAD = {"_is_full_backward_hook", "min_val", "max_val"}
+
+
+@pytest.mark.parametrize("text", LAYERS)
+def test_every_layer_both_ways(text: str, oracle: types.ModuleType) -> None:
+    """Its state dict, into the other's layer, and the layer itself."""
+    made = {torch: eval(text, {"torch": torch, "nn": torch.nn}) for torch in (oracle, lazyt)}
+    for writer, reader in ((oracle, lazyt), (lazyt, oracle)):
+        state = reader.load(io.BytesIO(file_of(writer, made[writer].state_dict())))
+        assert str(made[reader].load_state_dict(state)) == "<All keys matched successfully>"
+        same(made[reader].state_dict(), made[writer].state_dict())
+        whole = reader.load(io.BytesIO(file_of(writer, made[writer])), weights_only=False)
+        assert type(whole) is type(made[reader]) and repr(whole) == repr(made[writer])
+        same(whole.state_dict(), made[writer].state_dict())
+        assert vars(whole).keys() - UNREAD == vars(made[reader]).keys() - UNREAD
 
 
 def test_an_optimizer_goes_on_where_the_other_stopped(oracle: types.ModuleType) -> None:
