@@ -68,12 +68,24 @@ def name_of(thing: Any) -> Name | None:
         return None
     qualified = thing.__qualname__
     moved = _MOVED.get(f"{module}.{qualified}") or _MOVED.get(module)
+    if moved is None and isinstance(thing, types.FunctionType):
+        module = _public_in(thing, module)
     name = moved or "torch" + module.removeprefix("lazyt"), qualified
     try:
         same = found(*name) is thing
     except AttributeError:
         return None
     return name if same else None
+
+
+def _public_in(function: types.FunctionType, module: str) -> str:
+    """The first package, from the top, that has a function under its name: PyTorch has it there."""
+    parts = module.split(".")
+    for depth in range(1, len(parts)):
+        package = importlib.import_module(".".join(parts[:depth]))
+        if getattr(package, function.__qualname__, None) is function:
+            return package.__name__
+    return module
 
 
 def found(module: str, name: str) -> Any:
