@@ -90,7 +90,7 @@ class ProcessCrew:
         for i in sorted({watched[source] for source in ready}):
             try:
                 if self._pipes[i].poll():  # who has exited may have left answers
-                    return self._pipes[i].recv()  # type: ignore[no-any-return]
+                    return self._pipes[i].recv()
             except (EOFError, ConnectionResetError):
                 pass
             dead.add(i)
@@ -140,7 +140,7 @@ class ProcessCrew:
         while ends and (left := deadline - time.monotonic()) > 0:
             for ready in wait([*pipes, *ends], left):
                 if not isinstance(ready, Connection):
-                    ends.discard(ready)  # type: ignore[arg-type]
+                    ends.discard(ready)
                     continue
                 try:
                     ready.recv_bytes()
