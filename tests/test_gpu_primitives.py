@@ -52,9 +52,9 @@ COMPUTED_BY_HOST: set[str] = set()
 # What has neither a loop nor a template in some dtype, by the names of the CPU's functions.
 # This may only shrink.
 HOST = """
-amax amin arange avg_pool avg_pool_grad binary_cross_entropy concatenate cummax cummin cumprod
+amax amin arange binary_cross_entropy concatenate cummax cummin cumprod
 cumsum erfinv histogram index_put inverse kthvalue logcumsumexp logical_and.reduce
-logical_or.reduce logsumexp matmul max_pool max_pool_gather max_pool_grad max_pool_values median
+logical_or.reduce logsumexp matmul median
 median_value mode nanmedian norm2 number pad power prod row_put scatter scatter_add
 scatter_reduce searchsorted sort std strided_add sum_ topk var
 """

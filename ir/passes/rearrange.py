@@ -4,6 +4,7 @@
     flip(x)         copy(x[::-1])
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
+    resample(x, …)  sum(x[places] * weights)
     cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
@@ -18,7 +19,6 @@ from ..dtypes import float32, float64, int64
 from ..graph import Value
 from ..opdef import REGISTRY
 from ..ops_shape import overlaps
-from ..places import constant_of, counted
 from .build import Build
 
 LARGEST = 2**63 - 1
@@ -117,11 +117,6 @@ def _framed(b: Build, x: Value, outside: Any, axis: int, before: int, extent: in
     return b.op("pad", x, outside, arg=(tuple(widths),), shape=tuple(shape))
 
 
-def _in_memory(b: Build, x: Value) -> Value:
-    """`x`, or a copy of a constant: what is read at other places has to be in memory."""
-    return b.op("copy", x) if constant_of(x) is not None or counted(x) else x
-
-
 def _nothing(x: Value) -> float | int:
     return 0.0 if x.type.dtype.is_floating_point else 0
 
@@ -136,7 +131,7 @@ def _cat(b: Build, v: Value) -> Value:
     found: Any = _nothing(v)
     for x in reversed(pieces):
         end -= x.type.shape[axis]
-        found = _framed(b, _in_memory(b, x), found, axis, end, extent)
+        found = _framed(b, b.in_memory(x), found, axis, end, extent)
     return found
 
 
@@ -148,7 +143,7 @@ def _roll(b: Build, v: Value) -> Value:
         extent = x.type.shape[axis]
         shift %= extent
         if shift:
-            x = _in_memory(b, x)
+            x = b.in_memory(x)
             behind = _framed(b, x, _nothing(x), axis, shift - extent, extent)
             x = _framed(b, x, behind, axis, shift, extent)
     return b.op("copy", x) if x is v.src[0] else x
@@ -177,6 +172,20 @@ def _strided_add(b: Build, v: Value) -> Value:
     return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
 
 
+def _resample(b: Build, v: Value) -> Value:
+    """All taps gathered beside each other, weighted, and summed."""
+    x, places, weights = v.src[:3]
+    (axis,) = v.arg
+    if not v.type.numel or not x.type.numel:
+        return v
+    head, tail = x.type.shape[:axis], x.type.shape[axis + 1 :]
+    shape = (*head, *places.type.shape, *tail)
+    taken = b.op("index", b.in_memory(x), places, arg=((axis,),), shape=shape)
+    weights = b.shaped(weights, (1,) * len(head) + places.type.shape + (1,) * len(tail))
+    weighted = b.op("mul", taken, b.spread(weights, shape))
+    return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)
+
+
 REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "argmax": _arg_extreme,
     "argmin": _arg_extreme,
@@ -189,4 +198,5 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "strided_add": _strided_add,
     "cat": _cat,
     "roll": _roll,
+    "resample": _resample,
 }

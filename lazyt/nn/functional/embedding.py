@@ -25,7 +25,7 @@ from lazyt.ir.ops_nn import row_pick, row_put
 from lazyt.ir.ops_reduce import norm2, sum_
 from lazyt.ir.ops_shape import replaced, reshape
 from lazyt.registry import FUNCTIONS
-from lazyt.state import array_of, check_writable, node_of, write
+from lazyt.state import array_of, check_writable, node_of, of_an_example, write
 from lazyt.tensor import Tensor
 
 from .common import tensor_node
@@ -66,14 +66,14 @@ def embedding(
         check_rows(rows_named, rows)
     index = cast(index, int64)
     if max_norm is not None:
-        _renormalize(weight, index, float(max_norm), float(norm_type))
+        renormalize(weight, index, float(max_norm), float(norm_type))
         w = node_of(weight)
     if scale_grad_by_freq and w.grad:
-        w = _shared_by_frequency(w, index)
+        w = shared_by_frequency(w, index)
     return wrap(tagged(row_pick(w, index, arg=(padding_idx,)), "Embedding", w))
 
 
-def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None:
+def renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None:
     """Scales the named rows whose p-norm is larger than max_norm down to it, in place."""
     before, LOCAL.grad = LOCAL.grad, False
     try:
@@ -92,7 +92,7 @@ def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None
         LOCAL.grad = before
 
 
-def _shared_by_frequency(w: Node, index: Node) -> Node:
+def shared_by_frequency(w: Node, index: Node) -> Node:
     """`w`, whose rows receive their gradient divided by how often they are named."""
     count = _times_named(w, index)
     share = where(gt(count, 0.0), div(full_like(count, 1), count), 0.0)
@@ -118,14 +118,15 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return wrap(full(node.type.shape + (num_classes,), 0, int64, node.type.device))
-    values = array_of(tensor)
-    if int(values.min()) < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    top = int(values.max())
-    if num_classes == -1:
-        num_classes = top + 1
-    elif top >= num_classes:
-        raise RuntimeError("Class values must be smaller than num_classes.")
+    if num_classes == -1 or not of_an_example(node):
+        values = array_of(tensor)
+        if int(values.min()) < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        top = int(values.max())
+        if num_classes == -1:
+            num_classes = top + 1
+        elif top >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
     shape = node.type.shape + (num_classes,)
     classes = arange_(0, 1, arg=typed((num_classes,), int64, node.type.device))
     hit = eq(reshape(node, node.type.shape + (1,)), classes)

@@ -15,9 +15,10 @@ from lazyt.ir.dtypes import float32, float64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.pool import pool_output_size
 from lazyt.ir.ops_elementwise import div
-from lazyt.ir.ops_linalg import avg_pool as avg_pool_op
-from lazyt.ir.ops_linalg import matmul, max_pool_values
-from lazyt.ir.ops_linalg import max_pool as max_pool_op
+from lazyt.ir.ops_linalg import matmul
+from lazyt.ir.ops_pool import avg_pool as avg_pool_op
+from lazyt.ir.ops_pool import max_pool as max_pool_op
+from lazyt.ir.ops_pool import max_pool_positions, max_pool_values
 from lazyt.ir.ops_reduce import get, sum_
 from lazyt.ir.ops_shape import copy, permute
 from lazyt.registry import FUNCTIONS
@@ -169,7 +170,9 @@ def _max_pool(
     if both.grad:
         numbered(both, _MAX_NAMES[rank], x)
     values = wrap(get(both, 0))
-    return (values, wrap(get(both, 1))) if return_indices else values
+    if not return_indices:
+        return values
+    return values, wrap(max_pool_positions(get(both, 1), arg=(x.type.shape[-rank:], *arg[:4])))
 
 
 def max_pool1d(
@@ -235,6 +238,19 @@ def max_pool2d_with_indices(
 ) -> Any:
     """`max_pool2d` with the positions."""
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = True,
+) -> Any:
+    """`max_pool3d` with the positions."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
 # --- average --------------------------------------------------------------------------------------
@@ -417,5 +433,12 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(3, input, output_size)
 
 
-for _function in (max_pool1d, max_pool2d, max_pool3d, avg_pool1d, adaptive_avg_pool1d):
+for _function in (
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool3d,
+    avg_pool1d,
+    adaptive_avg_pool1d,
+):
     FUNCTIONS[_function.__name__] = _function

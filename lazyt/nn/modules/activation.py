@@ -13,6 +13,8 @@ from lazyt.parameter import Parameter
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
+from .attention import MultiheadAttention as MultiheadAttention
+
 
 class _Plain(Module):
     """A function of one tensor without settings."""
@@ -134,6 +136,24 @@ class LeakyReLU(Module):
 
 def _suffix(module: Any) -> str:
     return ", inplace=True" if module.inplace else ""
+
+
+class RReLU(Module):
+    """x where it is positive, else times a slope: drawn in training, the middle in evaluation."""
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}{_suffix(self)}"
 
 
 class ELU(Module):
