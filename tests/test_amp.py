@@ -533,3 +533,29 @@ def test_scalers_are_saved_and_pickled() -> None:
     half.grad = lazyt.ones(1, dtype=lazyt.float16)
     with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients."):
         scaler.unscale_(lazyt.optim.SGD([half]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lower", ["float16", "bfloat16"])
+def test_training_on_a_device(lower: str) -> None:
+    """Thirty steps in lower precision and with scaled gradients end where float32 ends."""
+    x = (lazyt.arange(96.0).view(32, 3) * 0.37).sin()
+    y = (x.sum(1) > 0).long()
+    last = {}
+    for device in ("cpu", "cuda"):
+        lazyt.manual_seed(0)
+        net = lazyt.nn.Sequential(lazyt.nn.Linear(3, 16), lazyt.nn.Tanh(), lazyt.nn.Linear(16, 2))
+        net.to(device)
+        optimizer = lazyt.optim.Adam(net.parameters(), lr=0.05)
+        scaler = lazyt.amp.GradScaler(device, init_scale=1024.0, enabled=device == "cuda")
+        for _ in range(30):
+            optimizer.zero_grad()
+            with lazyt.autocast(device, getattr(lazyt, lower), enabled=device == "cuda"):
+                out = net(x.to(device))
+                loss = lazyt.nn.functional.cross_entropy(out, y.to(device))
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        assert dtype_of(out) == (lower if device == "cuda" else "float32")
+        last[device] = loss.item()
+    assert last["cuda"] == pytest.approx(last["cpu"], abs=0.01)
