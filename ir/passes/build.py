@@ -67,12 +67,6 @@ class Build:
         """`yes` or `no`, of a type."""
         return Value(REGISTRY["where"], (condition, yes, no), (), like, self.of.origin)
 
-    def constant(self, number: Any, type: TensorType) -> Value:
-        """A tensor of one number."""
-        arg = typed(type.shape, type.dtype, type.device)
-        number = float(number) if type.dtype.is_floating_point else number
-        return Value(REGISTRY["full"], (number,), arg, type, self.of.origin)
-
     def along(self, like: Value, shape: tuple[int, ...], axis: int) -> Value:
         """0, 1, 2, … along an axis of a shape, extents of 1 elsewhere, on the device of `like`."""
         own = tuple(n if i == axis else 1 for i, n in enumerate(shape))
