@@ -361,8 +361,8 @@ def differentiate(
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
-    before = local.grad, local.origin
-    local.grad = create
+    before, partial = (local.grad, local.origin), local.partial
+    local.grad, local.partial = create, inputs is not None
     try:
         for n in reversed(order):
             g = cotangents.pop(n, None)
@@ -388,7 +388,7 @@ def differentiate(
             _backward_of(n, g, cotangents, needed)
             visited.append(n)
     finally:
-        local.grad, local.origin = before
+        (local.grad, local.origin), local.partial = before, partial
     if not retain:
         freed = Freed(frozenset().union(*map(_leaves_under, order)))
         for n in visited:

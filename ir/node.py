@@ -98,6 +98,12 @@ class Tracer(threading.local):
         self.limit = FLUSH_NODES
         self.urgent = False
         self.origin: tuple | None = None
+        # The vmaps being traced, the outermost first. Meanwhile nothing is drained (`held`), for
+        # what depends on an example has no value.
+        self.levels: list = []
+        self.held = False
+        # Whether the backward that is running was asked for the gradients of some inputs only.
+        self.partial = False
         TRACERS[:] = [entry for entry in TRACERS if entry[1] or entry[0].is_alive()]
         TRACERS.append((threading.current_thread(), self.trace))
 

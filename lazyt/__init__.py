@@ -53,9 +53,13 @@ from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
+    from lazyt import amp as amp
     from lazyt import nn as nn
     from lazyt import optim as optim
+    from lazyt import serialization as serialization
     from lazyt import utils as utils
+    from lazyt.serialization import load as load
+    from lazyt.serialization import save as save
     from lazyt.utils import typename as typename
 
 _install()
@@ -87,17 +91,26 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "nn", "optim", "utils")
+# What is imported when it is first named: submodules, and names by the submodule they are from.
+_LATER = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim", "profiler")
+_LATER += ("serialization", "utils")
+_AUTOCAST = """
+autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
+set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache
+autocast_increment_nesting autocast_decrement_nesting
+"""
+_FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
+_FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """What is imported when it is first named: submodules, and functions of nn.functional."""
+    """What is imported when it is first named; functions of nn.functional among it."""
     import importlib
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "typename":
-        return importlib.import_module(f"{__name__}.utils").typename
+    if name in _FROM:
+        return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
     if not name.startswith("_"):
         importlib.import_module(f"{__name__}.nn.functional")
         if name in _FUNCTIONS:

@@ -263,12 +263,20 @@ def values_of(t: Tensor) -> Node:
         local.grad = mode
 
 
+def of_an_example(node: Node) -> bool:
+    """Whether a node is one of many examples, in the function of a vmap: it has no value."""
+    return any(level.depends(node) for level in LOCAL.levels)
+
+
 def array_of(t: Tensor) -> np.ndarray:
     """The current value of a tensor, for reading only; drains what it needs."""
     storage = t._storage
     if storage.export is not None and is_exported(storage):
         return window(t)
-    return runtime.value_of(values_of(t))
+    node = values_of(t)
+    for level in LOCAL.levels:
+        level.check_read(node)
+    return runtime.value_of(node)
 
 
 def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:

@@ -210,14 +210,14 @@ def fork_rng(
     if not enabled:
         yield
         return
-    kept = _States(None if devices is None else [resolve(_gpu(d)) for d in devices])
+    kept = RandomStates(None if devices is None else [resolve(_gpu(d)) for d in devices])
     try:
         yield
     finally:
         kept.put_back()
 
 
-class _States:
+class RandomStates:
     """Where the streams of the CPU and of GPUs stand, of all GPUs for None."""
 
     def __init__(self, gpus: list[str] | None):

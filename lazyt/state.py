@@ -43,6 +43,7 @@ from .handles import Reading, Shown, Written, family, has_history, replay, view_
 from .handles import array_of as array_of
 from .handles import is_alias as is_alias
 from .handles import node_of as node_of
+from .handles import of_an_example as of_an_example
 from .handles import own_history as own_history
 from .handles import sync as sync
 from .handles import values_of as values_of
@@ -128,6 +129,8 @@ def write(t: Tensor, value: Node) -> None:
     old = storage.node
     meta = t._meta
     tracked = LOCAL.grad
+    for level in LOCAL.levels:
+        level.check_write(old, value)
     if tracked and value.grad and meta is not None:
         check_view(t, meta)
     operation = value

@@ -536,6 +536,9 @@ class Tensor(metaclass=PublicType):
                 leaf, name = made_by is None, made_by and made_by.name().rsplit("::", 1)[-1]
             except RuntimeError:  # a view that a write to its base made unusable
                 name = "Invalid"
+        for level in LOCAL.levels[::-1]:
+            if level.depends(values_of(self)):
+                return level.show(values_of(self))
         kind = type(self)
         parameter = getattr(kind, "_is_parameter", False)
         return printing.tensor_text(
@@ -630,6 +633,9 @@ class Tensor(metaclass=PublicType):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
+        from .utils.hooks import warn_if_has_hooks
+
+        warn_if_has_hooks(self)
         # What two tensors share is not shared by their pickles: each brings its whole memory.
         offset, shape, strides = geometry(self)
         node = self._storage.node

@@ -48,7 +48,7 @@ OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tu
 def drain() -> None:
     """Computes everything this thread traced and still wants."""
     trace = LOCAL.trace
-    if trace:
+    if trace and not LOCAL.held:
         with LOCK:
             _drain(trace)
 
@@ -57,6 +57,8 @@ def flush_before(node: Node) -> None:
     """Called by the gate when the trace is long: cuts where its first line comes round again."""
     local = LOCAL
     trace = local.trace
+    if local.held:
+        return
     if local.urgent:
         # An operand is memory that somebody outside may change: it is read now.
         if not node.op.view:

@@ -36,7 +36,7 @@ from lazyt.ir.verify import verify
 from lazyt.runtime import plan
 
 # What is no operation on values: data from outside, and the frontend's user-defined functions.
-RECORDS = {"data", "function"}
+RECORDS = {"data", "function", "per_example"}
 NAMES = sorted(set(REGISTRY) - RECORDS)
 FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
 INTEGERS = (dtypes.int64, dtypes.int32, dtypes.uint8)

@@ -1,4 +1,13 @@
-"""Autograd as the user sees it: backward, grad, hooks, grad_fn, Function, grad modes."""
+"""Autograd as the user sees it: backward, grad, hooks, grad_fn, Function, grad modes.
+
+What is built on them (functional, gradcheck, forward_ad, graph, profiler) is imported when it is
+first named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from lazyt.gradmode import (
     enable_grad,
@@ -36,3 +45,31 @@ __all__ = [
     "set_grad_enabled",
     "warn_non_leaf_grad",
 ]
+
+_SUBMODULES = (
+    "anomaly_mode",
+    "forward_ad",
+    "functional",
+    "grad_mode",
+    "graph",
+    "profiler",
+    "variable",
+)
+_MEMBERS = {
+    "gradcheck": "gradcheck",
+    "gradgradcheck": "gradcheck",
+    "GradcheckError": "gradcheck",
+    "detect_anomaly": "anomaly_mode",
+    "set_detect_anomaly": "anomaly_mode",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules, and the functions of some that are public here."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _MEMBERS:
+        found = getattr(importlib.import_module(f"{__name__}.{_MEMBERS[name]}"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'torch.autograd' has no attribute '{name}'")

@@ -163,6 +163,12 @@ def grad(
     targets = _tuple(inputs)
     if not targets:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    if is_grads_batched:
+        from .batched import batched_grad
+
+        options = {"allow_unused": allow, "materialize_grads": materialize_grads}
+        options |= {"retain_graph": retain, "create_graph": create_graph}
+        return batched_grad(_tuple(outputs), targets, _tuple(grad_outputs), **options)
     roots, seeds = _seeds(_tuple(outputs), _tuple(grad_outputs), create_graph)
     nodes = []
     for t in targets:
@@ -250,6 +256,7 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
             raise RuntimeError(f"hook '{name}' has changed the {changed}")
         return node
 
+    run.hook = hook  # type: ignore[attr-defined]  # what a warning about it shows
     meta = self._meta
     if meta is not None and meta.leaf:
         node_of(self)  # makes the table, if there is none yet

@@ -196,7 +196,13 @@ class _Call:
 
 
 class Function:
-    """Base class of custom functions: static `forward(ctx, ...)` and `backward(ctx, *grads)`."""
+    """Base class of custom functions: static `forward(ctx, ...)` and `backward(ctx, *grads)`.
+
+    Under `vmap` both are traced on one example, unless the class has a static
+    `vmap(info, in_dims, *args)` of its own.
+    """
+
+    generate_vmap_rule = False
 
     def __init__(self, *args: Any, **kwargs: Any):
         warnings.warn(
@@ -242,6 +248,8 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward and records the function in the graph."""
+        if LOCAL.levels and hasattr(cls, "vmap") and not cls.generate_vmap_rule:
+            return LOCAL.levels[-1].apply(cls, args)
         ctx = cls._context()
         recording = LOCAL.grad
         tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor)]

@@ -47,6 +47,9 @@ def draw_on(
     the result as they lie in memory, which is filled in that order. dtype: what is drawn in.
     result: the dtype of the result, where that is another.
     """
+    if LOCAL.levels:
+        where = (device, generator, distribution, dtype, order, result)
+        return LOCAL.levels[-1].draw(draw_on, where, parameters)
     engine = engine_of(generator, device)
     size = parameters.pop("size", None)
     if isinstance(engine, PhiloxGenerator):

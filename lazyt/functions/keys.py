@@ -29,7 +29,7 @@ from lazyt.ir.types import broadcast_shapes
 from lazyt.runtime import drain as runtime
 
 from ..dispatch import data_node, known, wrap
-from ..state import array_of, geometry, node_of, shape_of
+from ..state import array_of, geometry, node_of, of_an_example, shape_of
 from ..tensor import Tensor, from_numpy
 from .outside import array_from
 
@@ -246,11 +246,11 @@ def _item(item: Any) -> Any:
         else:
             module = "numpy." if kind.__module__ == "numpy" else ""
             raise IndexError(INVALID.format(module + kind.__name__))
-    type = node_of(item).type
-    dtype = type.dtype
+    node = node_of(item)
+    type, dtype = node.type, node.type.dtype
     if dtype is dtypes.bool_ or dtype is dtypes.uint8:
         return item if type.shape else bool(item.item())
-    if not type.shape and dtype.category == dtypes.INTEGRAL:
+    if not type.shape and dtype.category == dtypes.INTEGRAL and not of_an_example(node):
         return int(item.item())
     return item
 

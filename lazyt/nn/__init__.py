@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from lazyt.parameter import Buffer, Parameter
 
-from . import functional, init, modules, parallel, parameter, utils
+from . import attention, functional, init, modules, parallel, parameter, utils
 from .modules import *  # noqa: F403
 from .parallel import DataParallel
 from .parameter import UninitializedBuffer, UninitializedParameter

@@ -7,9 +7,9 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-_SUBMODULES = ("data", "dlpack", "hooks")
+_SUBMODULES = ("checkpoint", "data", "dlpack", "hooks")
 
-__all__ = ["data", "dlpack", "hooks", "typename"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks", "typename"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -41,6 +41,7 @@ from .activations import (
     threshold,
     threshold_,
 )
+from .attention import scaled_dot_product_attention
 from .bags import embedding_bag
 from .convolution import (
     conv1d,
@@ -89,6 +90,7 @@ from .max_windows import (
     fractional_max_pool3d,
     fractional_max_pool3d_with_indices,
 )
+from .multihead import multi_head_attention_forward
 from .normalization import (
     batch_norm,
     group_norm,

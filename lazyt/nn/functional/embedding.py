@@ -25,7 +25,7 @@ from lazyt.ir.ops_nn import row_pick, row_put
 from lazyt.ir.ops_reduce import norm2, sum_
 from lazyt.ir.ops_shape import replaced, reshape
 from lazyt.registry import FUNCTIONS
-from lazyt.state import array_of, check_writable, node_of, write
+from lazyt.state import array_of, check_writable, node_of, of_an_example, write
 from lazyt.tensor import Tensor
 
 from .common import tensor_node
@@ -118,14 +118,15 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return wrap(full(node.type.shape + (num_classes,), 0, int64, node.type.device))
-    values = array_of(tensor)
-    if int(values.min()) < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    top = int(values.max())
-    if num_classes == -1:
-        num_classes = top + 1
-    elif top >= num_classes:
-        raise RuntimeError("Class values must be smaller than num_classes.")
+    if num_classes == -1 or not of_an_example(node):
+        values = array_of(tensor)
+        if int(values.min()) < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        top = int(values.max())
+        if num_classes == -1:
+            num_classes = top + 1
+        elif top >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
     shape = node.type.shape + (num_classes,)
     classes = arange_(0, 1, arg=typed((num_classes,), int64, node.type.device))
     hit = eq(reshape(node, node.type.shape + (1,)), classes)

@@ -21,7 +21,7 @@ from lazyt.ir.dtypes import int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add
 from lazyt.ir.ops_index import gather, index
-from lazyt.ir.ops_linalg import max_pool
+from lazyt.ir.ops_pool import max_pool, max_pool_positions
 from lazyt.ir.ops_reduce import get, max_with_index
 from lazyt.ir.ops_shape import copy, reshape, stop
 from lazyt.registry import FUNCTIONS
@@ -111,10 +111,12 @@ def _adaptive(rank: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tenso
     name = "SqueezeBackward1" if rank == 1 else f"AdaptiveMaxPool{rank}DBackward0"
     if 0 not in out and all(s % n == 0 for s, n in zip(spatial, out)):
         kernel = tuple(s // n for s, n in zip(spatial, out))
-        both = max_pool(x, arg=(kernel, kernel, (0,) * rank, (1,) * rank, False))
+        windows = (kernel, kernel, (0,) * rank, (1,) * rank)
+        both = max_pool(x, arg=(*windows, False))
         if both.grad:
             numbered(both, name, x)
-        return wrap(get(both, 0)), wrap(get(both, 1))
+        at = max_pool_positions(get(both, 1), arg=(spatial, *windows))
+        return wrap(get(both, 0)), wrap(at)
     places = _chosen(x, out)
     values = _looked_up(x, places, len(lead))
     shape = (*lead, *out)

@@ -15,9 +15,10 @@ from lazyt.ir.dtypes import float32, float64, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.pool import pool_output_size
 from lazyt.ir.ops_elementwise import cast, div
-from lazyt.ir.ops_linalg import avg_pool as avg_pool_op
-from lazyt.ir.ops_linalg import matmul, max_pool_values
-from lazyt.ir.ops_linalg import max_pool as max_pool_op
+from lazyt.ir.ops_linalg import matmul
+from lazyt.ir.ops_pool import avg_pool as avg_pool_op
+from lazyt.ir.ops_pool import max_pool as max_pool_op
+from lazyt.ir.ops_pool import max_pool_positions, max_pool_values
 from lazyt.ir.ops_reduce import get, sum_
 from lazyt.ir.ops_shape import copy, permute
 from lazyt.registry import FUNCTIONS
@@ -178,7 +179,9 @@ def _max_pool(
     if both.grad:
         numbered(both, _MAX_NAMES[rank], x)
     values = wrap(get(both, 0))
-    return (values, wrap(get(both, 1))) if return_indices else values
+    if not return_indices:
+        return values
+    return values, wrap(max_pool_positions(get(both, 1), arg=(x.type.shape[-rank:], *arg[:4])))
 
 
 def max_pool1d(

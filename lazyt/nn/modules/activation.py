@@ -14,6 +14,8 @@ from lazyt.parameter import Parameter
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
+from .attention import MultiheadAttention as MultiheadAttention
+
 
 class _Plain(Module):
     """A function of one tensor without settings."""

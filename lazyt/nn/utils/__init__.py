@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import parametrizations, parametrize
+from . import rnn as rnn
 from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -38,6 +39,7 @@ __all__ = [
     "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
+    "rnn",
     "parametrizations",
     "parametrize",
     "remove_spectral_norm",

@@ -1,0 +1,33 @@
+"""torch.func: transforms of functions, which nest in each other.
+
+vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y)      # a gradient for each example
+"""
+
+from .derivatives import (
+    functionalize,
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    linearize,
+    vjp,
+)
+from .modules import functional_call, stack_module_state
+from .vmap import vmap
+
+__all__ = [
+    "functional_call",
+    "functionalize",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]
