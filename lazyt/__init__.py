@@ -43,6 +43,8 @@ from lazyt.inspect import explain as explain
 from lazyt.inspect import reset_stats as reset_stats
 from lazyt.inspect import stats as stats
 from lazyt.ir import dtypes as _dtypes
+from lazyt.missing import announce as _announce
+from lazyt.missing import missing as _missing
 from lazyt.printing import set_printoptions as set_printoptions
 from lazyt.random import default_generator as default_generator
 from lazyt.registry import FUNCTIONS as _FUNCTIONS
@@ -88,6 +90,12 @@ channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
 _LATER = ("accelerator", "backends", "cuda", "func", "nn", "optim", "profiler", "utils")
+_ELSEWHERE = {
+    "is_anomaly_check_nan_enabled": "autograd.anomaly_mode",
+    "is_anomaly_enabled": "autograd.anomaly_mode",
+    "typename": "utils",
+    "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -96,16 +104,16 @@ def __getattr__(name: str) -> _typing.Any:
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "vmap":
-        return importlib.import_module(f"{__name__}.func").vmap
-    if name == "typename":
-        return importlib.import_module(f"{__name__}.utils").typename
+    if name in _ELSEWHERE:
+        found = getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
+        globals()[name] = found
+        return found
     if not name.startswith("_"):
         importlib.import_module(f"{__name__}.nn.functional")
         if name in _FUNCTIONS:
             globals()[name] = _FUNCTIONS[name]
             return _FUNCTIONS[name]
-    raise AttributeError(f"module 'torch' has no attribute '{name}'")
+    raise _missing(__name__, name)
 
 
 def _later_method(name: str) -> _typing.Any:
@@ -120,3 +128,4 @@ def _later_method(name: str) -> _typing.Any:
 
 
 _attach(**{name: _later_method(name) for name in ("prelu", "hardshrink")})
+_announce(Tensor, "torch.Tensor")
