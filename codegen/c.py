@@ -14,7 +14,8 @@ once. What is compiled in is whether the innermost stride of an array is 1, 0 or
 Loops that must run fast are marked `omp simd`: their iterations are independent, or reduce by the
 clause. Four shapes of a nest:
 
-    map        nothing is reduced: the innermost axis is the vector loop
+    map        nothing is reduced: the innermost axis is the vector loop, or a longer one where it
+               is very short
     rows       the innermost axis is reduced: a vector loop along the row
     all        everything is reduced: as rows, with the loop itself shared out
     columns    the innermost axis is kept: blocks of columns are the vector loop, rows run outside
@@ -23,22 +24,29 @@ clause. Four shapes of a nest:
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .cstyle import C_TYPES, REDUCTIONS, computed
-from .loops import Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
+from lazyt.ir.dtypes import BY_NAME
+
+from .cstyle import C_TYPES, DEAR, REDUCTIONS, computed
+from .loops import Apply, Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, NestWriter, reductions_of, used
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
+SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
+AHEAD = 512  # elements of the next row that are fetched at once, and then computed on in this one
+LINE = 64  # bytes that memory is fetched in
 
 
 @dataclass(frozen=True)
 class CKernel:
     """text: the C function, called `name`. arrays: how many `p` holds. numbers: dtypes. table:
     extents and strides for `n`. extent: of the outermost row axis, which may be shared out. work:
-    points of the whole nest. partials: numbers of 8 bytes that a share leaves; 0 without an end."""
+    what the whole nest does, in statements; a hundred of them take a nanosecond or so. partials:
+    numbers of 8 bytes that a share leaves; 0 without an end."""
 
     name: str
     text: str
@@ -48,6 +56,17 @@ class CKernel:
     extent: int
     work: int
     partials: int
+
+
+def points(kernel: Kernel, stage: Stage) -> int:
+    """How often the statements of a stage run."""
+    along = range(len(kernel.shape)) if stage.loop or not kernel.axes else kernel.kept
+    return 1 if stage.end else math.prod(kernel.shape[i] for i in along)
+
+
+def effort(stage: Stage) -> int:
+    """How much a stage does at a point: a statement counts one, a dear operation eight."""
+    return sum(8 if isinstance(s, Apply) and s.op in DEAR else 1 for s in stage.statements)
 
 
 def render(kernel: Kernel) -> CKernel:
@@ -67,9 +86,21 @@ class Point:
     block: bool = False
 
 
+def _longer_inside(rows: list[Axis]) -> list[Axis]:
+    """The loops of a map, the longest inside where the innermost is very short; not the outermost,
+    which is shared out."""
+    *_, inner = rows
+    longest = max(rows[1:-1], key=lambda axis: axis.extent, default=inner)
+    if inner.extent > SHORT or longest.extent <= inner.extent:
+        return rows
+    return [axis for axis in rows if axis is not longest] + [longest]
+
+
 class _Writer(NestWriter):
     def __init__(self, kernel: Kernel):
         super().__init__(kernel)
+        if not kernel.axes:
+            self.rows = _longer_inside(self.rows)
         self.dtype: dict[str, str] = {}
         self.row_values: set[str] = set()
         for stage in kernel.stages:
@@ -112,9 +143,7 @@ class _Writer(NestWriter):
         end = self.end()
         name = "k" + hashlib.sha256((body + end).encode()).hexdigest()[:16]
         head = f"int {name}(char *const *p, const int64_t *n, int64_t lo, int64_t hi, void *t)"
-        work = 1
-        for extent in k.shape:
-            work *= extent
+        work = sum(effort(stage) * points(k, stage) for stage in k.stages)
         extent = (self.loops if self.whole else self.rows)[0].extent
         text = f"{head}\n{{\n{body}\n}}\n"
         if end:
@@ -212,12 +241,15 @@ class _Writer(NestWriter):
         names = self.outer_loops(outer, "a", shared=self.whole)
         self.advance(outer, names, "q", base, stage)
         suffix = "q" if outer else base
-        chunked = any(s.op == "sum" and s.dtype == "float32" for s in reductions)
+        next_row = [] if outer else self.next_row(stage, inner)
+        chunked = any(s.op == "sum" and s.dtype == "float32" for s in reductions) or bool(next_row)
         first, last = ("lo", "hi") if self.whole and not outer else ("0", self.extent(inner))
         if chunked:
-            self.line(f"for (int64_t c = {first}; c < {last}; c += {CHUNK}) {{")
+            length = AHEAD if next_row else CHUNK
+            self.line(f"for (int64_t c = {first}; c < {last}; c += {length}) {{")
             self.depth += 1
-            self.line(f"const int64_t e = c + {CHUNK} < {last} ? c + {CHUNK} : {last};")
+            self.line(f"const int64_t e = c + {length} < {last} ? c + {length} : {last};")
+            self.fetch(next_row)
         for r in reductions:
             self.line(f"{C_TYPES[r.dtype]} {r.name}p = {self.start(r)};")
         clauses = "".join(self.clause(s) for s in reductions)
@@ -245,6 +277,31 @@ class _Writer(NestWriter):
             if self.keeps_nan(r):
                 value = f"{r.name}n ? ({kind})NAN : {value}"
             self.line(f"const {kind} {r.name} = {value};")
+
+    def next_row(self, stage: Stage, inner: Axis) -> list[int]:
+        """The parameters of which this stage fetches the next row, by their positions.
+
+        The first loop over a row waits for memory, the later ones for the processor, unless what
+        the first will read next is on its way meanwhile.
+        """
+        loops = [s for s in self.running if s.loop]
+        if self.whole or len(loops) < 2 or stage is not loops[1]:
+            return []
+        rows, params = self.rows[-1], self.kernel.params
+        read = {s.param for s in loops[0].statements if isinstance(s, Load)}
+        return [
+            k
+            for k, p in enumerate(params)
+            if p in read and not p.counted and rows.strides[k] and inner.strides[k] == 1
+        ]
+
+    def fetch(self, params: list[int]) -> None:
+        """Asks for a chunk of the next row. An address past the end is not an error."""
+        for k in params:
+            p, step = self.kernel.params[k], self.stride(self.rows[-1], k)
+            elements = LINE // BY_NAME[p.dtype].itemsize
+            self.line(f"for (int64_t j = c; j < e; j += {elements})")
+            self.line(f"    __builtin_prefetch({p.name}r + {step} + j);")
 
     def over_columns(self) -> None:
         *outer, inner = self.rows

@@ -58,6 +58,7 @@ ARITHMETIC = {
 }
 FLOATS = {
     "div": "({0} / {1})",
+    "div_by_total": "lz_div_by_total_{t}({0}, {1})",
     "reciprocal": "(1 / {0})",
     "abs": "lz_abs_{t}({0})",
     "sign": "lz_sign_torch_{t}({0})",
@@ -100,7 +101,10 @@ FUNCTIONS: tuple[str, ...] = (
     "asin",
 )
 FUNCTIONS += ("acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf")
+FUNCTIONS += ("exp_nonpositive",)
 FLOATS |= {name: f"lz_{name}_{{t}}({{0}})" for name in FUNCTIONS}
+# Operations that cost more than storing their result and loading it again.
+DEAR = frozenset((*FUNCTIONS, "pow", "atan2"))
 INTEGERS = {
     "abs": "({0} < 0 ? -{0} : {0})",
     "sign": "(({0} > 0) - ({0} < 0))",

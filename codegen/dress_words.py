@@ -58,11 +58,20 @@ LOCALS = {
     },
 }
 # Operations that have kernels of their own, in the title of one.
-PRODUCTS = {
+OWN_KERNELS = {
     "matmul": "a matrix product",
     "conv": "a convolution",
     "conv_input": "the gradient of a convolution's input",
     "conv_weight": "the gradient of a convolution's weight",
+    "segment_reduce": "each row takes the values that name it",
+    "count_each": "how often each number occurs",
+    "topk": "the first of sorted rows",
+    "kthvalue": "one of sorted rows",
+    "cumsum": "a running sum",
+    "cumprod": "a running product",
+    "cummax": "a running maximum",
+    "cummin": "a running minimum",
+    "logcumsumexp": "a running sum of exponentials",
 }
 # What the operands of a product are called behind a name that is taken.
 SIDES = ("left", "right")
@@ -90,6 +99,7 @@ RESULTS = {
     "var": "variance",
     "pow": "power",
     "exp": "exponential",
+    "exp_nonpositive": "exponential",
     "exp2": "power_of_2",
     "expm1": "exponential_less_1",
     "log": "logarithm",
@@ -298,9 +308,11 @@ RULES: dict[str, Callable] = {
     "sub": _difference,
     "mul": _product,
     "div": _quotient,
+    "div_by_total": _quotient,
     "cast": _conversion,
     "neg": _of_operand("minus_{}"),
     "exp": _of_operand("exp_{}"),
+    "exp_nonpositive": _of_operand("exp_{}"),
     "log": _of_operand("log_{}"),
     "sqrt": _root,
     "rsqrt": _root,

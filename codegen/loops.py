@@ -25,11 +25,11 @@ from typing import Any
 @dataclass(frozen=True)
 class Reach:
     """An axis of a parameter along which indices choose: its extent, its stride in elements, and
-    the index of its first element."""
+    the index of its first element (None: always 0)."""
 
     extent: int
     stride: int
-    start: int = 0
+    start: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Param:
     """An array a kernel reads or writes. strides: over the kernel's axes, in elements.
 
     counted: there is no array; an element is its own offset (0, 1, 2, … along an axis). reach: the
-    axes along which indices choose.
+    axes along which indices choose. twin: an earlier parameter that moves alike through the same
+    array.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Param:
     out: bool = False
     counted: bool = False
     reach: tuple[Reach, ...] = ()
+    twin: str = ""
 
     def varies(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
         """Whether the element differs along any of the axes."""
@@ -82,7 +84,7 @@ class Pick:
     """name = param[point, indices]: an index for each axis of the param's reach.
 
     outside: the value where one is out of range; None: that is refused. wraps: negative ones count
-    from the end.
+    from the end. offsets: what is added to each index.
     """
 
     name: str
@@ -90,10 +92,13 @@ class Pick:
     indices: tuple[Operand, ...]
     wraps: bool = False
     outside: Operand = None
+    offsets: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         otherwise = "" if self.outside is None else f" or {self.outside}"
-        return f"{self.name} = {self.param.name}[{', '.join(map(str, self.indices))}]{otherwise}"
+        offsets = self.offsets or (0,) * len(self.indices)
+        at = ", ".join(f"{i}{n:+d}" if n else str(i) for i, n in zip(self.indices, offsets))
+        return f"{self.name} = {self.param.name}[{at}]{otherwise}"
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,8 @@ class Kernel:
         for p in self.params:
             role = "out" if p.out else "at " if p.counted else "in "
             chosen = f", chosen along {[r.extent for r in p.reach]}" if p.reach else ""
-            lines.append(f"    {role} {p.name}: {p.dtype} strides {p.strides}{chosen}")
+            moves = f"like {p.twin}" if p.twin else f"strides {p.strides}{chosen}"
+            lines.append(f"    {role} {p.name}: {p.dtype} {moves}")
         for stage in self.stages:
             if self.axes:
                 when = "at the end:" if stage.end else "once a row:"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lazyt.ir.gathers import Gathered, aligned, gathered
+from lazyt.ir.gathers import Chosen, Gathered, aligned, gathered
 from lazyt.ir.graph import Scalar, Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.passes.fuse_loops import Space, over, own_strides
@@ -25,14 +25,9 @@ from lazyt.ir.types import contiguous_strides
 
 from . import cuda
 from .c import CKernel, render
+from .cstyle import DEAR
 from .launches import CudaKernel
 from .loops import Apply, Kernel, Load, Number, Operand, Param, Pick, Reach, Reduce, Stage, Store
-
-# Operations that cost more than storing their result and loading it again.
-DEAR = frozenset(
-    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh")
-    + ("tanh", "sigmoid", "erf", "pow", "atan2")
-)
 
 
 @dataclass
@@ -96,7 +91,9 @@ class _Lowering:
         self.phase: dict[Value, int] = {}
         # By the value and its strides: one value may be read at points and at rows.
         self.params: dict[tuple[Value, tuple[int, ...]], Param] = {}
-        self.tables: dict[Value, tuple[Value, Param]] = {}  # by the operation that reads them
+        self.tables: dict[Value, Param] = {}  # by the operation that reads them
+        self.reached: dict[tuple, tuple[Value, Param]] = {}  # tables, by how they are read
+        self.alike: dict[tuple, str] = {}  # the first parameter of a root, by how it moves
         self.positions: dict[tuple[int, ...], Param] = {}  # along an axis, by their strides
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
@@ -111,7 +108,7 @@ class _Lowering:
         for v in self.members:
             gather = gathered(v)
             if gather is not None:
-                self.tables[v] = gather.table, self._table(v, gather)
+                self.tables[v] = self._table(v, gather)
             for s in v.operands() if gather is None else gather.others():
                 self._read(v, s)
         for k, v in enumerate(v for v in self.members if v in self.outputs):
@@ -126,7 +123,7 @@ class _Lowering:
         self._row_stage(last + 1, final=True)
         self._end_stage()
         read = [(s, p) for (s, _), p in self.params.items() if not p.counted]
-        read += self.tables.values()
+        read += self.reached.values()
         read.sort(key=lambda pair: int(pair[1].name[1:]))
         arrays = [*read, *self.stores.items()]
         along = [p for p in (*self.params.values(), *self.positions.values()) if p.counted]
@@ -166,8 +163,7 @@ class _Lowering:
             return
         key = s, self._strides(v, s)
         if key not in self.params:
-            dtype = s.type.dtype.name
-            self.params[key] = Param(self._next(), dtype, key[1], counted=counted(s))
+            self.params[key] = self._param(s, key[1])
 
     def _strides(self, v: Value, s: Value) -> tuple[int, ...]:
         """How `v` moves through an operand from outside, over the axes of the space."""
@@ -182,11 +178,24 @@ class _Lowering:
         moved = own._replace(strides=tuple(0 if a is None else own.strides[a] for a in along))
         strides = over(moved, shape, shape, self.space)
         reach = tuple(Reach(table.type.shape[c.axis], own.strides[c.axis], c.start) for c in chosen)
-        return Param(self._next(), table.type.dtype.name, strides, reach=reach)
+        # Text says where each of these begins: several picks of one table need it once.
+        again = all(c.index is None and c.start is None for c in chosen)
+        key = (table, strides, reach) if again else (v,)
+        if key not in self.reached:
+            self.reached[key] = table, self._param(table, strides, reach)
+        return self.reached[key][1]
+
+    def _param(self, s: Value, strides: tuple[int, ...], reach: tuple[Reach, ...] = ()) -> Param:
+        """A parameter that is read."""
+        name, dtype = self._next(), s.type.dtype.name
+        if counted(s):
+            return Param(name, dtype, strides, counted=True)
+        twin = self.alike.setdefault((self._place(s).root, strides, reach), name)
+        return Param(name, dtype, strides, reach=reach, twin="" if twin == name else twin)
 
     def _next(self) -> str:
         """The name of the next parameter that is read."""
-        return f"x{len(self.params) + len(self.tables) + len(self.positions)}"
+        return f"x{len(self.params) + len(self.reached) + len(self.positions)}"
 
     def _place(self, s: Value) -> Place:
         """Where an operand lies when the kernel gets it."""
@@ -290,16 +299,16 @@ class _Lowering:
         gather = gathered(v)
         if gather is not None:
             indices = tuple(
-                self._position(v, c.dims[0], stage)
-                if c.index is None
-                else self._operand(v, c.index, stage)
+                self._position(v, c, stage) if c.index is None else self._operand(v, c.index, stage)
                 for c in gather.chosen
             )
             outside = gather.outside
             if outside is not None:
                 outside = self._operand(v, outside, stage)
-            _, param = self.tables[v]
-            stage.statements.append(Pick(self.name[v], param, indices, gather.wraps, outside))
+            offsets = tuple(c.offset for c in gather.chosen)
+            stage.statements.append(
+                Pick(self.name[v], self.tables[v], indices, gather.wraps, outside, offsets)
+            )
             return
         operands = tuple(self._operand(v, s, stage) for s in v.src)
         lead = next((s for s in v.src[-2:] if s.__class__ is Value), None)
@@ -322,10 +331,11 @@ class _Lowering:
             return self.name[member]
         return self._loaded(self.params[s, self._strides(v, s)], stage)
 
-    def _position(self, v: Value, dim: int, stage: Stage) -> Operand:
-        """The position of a point along a dimension of the result of `v`."""
+    def _position(self, v: Value, chosen: Chosen, stage: Stage) -> Operand:
+        """The position of a point along dimensions of the result of `v`."""
         shape = v.type.shape
-        own = Place(v, tuple(int(d == dim) for d in range(len(shape))))
+        steps = dict(zip(chosen.dims, chosen.steps))
+        own = Place(v, tuple(steps.get(d, 0) for d in range(len(shape))))
         strides = over(own, shape, shape, self.space)
         if strides not in self.positions:
             self.positions[strides] = Param(self._next(), "int64", strides, counted=True)

@@ -44,6 +44,11 @@ class MemoryPlan:
     dies_after: dict[Value, list[Value]] = field(default_factory=dict)
 
 
+def shown_by(v: Value) -> list[Value]:
+    """The values whose memory a value shows: itself, or those that a tuple of views gathers."""
+    return v.operands() if v.op is not None and v.op.view and v.type.__class__ is tuple else [v]
+
+
 def group_roots(graph: Graph) -> dict[Value, Value]:
     """For every view, the value whose memory it shows."""
     roots: dict[Value, Value] = {}
@@ -114,7 +119,7 @@ def plan_memory(
     dying: dict[int, list[Value]] = {}
     for root, end in last.items():
         dying.setdefault(end, []).append(root)
-    escaping = {roots.get(v, v) for v in graph.outputs}
+    escaping = {roots.get(s, s) for v in graph.outputs for s in shown_by(v)}
     plan = MemoryPlan()
     free: dict[Any, list[int]] = {}
     slot_of: dict[Value, int] = {}

@@ -76,7 +76,7 @@ class NestWriter:
     rows, loops: over the kept and the reduced axes, one at least where there are such. columns:
     whether the innermost axis is kept. whole: everything is reduced, in one loop that can be shared
     out. totals: the reductions that are finished by a second function, from `finishing`; `running`
-    are the stages before.
+    are the stages before. first: for every parameter the number of the one it moves like.
     """
 
     truth = "int"  # the type of a truth value in a register
@@ -84,6 +84,8 @@ class NestWriter:
 
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
+        number = {p.name: i for i, p in enumerate(kernel.params)}
+        self.first = [number[p.twin or p.name] for p in kernel.params]
         single = Axis(1, (0,) * len(kernel.params))
         self.rows = coalesced(kernel, kernel.kept) or [single]
         self.loops = coalesced(kernel, kernel.axes)
@@ -125,7 +127,7 @@ class NestWriter:
 
     def stride(self, axis: Axis, param: int) -> str:
         """The stride of a parameter along a loop, as an entry of the table."""
-        return self._entry((id(axis), param), axis.strides[param])
+        return self._entry((id(axis), self.first[param]), axis.strides[param])
 
     def _entry(self, key: tuple, value: int) -> str:
         if key not in self.entries:
@@ -185,15 +187,21 @@ class NestWriter:
     def pick_inside(self, s: Pick, at: Any) -> None:
         """A load of what is inside of the reach, and another value elsewhere."""
         inside, steps = [], []
-        for k, (o, reach) in enumerate(zip(s.indices, s.param.reach, strict=True)):
-            extent = self._entry((s.param.name, k, "extent"), reach.extent)
-            start = self._entry((s.param.name, k, "start"), reach.start)
+        alike = s.param.twin or s.param.name
+        offsets = s.offsets or (0,) * len(s.indices)
+        for k, (o, n, reach) in enumerate(zip(s.indices, offsets, s.param.reach, strict=True)):
+            extent = self._entry((alike, k, "extent"), reach.extent)
+            text = self.operand(o, "int64")
+            if n:
+                text += f" {'-' if n < 0 else '+'} {abs(n)}"
+            if reach.start is not None:
+                text += f" - {self._entry((alike, k, 'start'), reach.start)}"
             place = f"{s.name}i{k}"
-            self.line(f"const {self.index} {place} = {self.operand(o, 'int64')} - {start};")
+            self.line(f"const {self.index} {place} = {text};")
             inside.append(f"{place} >= 0 && {place} < {extent}")
             steps.append(place)
             if reach.stride != 1:
-                steps[-1] += f" * {self._entry((s.param.name, k, 'stride'), reach.stride)}"
+                steps[-1] += f" * {self._entry((alike, k, 'stride'), reach.stride)}"
         element = self.loaded(s.param, at, " + ".join(steps))
         outside = self.operand(s.outside, s.param.dtype)
         text = f"({' && '.join(inside)} ? {element} : {outside})"

@@ -137,7 +137,7 @@ class SegmentWriter(Writer):
 
     def whole(self, v: Value) -> None:
         """A view (nothing, until somebody reads it), a matrix product, or a NumPy call."""
-        if v.op.view:
+        if v.op.view and v.type.__class__ is not tuple:
             return
         if v.op.name == "matmul" and self.products and (form := self._product(v)) is not None:
             self._ready(v.operands())

@@ -8,6 +8,9 @@
         chosen  axis 0 by the position along dimension 0 of the result, counted from 2
         outside 0, where there is no such element
 
+    affine_pick(x, 0), the middle of x windows of 3 elements, 2 apart: a result of (windows, 3)
+        chosen  axis 0 by twice the position along dimension 0 and once that along dimension 1
+
 For loops such an operation is a load whose place is computed. Everything else about it (the range
 of indices, whose error it is) stands in ops_index.py and ops_nn.py.
 """
@@ -28,14 +31,16 @@ class Chosen:
     """An axis of the table, what chooses along it, and the dimensions of the result that this
     operand has (those of an extent of 1 among them broadcast).
 
-    index: None for the position along the one dimension there is. start: the index of the first
-    element.
+    index: None for the position that is counted along the dimensions, by `steps`. start: the index
+    of the first element, where that depends on extents. offset: what is added to the index.
     """
 
     axis: int
     index: Value | None
     dims: tuple[int, ...]
-    start: int = 0
+    start: int | None = None
+    steps: tuple[int, ...] = (1,)
+    offset: int = 0
 
 
 class Gathered(NamedTuple):
@@ -119,9 +124,24 @@ def _pad(v: Value) -> Gathered:
     return Gathered(table, along, tuple(chosen), outside=outside)
 
 
+def _affine_pick(v: Value) -> Gathered:
+    table, outside = v.src
+    along: list[int | None] = [None] * len(v.type.shape)
+    chosen = []
+    for axis, (start, moves) in enumerate(v.arg[1]):
+        dims, steps = tuple(d for d, _ in moves), tuple(step for _, step in moves)
+        whole = start == 0 and steps == (1,) and v.type.shape[dims[0]] <= table.type.shape[axis]
+        if whole and along[dims[0]] is None:
+            along[dims[0]] = axis
+        else:
+            chosen.append(Chosen(axis, None, dims, None, steps, start))
+    return Gathered(table, tuple(along), tuple(chosen), outside=outside)
+
+
 RULES: dict[str, Callable[[Value], Gathered | None]] = {
     "gather": _gather,
     "row_pick": _row_pick,
     "index": _index,
     "pad": _pad,
+    "affine_pick": _affine_pick,
 }

@@ -1,4 +1,4 @@
-"""Matrix products, convolutions and pooling.
+"""Matrix products and convolutions.
 
 `matmul` multiplies the last two axes and broadcasts the others; as in NumPy a vector on the left
 counts as a row, one on the right as a column, and the result lacks that axis. The three
@@ -14,10 +14,8 @@ from typing import Any
 from .node import Node
 from .numerics import conv as convolutions
 from .numerics import matmul as products
-from .numerics import pool as pooling
 from .opdef import Op, provide
 from .ops_elementwise import neg
-from .ops_reduce import get
 from .ops_shape import permute, reshape
 from .types import TensorType, broadcast_shapes
 
@@ -25,12 +23,6 @@ provide(
     conv=convolutions.conv,
     conv_input=convolutions.conv_input_grad,
     conv_weight=convolutions.conv_weight_grad,
-    max_pool=pooling.max_pool,
-    max_pool_values=pooling.max_pool_values,
-    max_pool_grad=pooling.max_pool_grad,
-    max_pool_gather=pooling.max_pool_gather,
-    avg_pool=pooling.avg_pool,
-    avg_pool_grad=pooling.avg_pool_grad,
     matmul=products.matmul_arrays,
     inverse=products.inverse,
 )
@@ -169,116 +161,4 @@ conv_weight: Op = Op(
     ),
     grad_name="ConvolutionBackward",
     samples=lambda: [(((2, 6, 4, 6), (2, 4, 7, 8)), ((3, 2), *_ONE_CASE))],
-)
-
-# --- pooling --------------------------------------------------------------------------------------
-
-
-def _pool_type(src: tuple, arg: tuple) -> TensorType:
-    x = src[0].type
-    kernel, stride, padding, dilation, ceil = arg
-    rank = len(kernel)
-    spatial = pooling.pool_output_size(x.shape[-rank:], kernel, stride, padding, dilation, ceil)
-    return x.with_shape(x.shape[:-rank] + tuple(spatial))
-
-
-def _pool_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
-    from .dtypes import int64
-
-    one = _pool_type(src, arg)
-    return (one, one.with_dtype(int64))
-
-
-def _overlaps(kernel: tuple, stride: tuple, dilation: tuple) -> bool:
-    return any((k - 1) * d + 1 > s for k, s, d in zip(kernel, stride, dilation))
-
-
-def _max_pool_vjp(g: Node, y: Node, x: Node) -> Node:
-    kernel, stride, _, dilation, _ = y.arg
-    spatial = x.type.shape[-len(kernel) :]
-    return max_pool_grad(g, get(y, 1), arg=(spatial, _overlaps(kernel, stride, dilation)))
-
-
-max_pool: Op = Op(
-    "max_pool",
-    "max_pool({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
-    kind="opaque",
-    fields=("kernel", "stride", "padding", "dilation", "ceil"),
-    infer=_pool_pair,
-    vjp=(_max_pool_vjp,),
-    also_saves=lambda n: (0,),
-    results=2,
-    grad_name="MaxPool2DWithIndices",
-    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
-)
-# Where no gradient will be asked for, nobody needs to know which element won.
-max_pool_values: Op = Op(
-    "max_pool_values",
-    "max_pool_values({0}, {kernel}, {stride}, {padding}, {dilation}, {ceil})",
-    kind="opaque",
-    fields=("kernel", "stride", "padding", "dilation", "ceil"),
-    infer=_pool_type,
-    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (1, 2), (0, 1), (2, 1), False))],
-)
-max_pool_grad: Op = Op(
-    "max_pool_grad",
-    "max_pool_grad({0}, {1}, {spatial}, {overlapping})",
-    kind="opaque",
-    fields=("spatial", "overlapping"),
-    infer=lambda src, arg: src[0].type.with_shape(
-        src[0].type.shape[: -len(arg[0])] + tuple(arg[0])
-    ),
-    vjp=(lambda g, y, x, index: max_pool_gather(g, index, arg=(len(y.arg[0]),)), None),
-    grad_name="MaxPool2DWithIndicesBackward",
-    samples=lambda: [
-        (((1, 2, 1, 3), [[[[0, 1, 1]], [[5, 3, 0]]]]), ((2, 3), True)),
-        (((1, 2, 1, 3), [[[[0, 1, 2]], [[5, 3, 0]]]]), ((2, 3), False)),
-    ],
-)
-max_pool_gather: Op = Op(
-    "max_pool_gather",
-    "max_pool_gather({0}, {1}, {rank})",
-    kind="opaque",
-    fields=("rank",),
-    infer=lambda src, arg: src[1].type.with_dtype(src[0].type.dtype),
-    vjp=(
-        lambda g, y, x, index: max_pool_grad(g, index, arg=(x.type.shape[-y.arg[0] :], True)),
-        None,
-    ),
-    grad_name="MaxPool2DWithIndicesBackwardBackward",
-    samples=lambda: [(((1, 2, 2, 3), [[[[0, 1, 1]], [[5, 3, 0]]]]), (2,))],
-)
-_AVERAGE = ("kernel", "stride", "padding", "ceil", "include_pad", "divisor")
-
-
-def _avg_type(src: tuple, arg: tuple) -> TensorType:
-    kernel, stride, padding, ceil = arg[:4]
-    return _pool_type(src, (kernel, stride, padding, (1,) * len(kernel), ceil))
-
-
-avg_pool: Op = Op(
-    "avg_pool",
-    "avg_pool({0}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, {divisor})",
-    kind="opaque",
-    fields=_AVERAGE,
-    infer=_avg_type,
-    vjp=(lambda g, y, x: avg_pool_grad(g, arg=(x.type.shape[-len(y.arg[0]) :], *y.arg)),),
-    grad_name="AvgPool2D",
-    samples=lambda: [(((2, 3, 6, 7),), ((2, 3), (2, 2), (1, 1), True, False, None))],
-)
-avg_pool_grad: Op = Op(
-    "avg_pool_grad",
-    "avg_pool_grad({0}, {spatial}, {kernel}, {stride}, {padding}, {ceil}, {include_pad}, "
-    "{divisor})",
-    kind="opaque",
-    fields=("spatial", *_AVERAGE),
-    infer=lambda src, arg: src[0].type.with_shape(
-        src[0].type.shape[: -len(arg[0])] + tuple(arg[0])
-    ),
-    vjp=(lambda g, y, x: avg_pool(g, arg=y.arg[1:]),),
-    grad_name="AvgPool2DBackward",
-    samples=lambda: [
-        (((2, 3, 4, 4),), ((6, 7), (2, 3), (2, 2), (1, 1), True, False, None)),
-        (((2, 3, 2),), ((5,), (3,), (2,), (0,), False, True, 4)),
-    ],
 )

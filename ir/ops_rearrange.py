@@ -1,15 +1,18 @@
 """Rearrangements that need memory of their own: tiles, rolls, triangles.
 
 Each is one NumPy call; the vjp is the same rearrangement the other way round. `flip`, `cat` and
-`pad` stand in `ops_shape`.
+`pad` stand in `ops_shape`. `affine_pick` is what passes write windows out with, and has no vjp.
 """
 
 from __future__ import annotations
 
 from .node import Node
-from .opdef import Op
+from .numerics.select import affine_pick
+from .opdef import Op, provide
 from .ops_shape import reshape
 from .types import TensorType
+
+provide(affine_pick=affine_pick)
 
 
 def _as_is(src: tuple, arg: tuple) -> TensorType:
@@ -96,4 +99,18 @@ triu_: Op = Op(
     infer=_as_is,
     vjp=(lambda g, y, x: triu_(g, arg=y.arg),),
     samples=lambda: [(((3, 4),), (-1,))],
+)
+# places: for every axis of the operand its place at the first element of the result, and pairs of
+# a dimension of the result and the step along it. The number stands where there is no such element.
+affine_pick_: Op = Op(
+    "affine_pick",
+    "affine_pick({0}, {1}, {extents}, {places})",
+    kind="opaque",
+    fields=("extents", "places"),
+    infer=lambda src, arg: src[0].type.with_shape(arg[0]),
+    samples=lambda: [
+        (((5,), 0.5), ((4,), ((-1, ((0, 2),)),))),
+        (((3, 4), 0.0), ((3, 2, 3), ((0, ((0, 1),)), (3, ((1, -1), (2, 1)))))),
+        (((2, 3), 0.0), ((2, 2), ((1, ()), (1, ((0, 1),))))),
+    ],
 )

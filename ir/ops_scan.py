@@ -13,7 +13,22 @@ from .node import Node
 from .numerics import reduce as forms
 from .numerics import softmax as soft
 from .opdef import Op, provide
-from .ops_elementwise import abs_, add, div, eq, exp, full, gt, log, lt, mul, sub, where, zeros_like
+from .ops_elementwise import (
+    abs_,
+    add,
+    div,
+    elementwise,
+    eq,
+    exp,
+    full,
+    gt,
+    log,
+    lt,
+    mul,
+    sub,
+    where,
+    zeros_like,
+)
 from .ops_order import sorted_pair, sorted_vjp
 from .ops_reduce import any_, count_of, reduction, sum_, widened
 from .ops_shape import cat_, expand, flip_, inverse, narrow, permute, reshape
@@ -196,4 +211,17 @@ log_softmax: Op = Op(
     infer=_along,
     vjp=(_log_softmax_vjp,),
     samples=_ALONG_SAMPLES,
+)
+# What both are made of in loops (ir/passes/decompose.py): `exp` of what is at most 0 (or nan), and
+# the quotient of such an exponential and the total that it is part of, which is 1 at least. Where
+# that much is known code is shorter (codegen/prelude/math.h); the values are those of exp and div.
+exp_nonpositive: Op = elementwise(
+    "exp_nonpositive",
+    "np.exp({0}, out={out})",
+    samples=lambda: [(([[-0.5, 0.0, -3.0], [-90.0, -104.5, -200.0]],), ())],
+)
+div_by_total: Op = elementwise(
+    "div_by_total",
+    "np.divide({0}, {1}, out={out})",
+    samples=lambda: [(([[0.5, 1.0, 0.0], [1.0, 1e-3, 0.25]], [[1.5], [1.251]]), ())],
 )

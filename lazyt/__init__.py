@@ -55,9 +55,13 @@ from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
 
 if _typing.TYPE_CHECKING:
+    from lazyt import amp as amp
     from lazyt import nn as nn
     from lazyt import optim as optim
+    from lazyt import serialization as serialization
     from lazyt import utils as utils
+    from lazyt.serialization import load as load
+    from lazyt.serialization import save as save
     from lazyt.utils import typename as typename
 
 _install()
@@ -89,25 +93,27 @@ preserve_format = "torch.preserve_format"
 channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
-_LATER = ("accelerator", "backends", "cuda", "func", "nn", "optim", "profiler", "utils")
-_ELSEWHERE = {
-    "is_anomaly_check_nan_enabled": "autograd.anomaly_mode",
-    "is_anomaly_enabled": "autograd.anomaly_mode",
-    "typename": "utils",
-    "vmap": "func",
-}
+# What is imported when it is first named: submodules, and names by the submodule they are from.
+_LATER = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim", "profiler")
+_LATER += ("serialization", "utils")
+_AUTOCAST = """
+autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
+set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache
+autocast_increment_nesting autocast_decrement_nesting
+"""
+_FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
+_FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")
+_FROM["is_anomaly_enabled"] = _FROM["is_anomaly_check_nan_enabled"] = "autograd.anomaly_mode"
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """What is imported when it is first named: submodules, and functions of nn.functional."""
+    """What is imported when it is first named; functions of nn.functional among it."""
     import importlib
 
     if name in _LATER:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _ELSEWHERE:
-        found = getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
-        globals()[name] = found
-        return found
+    if name in _FROM:
+        return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
     if not name.startswith("_"):
         importlib.import_module(f"{__name__}.nn.functional")
         if name in _FUNCTIONS:

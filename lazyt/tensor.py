@@ -633,6 +633,9 @@ class Tensor(metaclass=PublicType):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
+        from .utils.hooks import warn_if_has_hooks
+
+        warn_if_has_hooks(self)
         # What two tensors share is not shared by their pickles: each brings its whole memory.
         offset, shape, strides = geometry(self)
         node = self._storage.node

@@ -18,6 +18,8 @@ from types import FrameType, ModuleType
 from typing import Any
 
 ALIAS = "torch"
+# What other libraries have for PyTorch's tensors, and lazyt for its own.
+ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
 class _Kept(importlib.abc.Loader):
@@ -41,7 +43,7 @@ class _Kept(importlib.abc.Loader):
 
 def _spec_of(fullname: str) -> Any:
     """The spec that makes `torch…` the module of lazyt with the same tail, or None."""
-    name = "lazyt" + fullname[len(ALIAS) :]
+    name = ELSEWHERE.get(fullname) or "lazyt" + fullname[len(ALIAS) :]
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -51,11 +53,16 @@ def _spec_of(fullname: str) -> Any:
     return importlib.util.spec_from_loader(fullname, _Kept(module))
 
 
+def _stands_for(fullname: str) -> bool:
+    """Whether a module's name is one that lazyt takes over."""
+    return fullname == ALIAS or fullname.startswith(ALIAS + ".") or fullname in ELSEWHERE
+
+
 class TorchFinder(importlib.abc.MetaPathFinder):
-    """Finds `torch` and `torch.*` in lazyt."""
+    """Finds `torch` and `torch.*` in lazyt, and what other libraries have for them."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != ALIAS and not fullname.startswith(ALIAS + "."):
+        if not _stands_for(fullname):
             return None
         return _spec_of(fullname) if self.applies(fullname) else None
 
@@ -68,6 +75,8 @@ class ImporterFinder(TorchFinder):
 
     def applies(self, fullname: str) -> bool:
         lazyt = sys.modules.get("lazyt")
+        if fullname in ELSEWHERE:
+            return importlib.machinery.PathFinder.find_spec(ALIAS) is None
         if fullname != ALIAS:
             return sys.modules.get(ALIAS) is lazyt
         frame: FrameType | None = sys._getframe(2)
@@ -89,11 +98,7 @@ def install_importer_finder() -> None:
 @contextlib.contextmanager
 def torch_is_lazyt() -> Iterator[None]:
     """Inside, `import torch` gives lazyt; a torch imported before comes back after."""
-    before = {
-        name: sys.modules.pop(name)
-        for name in list(sys.modules)
-        if name == ALIAS or name.startswith(ALIAS + ".")
-    }
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if _stands_for(name)}
     finder = TorchFinder()
     sys.meta_path.insert(0, finder)
     try:
@@ -101,6 +106,11 @@ def torch_is_lazyt() -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         for name in list(sys.modules):
-            if name == ALIAS or name.startswith(ALIAS + "."):
+            if _stands_for(name):
                 del sys.modules[name]
         sys.modules.update(before)
+        for name in ELSEWHERE:
+            package, _, attribute = name.rpartition(".")
+            vars(sys.modules.get(package, ModuleType(package))).pop(attribute, None)
+            if name in before:
+                setattr(sys.modules[package], attribute, before[name])

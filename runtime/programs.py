@@ -33,8 +33,9 @@ from lazyt.codegen.segments import (
 from .blas import blas
 from .native import CompilerError, addresses, cache_folder, compiled_once, threads
 
-# Points of a nest from which on threads share it: waking one costs some ten microseconds.
-SHARED_FROM = 1 << 18
+# Statements of a nest from which on threads share it: it takes some ten microseconds. The threads
+# of a program that runs again and again are awake.
+SHARED_FROM = 1 << 20
 PIECES = 4  # of a shared nest, for every thread: who is late takes fewer
 MOST_PIECES = 256  # in driver/pool.c
 MOST_PARAMETERS = 256  # in driver/programs.c
@@ -131,7 +132,7 @@ class _Assembler:
         self.segment, self.workspace, self.functions = segment, workspace, functions
         self.places: dict[Address, int] = {}
         self.derived: list[int] = []
-        self.points = 0
+        self.work = 0
 
     def words(self) -> np.ndarray:
         s = self.segment
@@ -139,7 +140,7 @@ class _Assembler:
         results = [w for r in s.results for w in self._result(r)]
         counts = [len(s.arguments), len(s.results), len(self.places), len(s.instructions)]
         kinds = [KINDS[k] for k in s.arguments]
-        return np.array([*counts, self.points, *kinds, *results, *self.derived, *body], np.int64)
+        return np.array([*counts, self.work, *kinds, *results, *self.derived, *body], np.int64)
 
     def _instruction(self, made: Nest | MatrixProduct) -> list[int]:
         return self._nest(made) if isinstance(made, Nest) else self._product(made)
@@ -170,7 +171,7 @@ class _Assembler:
             raise CompilerError(f"a kernel of {len(places)} parameters; {MOST_PARAMETERS} at most")
         most = threads() if k.work >= SHARED_FROM else 1
         pieces = min(PIECES * most, MOST_PIECES, k.extent) if most > 1 else 1
-        self.points += k.work
+        self.work += k.work
         head = [NEST, call, end or 0, k.partials, k.extent, pieces, most, len(places), len(k.table)]
         return [*head, *places, *k.table]
 
@@ -183,7 +184,7 @@ class _Assembler:
         places = map(self._place, (made.a, made.b, made.c))
         item = 8 if double else 4
         axes = [w for n, *steps in form.batch for w in (n, *(item * k for k in steps))]
-        self.points += form.points
+        self.work += form.points
         extents = form.rows, form.columns, form.inner
         layout = [*map(int, form.turned), *extents, *form.leading]
         return [PRODUCT, found.addresses[name], kind, *places, *layout, len(form.batch), *axes]

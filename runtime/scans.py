@@ -194,3 +194,5 @@ class Scans(NamedTuple):
 
 
 SCANS = [Scans(live, scan, settle)]
+# Called once, when the C tier has compiled its first kernels.
+WITH_COMPILER: list[Callable[[], None]] = []

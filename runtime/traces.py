@@ -17,7 +17,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import replaced
 
 from .programs import builtin, driver
-from .scans import EXACT_COUNTS, SCANS, Scans, shows
+from .scans import EXACT_COUNTS, SCANS, WITH_COMPILER, Scans, shows
 
 SLOTS = ("op", "src", "arg", "type", "value", "grad", "tag", "uses", "pos")
 ARRAY_FLAGS = 6 * ctypes.sizeof(ctypes.c_void_p)  # after what every object has: see NumPy's headers
@@ -31,32 +31,36 @@ TEXTS = ("0.0", "-0.0", "strided", (), "view", "contiguous")
 HELD: list[Any] = []
 
 
-def offsets() -> dict[str, int] | None:
-    """Where the slots of a node lie in it, in bytes; None where they cannot be told."""
-    node = object.__new__(Node)
-    known = {name: object() for name in SLOTS}
-    for name, value in known.items():
-        setattr(node, name, value)
+def slots_of(kind: type, names: tuple[str, ...]) -> list[int] | None:
+    """Where the slots of an object of a class lie in it, in bytes; None where that cannot be
+    told."""
+    made = object.__new__(kind)
+    known = [object() for _ in names]
+    for name, value in zip(names, known):
+        setattr(made, name, value)
     step = ctypes.sizeof(ctypes.c_void_p)
     words = {
-        ctypes.c_void_p.from_address(id(node) + at).value: at
-        for at in range(object.__basicsize__, Node.__basicsize__, step)
+        ctypes.c_void_p.from_address(id(made) + at).value: at
+        for at in range(object.__basicsize__, kind.__basicsize__, step)
     }
-    found = {name: words.get(id(value)) for name, value in known.items()}
-    return None if None in found.values() else found  # type: ignore[return-value]
+    found = [words[id(value)] for value in known if id(value) in words]
+    return found if len(found) == len(names) else None
 
 
 def install() -> None:
-    """Drains use the scans in C from now on, where reference counts can be trusted."""
+    """Drains use the scans in C from now on, where reference counts can be trusted, and whoever
+    waits for the compiler is told that it is there."""
     found = scans()
     if found is not None:
         SCANS[0] = found
+        while WITH_COMPILER:
+            WITH_COMPILER.pop()()
 
 
 @lru_cache(maxsize=1)
 def scans() -> Scans | None:
     """The scans in C; None where they cannot be had."""
-    at = offsets()
+    at = slots_of(Node, SLOTS)
     if at is None or not EXACT_COUNTS:
         return None
     api, library = ctypes.pythonapi, driver()
@@ -64,7 +68,7 @@ def scans() -> Scans | None:
     HELD.extend((None, True, float, np.ndarray, tuple, Node, *TEXTS, replaced, -1, 0))
     step = ctypes.sizeof(ctypes.c_void_p)
     layout = [tuple.__basicsize__, step, object.__basicsize__ + ARRAY_FLAGS]
-    given = [*functions, *map(id, HELD), *layout, *(at[name] for name in SLOTS)]
+    given = [*functions, *map(id, HELD), *layout, *at]
     library.lazyt_trace_init((ctypes.c_void_p * len(given))(*given))
     live, scan, settle = (builtin(f"lazyt_{f}") for f in ("live", "scan", "settle"))
     return Scans(live, scan, lambda wanted, ok: settle(wanted, ok, shows))

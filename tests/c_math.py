@@ -59,7 +59,7 @@ class Function:
     span: tuple[float, float] = (-5.0, 5.0)  # what is timed
     arguments: int = 1
     library: bool = False  # stays the C library's: nothing is promised
-    limit: float = math.inf  # the largest argument it is for
+    domain: tuple[float, float] = (-math.inf, math.inf)  # the arguments it is for, and nan
 
     @property
     def width(self) -> str:
@@ -112,7 +112,11 @@ def _functions() -> Iterator[Function]:
         yield Function(f"{name}_f32", single, name + "{}(a)", span)
         yield Function(f"{name}_f64", double or 2.0, name + "{}(a)", span, library=double is None)
     for name in ("sin", "cos"):
-        yield Function(f"{name}_near_f64", 1.0, name + "{}(a)", limit=2.0**20)
+        yield Function(f"{name}_near_f64", 1.0, name + "{}(a)", domain=(-(2.0**20), 2.0**20))
+    for width in WIDER:
+        yield Function(
+            f"exp_nonpositive_{width}", 1.0, "exp{}(a)", (-10.0, 0.0), domain=(-math.inf, 0.0)
+        )
     for width, bounds in {"f32": (2.0, 1.5, 0.51, 0.51), "f64": (2.0, 1.5, 2.0, 1.0)}.items():
         sigmoid, rsqrt, atan2, power = bounds
         yield Function(f"sigmoid_{width}", sigmoid, "1 / (1 + exp{}(-a))")
@@ -163,6 +167,7 @@ def _exact() -> Iterator[Exact]:
             yield Exact(f"{name}_{width}", t, t, getattr(np, name), 2)
         yield Exact(f"remainder_torch_{width}", t, t, _remainder_like_torch, 2)
         yield Exact(f"floor_div_{width}", t, t, np.floor_divide, 2)
+        yield Exact(f"div_by_total_{width}", t, t, np.divide, 2)
     for width in ("i32", "i64"):
         t = f"int{width[1:]}_t"
         yield Exact(f"floor_div_{width}", t, t, np.floor_divide, 2)
@@ -427,6 +432,21 @@ def pairs(dtype: type, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         return tuple(np.concatenate([v.astype(dtype) for v in part]) for part in (first, second))
 
 
+def parts_of_totals(dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers from 0 to 1, and totals from 1 on: of all mantissas some, full ones among them."""
+    rng = np.random.default_rng(0)
+    eps = np.finfo(dtype).eps
+    mantissas = np.concatenate([1 + eps * np.arange(300), 2 - eps * np.arange(1, 300)])
+    drawn = rng.uniform(1, 2, (2, 1_000_000)).astype(dtype)
+    parts = np.concatenate([drawn[0], np.repeat(mantissas, mantissas.size)])
+    totals = np.concatenate([drawn[1], np.tile(mantissas, mantissas.size)])
+    parts = np.ldexp(parts, rng.integers(-101, 0, parts.size))
+    totals = np.ldexp(totals, rng.integers(0, 40, totals.size))
+    ends = [(0.0, 1.0), (1.0, 1.0), (0.0, np.nan), (np.nan, 3.0), (np.nan, np.nan)]
+    a, b = (np.array(v) for v in zip(*ends))
+    return np.concatenate([parts, a]).astype(dtype), np.concatenate([totals, b]).astype(dtype)
+
+
 def exact_operands(f: Exact) -> tuple[np.ndarray, ...]:
     """Operands for a function with one right answer."""
     dtype = DTYPE[f.takes]
@@ -443,6 +463,8 @@ def exact_operands(f: Exact) -> tuple[np.ndarray, ...]:
         a = np.concatenate([np.repeat(edges, edges.size), [0], small[0], wild[0], wild[1]])
         b = np.concatenate([np.tile(edges, edges.size), [5], small[1], wild[1], small[0]])
         return a.astype(dtype), np.where(b == 0, 1, b).astype(dtype)
+    if f.name.startswith("div_by_total"):
+        return parts_of_totals(dtype)
     if f.arguments == 2:
         return pairs(dtype)
     ties = np.arange(-300, 300) / 2
@@ -499,8 +521,9 @@ def check_sample(library: Library, f: Function) -> tuple[float, str, float]:
     """The same on the fixed sample, for any function with a bound."""
     dtype = DTYPE[f.type]
     operands = pairs(dtype) if f.arguments == 2 else (sample(dtype),)
-    if f.limit < math.inf:
-        operands = tuple(v[~(np.abs(v) > f.limit)] for v in operands)
+    low, high = f.domain
+    if f.arguments == 1:
+        operands = tuple(v[~((v < low) | (v > high))] for v in operands)
     worst, i, wrong = library.measure(f, *operands)
     return worst, ", ".join(f"{v[i]!r}" for v in operands), wrong / operands[0].size
 

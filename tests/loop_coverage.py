@@ -69,7 +69,7 @@ def first_samples(name: str) -> Iterator[Sample]:
                     leaves, y = sample.apply(op)
                     given = [x.value if isinstance(x, Node) else x for x in leaves]
                     found = flat(evaluate.apply(op, y.type, sample.arg, given))
-            except TypeError:  # NumPy has none for this dtype
+            except (TypeError, ValueError):  # NumPy has none for this dtype
                 break
             types = y.type if isinstance(y.type, tuple) else (y.type,)
             if [a.dtype for a in found] == [t.dtype.numpy for t in types]:

@@ -153,3 +153,17 @@ def test_an_anomaly_names_the_line_of_the_forward() -> None:
         torch.autograd.set_detect_anomaly(True),
     ):
         y.sum().backward()
+
+
+def test_arithmetic_in_c_is_packed_too(c_tier: None) -> None:
+    torch = lazyt
+    x = torch.ones(3, requires_grad=True)
+    (x * x + x).sum().item()  # the compiler is there from here on
+    seen: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: seen.append(t.numel()) or t, lambda t: t * 4
+    ):
+        y = x * x
+    y.sum().backward()
+    assert seen == [3, 3]
+    assert x.grad.tolist() == [8.0, 8.0, 8.0]

@@ -13,12 +13,14 @@ from typing import Any
 import derivatives
 import numpy as np
 import pytest
+import test_attention
 import test_functional
 import test_indexing
 import test_joining
 import test_linalg
 import test_nn
 import test_primitives
+import test_recurrent
 import test_reductions
 from devices import GPU, Unreadable, devices_of, on_gpu, pretended_gpus
 from surface import lines_of
@@ -140,6 +142,16 @@ CHOSEN = {
     "where": "b(3, 3), x(3, 3), x(3, 3)",
     "batch_norm": "x(2, 3), x(3), x(3), x(3), x(3), True",
 }
+for _name, _gates, _hidden in (
+    ("rnn_tanh", 1, "x(1, 2, 3)"),
+    ("rnn_relu", 1, "x(1, 2, 3)"),
+    ("gru", 3, "x(1, 2, 3)"),
+    ("lstm", 4, "(x(1, 2, 3), x(1, 2, 3))"),
+):
+    _weights = f"x({3 * _gates}, 4), x({3 * _gates}, 3)"
+    _options = "False, 1, 0.0, False, False, False"
+    CHOSEN[_name] = f"x(5, 2, 4), {_hidden}, [{_weights}], {_options}"
+    CHOSEN[f"{_name}_cell"] = f"x(2, 4), {_hidden.replace('1, ', '')}, {_weights}"
 # What looks at values before it says what it makes.
 READS = {
     "argwhere", "bincount", "masked_scatter", "masked_scatter_", "masked_select", "multinomial",
@@ -286,6 +298,15 @@ def tables() -> dict[str, list[tuple]]:
         "distances": of_table(test_linalg.ONCE, several),
         "modules": [(t, prepared(""), False) for t in test_nn.LAYERS],
         "forward": [(t, prepared(""), False) for t in test_nn.FORWARD],
+        "recurrent": [
+            (f"{t}(torch.rand(4, 2, 3))", prepared(""), False) for t in test_recurrent.LAYERS
+        ],
+        "attention": [
+            (t, prepared(test_attention.OPERANDS), False) for t in test_attention.DOT_PRODUCTS
+        ],
+        "transformers": [
+            (f"{t}(torch.rand(4, 2, 8))", prepared(""), False) for t in test_attention.ENCODERS
+        ],
         "initial values": [
             (t, prepared("w = torch.zeros(5, 20)"), False) for t in test_nn.INITIALS
         ],

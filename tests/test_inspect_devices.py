@@ -32,7 +32,7 @@ needs_host = pytest.mark.skipif(
 
 
 @needs_host
-@pytest.mark.parametrize("check", ["training", "moving", "dumping", "reporting"])
+@pytest.mark.parametrize("check", ["training", "moving", "hosting", "dumping", "reporting"])
 @pytest.mark.parametrize("tier", ["numpy", "c"])
 def test_looking_at_a_device(check: str, tier: str) -> None:
     environment = {**os.environ, "LAZYT_CUDA_HOST": "ctypes", "LAZYT_CPU": tier}

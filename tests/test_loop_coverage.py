@@ -32,7 +32,9 @@ GROUPS = {
     "arithmetic": ARITHMETIC.split(),
     "positions": ["argmax", "argmin", "max_with_index", "min_with_index"],
     "rearrangements": ["flip", "tile", "repeat_each", "tril", "triu", "log_sigmoid", "pad"],
-    "gathers": ["gather", "index", "row_pick"],
+    "gathers": ["gather", "index", "row_pick", "affine_pick"],
+    "maximum pools": [f"max_pool{of}" for of in ("", "_values", "_positions", "_grad", "_gather")],
+    "average pools": ["avg_pool", "avg_pool_grad"],
 }
 
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C compiler here")

@@ -152,34 +152,48 @@ def _pool_case(rng: np.random.Generator) -> tuple:
 
 def test_max_pool_of_one_row_by_hand() -> None:
     x = np.array([[[3.0, 3.0, 1.0, np.nan, 0.0, np.nan]]])
-    values, indices = pool.max_pool(x, (2,), (2,), (0,), (1,))
+    windows = ((2,), (2,), (0,), (1,))
+    values, winners = pool.max_pool(x, *windows)
     same(values, [[[3.0, np.nan, np.nan]]])
-    same(indices, [[[0, 3, 5]]])
+    same(winners, np.array([[[0, 1, 1]]], np.int32))
+    same(pool.max_pool_positions(winners, (6,), *windows), [[[0, 3, 5]]])
     g = np.array([[[1.0, 2.0, 4.0]]])
-    same(pool.max_pool_grad(g, indices, (6,), overlapping=False), [[[1, 0, 0, 2, 0, 4]]])
-    same(pool.max_pool_gather(x, indices), values)
+    same(pool.max_pool_grad(g, winners, (6,), *windows), [[[1, 0, 0, 2, 0, 4]]])
+    same(pool.max_pool_gather(x, winners, *windows), values)
     assert pool.pool_output_size((6, 7), (1, 1), (2, 2), (0, 0), (1, 1), True) == (3, 4)
+
+
+def test_footprints_are_whole_strides() -> None:
+    assert pool.footprint((3, 2, 3, 1), (2, 2, 1, 3), (1, 1, 2, 1)) == (4, 2, 5, 3)
+    # The rows of a footprint of 4 by 4: the largest element is in the second row, third column.
+    x = np.zeros((1, 1, 3, 3))
+    x[0, 0, 1, 2] = 1
+    winners = pool.max_pool(x, (3, 3), (2, 2), (0, 0), (1, 1))[1]
+    same(winners, np.array([[[[1 * 4 + 2]]]], np.int32))
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_max_pool_as_torch(seed: int, oracle: Torch) -> None:
     rng = np.random.default_rng(seed)
     x, *rest = _pool_case(rng)
+    windows = rest[:-1]
     functional = oracle.nn.functional
     function = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[x.ndim - 3]
     tx = oracle.from_numpy(x).requires_grad_()
     y, places = function(tx, *rest, True)
     g = rng.standard_normal(y.shape)
     y.backward(oracle.from_numpy(g))
-    values, indices = pool.max_pool(x, *rest)
-    assert indices.dtype == np.int64
+    values, winners = pool.max_pool(x, *rest)
+    positions = pool.max_pool_positions(winners, x.shape[2:], *windows)
+    assert winners.dtype == np.int32 and positions.dtype == np.int64
     assert values.shape[2:] == pool.pool_output_size(x.shape[2:], *rest)
     same(values, y.detach().numpy())
-    same(indices, places.numpy())
+    same(positions, places.numpy())
     same(pool.max_pool_values(x, *rest), values)
-    same(pool.max_pool(x[0], *rest)[1], indices[0])
-    close(pool.max_pool_grad(g, indices, x.shape[2:]), tx.grad.numpy(), rtol=1e-12)
-    same(pool.max_pool_gather(x, indices), values)
+    same(pool.max_pool(x[0], *rest)[1], winners[0])
+    grad = pool.max_pool_grad(g, winners, x.shape[2:], *windows)
+    close(grad, tx.grad.numpy(), rtol=1e-12)
+    same(pool.max_pool_gather(x, winners, *windows), values)
 
 
 @pytest.mark.parametrize("seed", range(60))

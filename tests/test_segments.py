@@ -546,3 +546,37 @@ def test_a_forked_child_has_threads_of_its_own(c_tier: None) -> None:
         [sys.executable, "-c", FORKED], env=env, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == ["0"], done.stderr
+
+
+def test_results_of_a_custom_function_are_what_its_forward_returned(c_tier: None) -> None:
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    for _ in range(3):  # evaluated, compiled, run again
+        w = torch.ones(3, requires_grad=True)
+        y = Twice.apply(w * 3)
+        z = (w * 5).sin()
+        loss = (y * z.exp() * z).sum()
+        loss.backward()
+        assert loss.item() == pytest.approx(18 * np.sin(5) * np.exp(np.sin(5)), rel=1e-5)
+        s, c = np.sin(5), np.cos(5)
+        expected = 6 * np.exp(s) * s + 6 * 5 * c * np.exp(s) * (1 + s)
+        assert w.grad.tolist() == pytest.approx([expected] * 3, rel=1e-4)
+
+
+def test_variance_of_rows_far_from_zero(c_tier: None) -> None:
+    """The mean is rounded to float32, the variance does not suffer from it; nor is it below 0."""
+    near = np.random.default_rng(0).normal(size=(10, 100))
+    x = (near + 1e5).astype(np.float32)
+    expected = x.astype(np.float64).var(1, ddof=1)
+    for _ in range(3):
+        t = torch.from_numpy(x)
+        assert t.var(1).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+        assert torch.full((10, 100), 123456.7).std(1).tolist() == [0.0] * 10
+        assert (t * 1e30).var(1).tolist() == [float("inf")] * 10

@@ -121,5 +121,5 @@ def test_an_operand_of_another_thread_is_computed_first(c_tier: None) -> None:
 def test_slots_that_cannot_be_found_leave_python(
     c_tier: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traces, "offsets", lambda: None)
+    monkeypatch.setattr(traces, "slots_of", lambda kind, names: None)
     assert traces.scans.__wrapped__() is None

@@ -166,6 +166,7 @@ LZ_INLINE T reduce_column(T value, Combine combine, T *shared) {
    Functions"); those of float32 that err by more are computed in double and rounded once. */
 
 LZ_INLINE float lz_exp_f32(float x) { return expf(x); }
+LZ_INLINE float lz_exp_nonpositive_f32(float x) { return expf(x); }
 LZ_INLINE float lz_exp2_f32(float x) { return exp2f(x); }
 LZ_INLINE float lz_expm1_f32(float x) { return expm1f(x); }
 LZ_INLINE float lz_log_f32(float x) { return logf(x); }
@@ -190,6 +191,7 @@ LZ_INLINE float lz_atan2_f32(float y, float x) { return (float)atan2((double)y, 
 LZ_INLINE float lz_fmod_f32(float a, float b) { return fmodf(a, b); }
 
 LZ_INLINE double lz_exp_f64(double x) { return exp(x); }
+LZ_INLINE double lz_exp_nonpositive_f64(double x) { return exp(x); }
 LZ_INLINE double lz_exp2_f64(double x) { return exp2(x); }
 LZ_INLINE double lz_expm1_f64(double x) { return expm1(x); }
 LZ_INLINE double lz_log_f64(double x) { return log(x); }
@@ -212,6 +214,9 @@ LZ_INLINE double lz_erf_f64(double x) { return erf(x); }
 LZ_INLINE double lz_pow_f64(double x, double y) { return pow(x, y); }
 LZ_INLINE double lz_atan2_f64(double y, double x) { return atan2(y, x); }
 LZ_INLINE double lz_fmod_f64(double a, double b) { return fmod(a, b); }
+
+LZ_INLINE float lz_div_by_total_f32(float a, float total) { return a / total; }
+LZ_INLINE double lz_div_by_total_f64(double a, double total) { return a / total; }
 
 /* From exp(-|x|), which cannot overflow; for small e, e / (1 + e) = e - e q, where the errors of q
    no longer count (as in math.h). */

@@ -29,35 +29,36 @@
    every exponent and the places where a method changes. "-": no straight-line code, the C library's
    function under our name. float32 functions whose bound is 0.51 are computed in double precision.
 
-   function     float32  measured     float64  measured
-   exp           1.00     0.80*       1.00     0.75
-   exp2          1.25     1.03        1.25     1.09
-   expm1         0.51     0.50        1.25     1.11
-   log           1.00     0.80*       1.00     0.82
-   log2          0.51     0.50        1.00     0.71
-   log10         0.51     0.50        1.00     0.64
-   log1p         0.51     0.50        1.00     0.77
-   sin           1.00     0.92*       -
-   cos           1.00     0.90*       -
-   tan           0.51     0.51*       -
-   sinh          0.51     0.50        -
-   cosh          0.51     0.50        -
-   tanh          1.50     1.35*       1.50     1.42
-   asin          0.51     0.51        -
-   acos          0.51     0.51        -
-   atan          0.51     0.51        -
-   asinh         0.51     0.50        -
-   acosh         0.51     0.50        -
-   atanh         0.51     0.50        -
-   erf           1.50     1.32*       1.50     1.28
-   erfc          0.51     0.51        3.00     2.86
-   sqrt          0.50     0.50        0.50     0.50
-   sigmoid       2.00     1.90*       2.00     1.71
-   rsqrt         1.50     1.47        1.50     1.48
-   atan2         0.51     0.51        -
-   pow           0.51     0.50        1.00     0.74
-   sin_near                             1.00     0.77
-   cos_near                             1.00     0.76
+   function         float32  measured     float64  measured
+   exp               1.00     0.80*       1.00     0.75
+   exp_nonpositive   1.00     0.80*       1.00     0.75
+   exp2              1.25     1.03        1.25     1.09
+   expm1             0.51     0.50        1.25     1.11
+   log               1.00     0.80*       1.00     0.82
+   log2              0.51     0.50        1.00     0.71
+   log10             0.51     0.50        1.00     0.64
+   log1p             0.51     0.50        1.00     0.77
+   sin               1.00     0.92*       -
+   cos               1.00     0.90*       -
+   tan               0.51     0.51*       -
+   sinh              0.51     0.50        -
+   cosh              0.51     0.50        -
+   tanh              1.50     1.35*       1.50     1.42
+   asin              0.51     0.51        -
+   acos              0.51     0.51        -
+   atan              0.51     0.51        -
+   asinh             0.51     0.50        -
+   acosh             0.51     0.50        -
+   atanh             0.51     0.50        -
+   erf               1.50     1.32*       1.50     1.28
+   erfc              0.51     0.51        3.00     2.86
+   sqrt              0.50     0.50        0.50     0.50
+   sigmoid           2.00     1.90*       2.00     1.71
+   rsqrt             1.50     1.47        1.50     1.48
+   atan2             0.51     0.51        -
+   pow               0.51     0.50        1.00     0.74
+   sin_near                                 1.00     0.77
+   cos_near                                 1.00     0.76
 
    The near functions are for |x| <= 2^20 and give nan beyond. Exact are fmod, remainder, floor_div
    (float64 through the C library's fmod), conversions, rounding, sign, minimum and maximum; 64-bit
@@ -177,6 +178,31 @@ LZ_INLINE float lz_exp_f32(float x) {
   return x < -104.0f ? 0.0f : y;
 }
 
+/* exp(x) for x <= 0 or nan, bit for bit: only small results are left to scale, so that the bits of
+   the sum, n + 191 modulo 256, are one factor and 2^-64 the other. */
+LZ_INLINE float lz_exp_nonpositive_f32(float x) {
+  float capped = -104.0f > x ? -104.0f : x;
+  float shifted = lzi_mad_f32(capped, 0x1.715476p+0f, LZ_MAGIC_F32 + 191.0f);
+  float whole = shifted - (LZ_MAGIC_F32 + 191.0f);
+  return lzi_exp_rest_f32(capped, whole) * lzi_of_bits_f32(lzi_bits_f32(shifted) << 23) * 0x1p-64f;
+}
+
+/* a / total for 0 <= a <= 1 <= total < 2^60, or nan. The reciprocal of the total is the same along a
+   row, and two steps of remainders by fma make of its product the rounded quotient (P. Markstein,
+   "Computation of elementary functions on the IBM RISC System/6000 processor", 1990): a division
+   takes as long as all that. The remainders are exact from a = 2^-101 on; below, the last place may
+   be off by one. */
+LZ_INLINE float lz_div_by_total_f32(float a, float total) {
+#if LZ_HAVE_FMA
+  float inverse = 1.0f / total;
+  float q = a * inverse;
+  q = __builtin_fmaf(__builtin_fmaf(-q, total, a), inverse, q);
+  return __builtin_fmaf(__builtin_fmaf(-q, total, a), inverse, q);
+#else
+  return a / total;
+#endif
+}
+
 /* exp(x) for |x| < 87, where one factor is enough. */
 LZ_INLINE float lzi_exp_middle_f32(float x) {
   uint32_t n;
@@ -196,7 +222,7 @@ LZ_INLINE float lz_exp2_f32(float x) {
 
 /* 1 / (1 + exp(-x)), from exp(-|x|), which cannot overflow; small results keep their digits. */
 LZ_INLINE float lz_sigmoid_f32(float x) {
-  float e = lz_exp_f32(-__builtin_fabsf(x));
+  float e = lz_exp_nonpositive_f32(-__builtin_fabsf(x));
   float numerator = x < 0.0f ? e : 1.0f;
   float q = numerator / (1.0f + e);
   /* For small e, e / (1 + e) = e - e q, where the errors of q no longer count. */
@@ -551,6 +577,9 @@ LZ_INLINE double lzi_exp_sum_f64(double x, double tail) {
 LZ_INLINE double lz_exp_f64(double x) {
   return lzi_exp_sum_f64(lzi_clamp_f64(x, -746.0, 710.0), 0.0);
 }
+
+LZ_INLINE double lz_exp_nonpositive_f64(double x) { return lz_exp_f64(x); }
+LZ_INLINE double lz_div_by_total_f64(double a, double total) { return a / total; }
 
 LZ_INLINE double lz_exp2_f64(double x) {
   double y = lzi_clamp_f64(x, -1080.0, 1025.0);

@@ -5,6 +5,14 @@ strided slice of the padded input, so a 2x2 pool is four slices and three maxima
 ``(*lead, *S)``, most often ``(N, C, *S)``; parameters are tuples with one entry a spatial
 dimension. The semantics (output extents, ``ceil_mode``, ties, nan, divisors) are PyTorch's, see the
 pages of MaxPool2d and AvgPool2d.
+
+A max pool remembers its *winners*: for every window the place of its largest element within the
+window's footprint, row by row. Footprints are whole multiples of the stride, so that an input
+element's place in each of the windows over it follows from its position alone::
+
+    kernel 3, stride 2      footprint 4: windows at 0..3, 2..5, 4..7
+    x[5]                    place 5 - 4 = 1 of the third window, 5 - 2 = 3 of the second, where 3 is
+                            beyond the kernel: no winner is 3
 """
 
 from __future__ import annotations
@@ -39,8 +47,16 @@ def pool_output_size(
     return tuple(extents)
 
 
-def _lowest(dtype: np.dtype) -> float:
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+def footprint(kernel: Extents, stride: Extents, dilation: Extents) -> Extents:
+    """Extents of a window, rounded up to multiples of the stride."""
+    return tuple(
+        -(-((k - 1) * d + 1) // t) * t for k, t, d in zip(kernel, stride, dilation, strict=True)
+    )
+
+
+def lowest(dtype: np.dtype) -> float:
+    """What loses against every element of a dtype."""
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
 def _padded_for(
@@ -78,7 +94,7 @@ def max_pool_values(
     out_spatial = pool_output_size(
         x.shape[-len(kernel) :], kernel, stride, padding, dilation, ceil_mode
     )
-    plane = _padded_for(x, kernel, stride, padding, dilation, out_spatial, _lowest(x.dtype))
+    plane = _padded_for(x, kernel, stride, padding, dilation, out_spatial, lowest(x.dtype))
     best = np.empty((*x.shape[: -len(kernel)], *out_spatial), x.dtype) if out is None else out
     for number, (_, where) in enumerate(window_slices(kernel, out_spatial, stride, dilation)):
         seen = plane[where]
@@ -98,14 +114,14 @@ def max_pool(
     ceil_mode: bool = False,
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest element of every window and its flat position in the input plane (int64).
+    """The largest element of every window, and its place in the window's footprint (int32).
 
     The first of several equal maxima counts; a nan wins over everything, the last one of a window
     over earlier ones. ``out`` is for the values.
     """
     spatial = x.shape[-len(kernel) :]
     out_spatial = pool_output_size(spatial, kernel, stride, padding, dilation, ceil_mode)
-    plane = _padded_for(x, kernel, stride, padding, dilation, out_spatial, _lowest(x.dtype))
+    plane = _padded_for(x, kernel, stride, padding, dilation, out_spatial, lowest(x.dtype))
     best = np.empty((*x.shape[: -len(kernel)], *out_spatial), x.dtype) if out is None else out
     slices = [where for _, where in window_slices(kernel, out_spatial, stride, dilation)]
     # The winner's number only grows along the walk, so it is a maximum too, which NumPy computes
@@ -129,20 +145,30 @@ def max_pool(
             for number, where in enumerate(slices):
                 seen = plane[where]
                 winner[np.isnan(seen)] = number
-    indices = _flat_positions(winner, spatial, kernel, stride, padding, dilation, out_spatial)
+    places = _places(kernel, stride, dilation).take(winner)
     if any(padding):
         # A window of nothing but the lowest value is won by its first offset, which may lie in the
         # padding: the first offset inside is meant.
-        empty = np.nonzero(best == _lowest(x.dtype))
+        empty = np.nonzero(best == lowest(x.dtype))
         if len(empty[0]):
-            indices[empty] = _first_inside(spatial, stride, padding, dilation, out_spatial)[
-                empty[-len(kernel) :]
-            ]
-    return best, indices
+            inside = _first_inside(kernel, stride, padding, dilation, out_spatial)
+            places[empty] = inside[empty[-len(kernel) :]]
+    return best, places
 
 
-def _plane_steps(spatial: Extents) -> Extents:
-    return tuple(prod(spatial[axis + 1 :]) for axis in range(len(spatial)))
+def _steps(extents: Extents) -> Extents:
+    """The strides of a row-major array."""
+    return tuple(prod(extents[axis + 1 :]) for axis in range(len(extents)))
+
+
+def _places(kernel: Extents, stride: Extents, dilation: Extents) -> np.ndarray:
+    """The place in the footprint of every kernel offset, row by row."""
+    steps = _steps(footprint(kernel, stride, dilation))
+    offsets = [
+        np.arange(k, dtype=np.int32) * np.int32(d * s)
+        for k, d, s in zip(kernel, dilation, steps, strict=True)
+    ]
+    return _outer_sum(offsets).ravel()
 
 
 def _outer_sum(vectors: list[np.ndarray]) -> np.ndarray:
@@ -153,74 +179,85 @@ def _outer_sum(vectors: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _flat_positions(
-    winner: np.ndarray,
+def _first_inside(
+    kernel: Extents, stride: Extents, padding: Extents, dilation: Extents, out_spatial: Extents
+) -> np.ndarray:
+    """The place of the first element of each window that is not padding."""
+    firsts = []
+    steps = _steps(footprint(kernel, stride, dilation))
+    for o, t, p, d, step in zip(out_spatial, stride, padding, dilation, steps, strict=True):
+        before = np.maximum(p - np.arange(o, dtype=np.int32) * t, 0)
+        firsts.append(-(-before // d) * d * np.int32(step))
+    return _outer_sum(firsts)
+
+
+def max_pool_positions(
+    winners: np.ndarray,
     spatial: Extents,
     kernel: Extents,
     stride: Extents,
     padding: Extents,
     dilation: Extents,
-    out_spatial: Extents,
 ) -> np.ndarray:
-    steps = _plane_steps(spatial)
+    """The flat positions (int64) in the input's planes of what the windows' winners are."""
+    steps = _steps(spatial)
     within = _outer_sum(
-        [np.arange(k) * d * s for k, d, s in zip(kernel, dilation, steps, strict=True)]
-    )
-    starts = _outer_sum(
         [
-            (np.arange(o) * t - p) * s
-            for o, t, p, s in zip(out_spatial, stride, padding, steps, strict=True)
+            np.arange(extent) * step
+            for extent, step in zip(footprint(kernel, stride, dilation), steps, strict=True)
         ]
     )
-    indices = within.ravel().take(winner)
-    indices += starts
-    return indices
+    out_spatial = winners.shape[winners.ndim - len(spatial) :]
+    starts = _outer_sum(
+        [
+            (np.arange(o) * t - p) * step
+            for o, t, p, step in zip(out_spatial, stride, padding, steps, strict=True)
+        ]
+    )
+    positions = within.ravel().take(winners)
+    positions += starts
+    return positions
 
 
-def _first_inside(
-    spatial: Extents, stride: Extents, padding: Extents, dilation: Extents, out_spatial: Extents
+def _in_memory(
+    winners: np.ndarray,
+    spatial: Extents,
+    kernel: Extents,
+    stride: Extents,
+    padding: Extents,
+    dilation: Extents,
 ) -> np.ndarray:
-    firsts = []
-    for o, t, p, d, step in zip(
-        out_spatial, stride, padding, dilation, _plane_steps(spatial), strict=True
-    ):
-        start = np.arange(o) * t - p
-        firsts.append(np.where(start < 0, start % d, start) * step)
-    return _outer_sum(firsts)
-
-
-def _plane_indices(indices: np.ndarray, plane: int, rank: int) -> np.ndarray:
-    """Positions in the planes' common memory from positions in each plane, flat."""
-    planes = prod(indices.shape[:-rank])
-    flat = indices.reshape(planes, -1) + np.arange(0, planes * plane, max(plane, 1))[:, None]
+    """Where the winners are in the planes' common memory, flat."""
+    positions = max_pool_positions(winners, spatial, kernel, stride, padding, dilation)
+    planes, plane = prod(winners.shape[: winners.ndim - len(spatial)]), prod(spatial)
+    flat = positions.reshape(planes, -1)
+    flat += np.arange(0, planes * plane, max(plane, 1))[:, None]
     return flat.reshape(-1)
 
 
 def max_pool_grad(
     g: np.ndarray,
-    indices: np.ndarray,
-    input_spatial: Extents,
-    overlapping: bool = True,
+    winners: np.ndarray,
+    spatial: Extents,
+    kernel: Extents,
+    stride: Extents,
+    padding: Extents,
+    dilation: Extents,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The vjp of ``max_pool``: ``g`` added at ``indices``, ``(N, C, *input_spatial)``.
-
-    ``overlapping=False`` promises that no position occurs twice (windows that share no element)
-    and saves the additions. With it, this is also max unpooling.
-    """
-    rank = len(input_spatial)
-    shape = (*g.shape[:-rank], *input_spatial)
+    """The vjp of ``max_pool``: ``g`` added where the winners are, ``(*lead, *spatial)``."""
+    shape = (*g.shape[: g.ndim - len(spatial)], *spatial)
     if out is not None and out.flags.c_contiguous:
         out.fill(0)
         result = out
     else:
         result = np.zeros(shape, g.dtype)
     if g.size:
-        where = _plane_indices(indices, prod(input_spatial), rank)
-        if overlapping:
-            np.add.at(result.reshape(-1), where, g.reshape(-1))
-        else:
+        where = _in_memory(winners, spatial, kernel, stride, padding, dilation)
+        if footprint(kernel, stride, dilation) == tuple(stride):  # no two windows share an element
             result.reshape(-1)[where] = g.reshape(-1)
+        else:
+            np.add.at(result.reshape(-1), where, g.reshape(-1))
     if out is not None and out is not result:
         np.copyto(out, result)
         return out
@@ -228,17 +265,39 @@ def max_pool_grad(
 
 
 def max_pool_gather(
-    x: np.ndarray, indices: np.ndarray, rank: int | None = None, out: np.ndarray | None = None
+    x: np.ndarray,
+    winners: np.ndarray,
+    kernel: Extents,
+    stride: Extents,
+    padding: Extents,
+    dilation: Extents,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The elements of ``x`` at ``indices``, the transpose of ``max_pool_grad``.
+    """The elements of ``x`` that are the winners, the transpose of ``max_pool_grad``."""
+    if not winners.size:
+        return np.empty(winners.shape, x.dtype) if out is None else out
+    spatial = x.shape[x.ndim - len(kernel) :]
+    where = _in_memory(winners, spatial, kernel, stride, padding, dilation)
+    return np.take(x.reshape(-1), where.reshape(winners.shape), out=out)
 
-    Indices count in planes of ``rank`` dimensions (default: all but two).
-    """
-    if not indices.size:
-        return np.empty(indices.shape, x.dtype) if out is None else out
-    rank = x.ndim - 2 if rank is None else rank
-    where = _plane_indices(indices, prod(x.shape[x.ndim - rank :]), rank).reshape(indices.shape)
-    return np.take(x.reshape(-1), where, out=out)
+
+def window_counts(
+    spatial: Extents,
+    kernel: Extents,
+    stride: Extents,
+    padding: Extents,
+    out_spatial: Extents,
+    count_include_pad: bool,
+) -> list[np.ndarray]:
+    """How many elements each window has along each dimension."""
+    counts = []
+    for s, k, t, p, o in zip(spatial, kernel, stride, padding, out_spatial, strict=True):
+        start = np.arange(o) * t - p
+        end = np.minimum(start + k, s + p)
+        if not count_include_pad:
+            start, end = np.maximum(start, 0), np.minimum(end, s)
+        counts.append(end - start)
+    return counts
 
 
 def _divisors(
@@ -254,13 +313,7 @@ def _divisors(
     """What each window's sum is divided by: a product of one count a dimension."""
     if divisor_override is not None:
         return np.array(divisor_override, dtype)
-    counts = []
-    for s, k, t, p, o in zip(spatial, kernel, stride, padding, out_spatial, strict=True):
-        start = np.arange(o) * t - p
-        end = np.minimum(start + k, s + p)
-        if not count_include_pad:
-            start, end = np.maximum(start, 0), np.minimum(end, s)
-        counts.append(end - start)
+    counts = window_counts(spatial, kernel, stride, padding, out_spatial, count_include_pad)
     if all((c == c[0]).all() for c in counts if c.size):
         return np.array(prod(int(c[0]) for c in counts if c.size), dtype)
     total = counts[0]

@@ -1,4 +1,4 @@
-"""Choosing between two arrays by a mask, without a branch for every element.
+"""Choosing: between two arrays by a mask, without a branch for every element; elements by place.
 
 `np.where` asks the mask element by element, which is slow for masks without a pattern (a processor
 cannot guess them). Sign-extended to the width of an element, a mask is all ones or all zeros, and
@@ -71,3 +71,26 @@ def _finish(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
         return result
     np.copyto(out, result)
     return out
+
+
+def affine_pick(x: np.ndarray, outside: Any, extents: tuple, places: tuple) -> np.ndarray:
+    """The elements of ``x`` at places that are affine in those of the result.
+
+    extents: of the result. places: for every axis of ``x`` the place of the first element, and
+    pairs of a dimension of the result and the step along it. Where there is no such element the
+    result is ``outside``.
+
+        affine_pick([a, b, c], 0, (2, 2), ((-1, ((0, 2), (1, 1))),))     [[0, a], [b, c]]
+    """
+    inside: Any = np.True_
+    where = []
+    for (start, moves), extent in zip(places, x.shape, strict=True):
+        at = np.array(start)
+        for dim, step in moves:
+            shape = [1] * len(extents)
+            shape[dim] = extents[dim]
+            at = at + (np.arange(extents[dim]) * step).reshape(shape)
+        inside = inside & (at >= 0) & (at < extent)
+        where.append(np.clip(at, 0, extent - 1))
+    found = np.where(inside, x[tuple(where)], np.asarray(outside, x.dtype))
+    return np.ascontiguousarray(np.broadcast_to(found, extents))

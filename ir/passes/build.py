@@ -13,6 +13,7 @@ from ..graph import Value
 from ..opdef import REGISTRY
 from ..ops_constant import typed
 from ..ops_reduce import reduced
+from ..places import constant_of, counted
 from ..types import TensorType
 
 
@@ -72,3 +73,17 @@ class Build:
         number = TensorType.of(shape[axis : axis + 1], int64, like.type.device)
         arg = typed(number.shape, int64, number.device)
         return self.shaped(Value(REGISTRY["arange"], (0, 1), arg, number, self.of.origin), own)
+
+    def constant(self, number: Any, type: TensorType) -> Value:
+        """A tensor of one number."""
+        arg = typed(type.shape, type.dtype, type.device)
+        number = float(number) if type.dtype.is_floating_point else number
+        return Value(REGISTRY["full"], (number,), arg, type, self.of.origin)
+
+    def in_memory(self, x: Value) -> Value:
+        """`x`, or a copy of a constant: what is read at other places has to be in memory."""
+        return self.op("copy", x) if constant_of(x) is not None or counted(x) else x
+
+    def computed(self, x: Value) -> Value:
+        """`x`, or a copy of what is another value or a view of one."""
+        return self.op("copy", x) if x.op is None or x.op.view else x

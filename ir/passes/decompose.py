@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..dtypes import float64, int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
 from ..ops_reduce import count_of, reduced
 from ..types import TensorType
 from .build import Build
+from .pools import POOL_PIECES, POOLS
 from .rearrange import REARRANGED, selected
 
 
@@ -31,7 +34,7 @@ def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) ->
             of = v.src[0].op
             parts = None if of is None else PIECES.get(of.name)
             return v if parts is None else parts(Build(v), v)
-        parts = REARRANGED.get(v.op.name)
+        parts = REARRANGED.get(v.op.name) or POOLS.get(v.op.name)
         if parts is None and v.type.__class__ is TensorType and v.type.dtype.is_floating_point:
             parts = RULES.get(v.op.name)
         return v if parts is None else parts(Build(v), v)
@@ -44,9 +47,9 @@ def _softmax(b: Build, v: Value) -> Value:
     if not shape or not v.type.numel:
         return v
     top = b.reduce("amax", x, axes)
-    powers = b.op("exp", b.op("sub", x, b.spread(top, shape)))
+    powers = b.op("exp_nonpositive", b.op("sub", x, b.spread(top, shape)))
     total = b.reduce("sum", powers, axes)
-    return b.op("div", powers, b.spread(total, shape))
+    return b.op("div_by_total", powers, b.spread(total, shape))
 
 
 def _log_softmax(b: Build, v: Value) -> Value:
@@ -55,7 +58,7 @@ def _log_softmax(b: Build, v: Value) -> Value:
         return v
     top = b.reduce("amax", x, axes)
     moved = b.op("sub", x, b.spread(top, shape))
-    total = b.reduce("sum", b.op("exp", moved), axes)
+    total = b.reduce("sum", b.op("exp_nonpositive", moved), axes)
     return b.op("sub", moved, b.spread(b.op("log", total), shape))
 
 
@@ -70,11 +73,21 @@ def _logsumexp(b: Build, v: Value) -> Value:
 
 
 def _moments(b: Build, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, float]:
-    """The distances from the mean, the sum of their squares (axes kept) and the count."""
+    """The distances from the mean, the sum of their squares (axes kept) and the count.
+
+    The mean is rounded; what that adds to the squares is known from the sum of the distances, which
+    would be 0 otherwise (Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
+    1983: the corrected two-pass algorithm).
+    """
     count = float(count_of(x.type.shape, axes))
     mean = b.op("div", b.reduce("sum", x, axes), count)
     away = b.op("sub", x, b.spread(mean, x.type.shape))
-    return away, b.reduce("sum", b.op("mul", away, away), axes), count
+    rest = b.reduce("sum", away, axes)
+    squares = b.reduce("sum", b.op("mul", away, away), axes)
+    # Where the squares overflow, this does as well: the difference is to be infinite, not nan.
+    largest = float(np.finfo(x.type.dtype.compute.numpy).max)
+    excess = b.op("clamp_max", b.op("div", b.op("mul", rest, rest), count), largest)
+    return away, b.op("clamp_min", b.op("sub", squares, excess), 0.0), count
 
 
 def _var(b: Build, v: Value) -> Value:
@@ -181,7 +194,7 @@ RULES: dict[str, Callable[[Build, Value], Value]] = {
     "nll_grad": _nll_grad,
     "class_count": _class_count,
 }
-PIECES: dict[str, Callable[[Build, Value], Value]] = {
+PIECES: dict[str, Callable[[Build, Value], Value]] = POOL_PIECES | {
     "standardize": _standardized,
     "max_with_index": selected,
     "min_with_index": selected,

@@ -4,6 +4,7 @@
     flip(x)         copy(x[::-1])
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
+    resample(x, …)  sum(x[places] * weights)
     cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
@@ -18,8 +19,8 @@ from ..dtypes import float32, float64, int64
 from ..graph import Value
 from ..opdef import REGISTRY
 from ..ops_shape import overlaps
-from ..places import constant_of, counted
 from .build import Build
+from .segments import SEGMENTS, overlapping_add
 
 LARGEST = 2**63 - 1
 MOST_PIECES = 8  # every element looks into each until it is found
@@ -117,11 +118,6 @@ def _framed(b: Build, x: Value, outside: Any, axis: int, before: int, extent: in
     return b.op("pad", x, outside, arg=(tuple(widths),), shape=tuple(shape))
 
 
-def _in_memory(b: Build, x: Value) -> Value:
-    """`x`, or a copy of a constant: what is read at other places has to be in memory."""
-    return b.op("copy", x) if constant_of(x) is not None or counted(x) else x
-
-
 def _nothing(x: Value) -> float | int:
     return 0.0 if x.type.dtype.is_floating_point else 0
 
@@ -136,7 +132,7 @@ def _cat(b: Build, v: Value) -> Value:
     found: Any = _nothing(v)
     for x in reversed(pieces):
         end -= x.type.shape[axis]
-        found = _framed(b, _in_memory(b, x), found, axis, end, extent)
+        found = _framed(b, b.in_memory(x), found, axis, end, extent)
     return found
 
 
@@ -148,7 +144,7 @@ def _roll(b: Build, v: Value) -> Value:
         extent = x.type.shape[axis]
         shift %= extent
         if shift:
-            x = _in_memory(b, x)
+            x = b.in_memory(x)
             behind = _framed(b, x, _nothing(x), axis, shift - extent, extent)
             x = _framed(b, x, behind, axis, shift, extent)
     return b.op("copy", x) if x is v.src[0] else x
@@ -170,11 +166,51 @@ def _strided_add(b: Build, v: Value) -> Value:
     """On a device, where the cells of the window are different ones: read, add, put back."""
     base, value, offset = v.src
     sizes, strides = v.arg
-    if v.type.device == "cpu" or 0 in sizes or overlaps(sizes, strides):
+    if v.type.device == "cpu" or not v.type.numel:
         return v
+    if 0 in sizes:
+        return b.op("copy", base)
+    if overlaps(sizes, strides):
+        return overlapping_add(b, v)
     window = b.op("as_strided", base, offset, arg=v.arg, shape=sizes)
     total = b.op("add", window, value, shape=sizes)
     return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
+
+
+def _resample(b: Build, v: Value) -> Value:
+    """All taps gathered beside each other, weighted, and summed."""
+    x, places, weights = v.src[:3]
+    (axis,) = v.arg
+    if not v.type.numel or not x.type.numel:
+        return v
+    head, tail = x.type.shape[:axis], x.type.shape[axis + 1 :]
+    shape = (*head, *places.type.shape, *tail)
+    taken = b.op("index", b.in_memory(x), places, arg=((axis,),), shape=shape)
+    weights = b.shaped(weights, (1,) * len(head) + places.type.shape + (1,) * len(tail))
+    weighted = b.op("mul", taken, b.spread(weights, shape))
+    return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)
+
+
+def _median_value(b: Build, v: Value) -> Value:
+    """On a device: the median of one row, without its position."""
+    x, (_axes, _keep, ignore_nan) = v.src[0], v.arg
+    if v.type.device == "cpu" or not x.type.numel:
+        return v
+    row = b.shaped(x, (x.type.numel,))
+    types = v.type.with_shape(()), v.type.with_shape(()).with_dtype(int64)
+    name = "nanmedian" if ignore_nan else "median"
+    pair = Value(REGISTRY[name], (row,), ((0,), False), types, v.origin)
+    value = Value(REGISTRY["get"], (pair,), (0,), types[0], v.origin)
+    return b.shaped(value, v.type.shape)
+
+
+def _searchsorted(b: Build, v: Value) -> Value:
+    """On a device: halves are compared as floats, whose order is theirs."""
+    rows, values = v.src
+    if v.type.device == "cpu" or not values.type.dtype.is_half:
+        return v
+    wide = b.cast(rows, float32), b.cast(values, float32)
+    return Value(v.op, wide, v.arg, v.type, v.origin)
 
 
 REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
@@ -189,4 +225,8 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "strided_add": _strided_add,
     "cat": _cat,
     "roll": _roll,
+    "resample": _resample,
+    "median_value": _median_value,
+    "searchsorted": _searchsorted,
+    **SEGMENTS,
 }

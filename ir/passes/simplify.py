@@ -50,6 +50,14 @@ def _replaced(v: Value) -> Value | None:
     return v.src[1]
 
 
+def _get(v: Value) -> Value | None:
+    """A result of a custom function is the operand that its forward returned."""
+    of = v.src[0]
+    if of.op is None or not of.op.view:
+        return None
+    return of.src[of.arg[0] + v.arg[0]]
+
+
 def _mul(v: Value) -> Value | None:
     a, b = v.src
     if v.type.dtype.is_floating_point:
@@ -190,6 +198,7 @@ RULES: dict[str, Callable[[Value], Value | None]] = {
     "alias": _forward,
     "stop": _forward,
     "replaced": _replaced,
+    "get": _get,
     "mul": _mul,
     "div": _div,
     "sub": _sub,

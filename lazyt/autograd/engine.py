@@ -256,6 +256,7 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
             raise RuntimeError(f"hook '{name}' has changed the {changed}")
         return node
 
+    run.hook = hook  # type: ignore[attr-defined]  # what a warning about it shows
     meta = self._meta
     if meta is not None and meta.leaf:
         node_of(self)  # makes the table, if there is none yet

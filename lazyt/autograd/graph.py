@@ -206,6 +206,14 @@ class _PackingTrace(list):
             LOCAL.grad = before
 
 
+class _Unbounded(int):
+    """A bound of a trace that arithmetic traced in C reads as 0, so that it goes the ordinary way
+    and is appended here, and nothing else reaches."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+
 class _Disabled(threading.local):
     message: str | None = None
 
@@ -224,6 +232,7 @@ class saved_tensors_hooks:
         self.pack_hook = pack_hook
         self.unpack_hook = unpack_hook
         self._before: list = []
+        self._limit = 0
 
     def __enter__(self) -> None:
         if _DISABLED.message is not None:
@@ -232,11 +241,12 @@ class saved_tensors_hooks:
         packing = _PackingTrace(self.pack_hook, self.unpack_hook)
         packing.extend(self._before)
         self._before.clear()
-        LOCAL.trace = packing
+        self._limit = LOCAL.limit
+        LOCAL.trace, LOCAL.limit = packing, _Unbounded(0)
 
     def __exit__(self, *error: Any) -> None:
         self._before[:] = LOCAL.trace
-        LOCAL.trace = self._before
+        LOCAL.trace, LOCAL.limit = self._before, self._limit
 
 
 class save_on_cpu(saved_tensors_hooks):

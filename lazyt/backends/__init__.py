@@ -8,4 +8,5 @@ used.
 
 from lazyt.backends import cuda as cuda
 from lazyt.backends import cudnn as cudnn
+from lazyt.backends import mha as mha
 from lazyt.backends import mps as mps

@@ -105,6 +105,10 @@ def __getattr__(name: str) -> Any:
         from lazyt.runtime.cuda.memory import OutOfMemoryError
 
         return OutOfMemoryError
+    if name == "amp":
+        import importlib
+
+        return importlib.import_module("lazyt.cuda.amp")
     if name == "default_generators":
         from .random import default_generators
 

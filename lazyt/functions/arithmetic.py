@@ -43,7 +43,7 @@ from ..layout import given, like_operands
 from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
-from .fast import fast_binary
+from .fast import FAST, Fast, fast_binary
 from .pointwise import invert, to_float
 
 
@@ -532,16 +532,12 @@ def compute_reverse_div(a: Any, b: Any) -> Node:
 
 
 for _name, (_compute, _fast, _floats) in OPERATORS.items():
-    _slow = _operator(_compute)
-    setattr(
-        Tensor,
-        f"__{_name}__",
-        fast_binary(
-            _fast, _slow, floats_only=_floats, boolean=False, rounds=_name in ("add", "sub")
-        )
-        if _fast
-        else _slow,
-    )
+    _method = _operator(_compute)
+    if _fast:
+        _rounds = _name in ("add", "sub")
+        _method = fast_binary(_fast, _method, floats_only=_floats, boolean=False, rounds=_rounds)
+        FAST[f"__{_name}__"] = Fast(_method, _fast, _floats, _rounds)
+    setattr(Tensor, f"__{_name}__", _method)
     setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
     setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
 attach(

@@ -72,7 +72,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     other = reshape(permute(b, (*axes[1], *kept[1])), (size, prod(columns)))
     if not rows and not columns:
         matrix, other = reshape(matrix, (size,)), reshape(other, (size,))
-    product = wrap(compute_matmul(node_of(matrix), node_of(other)))
+        product = FUNCTIONS["dot"](matrix, other)
+    else:
+        product = inner_product(matrix, other)
     if out is not None:
         return deliver(node_of(reshape(product, (*rows, *columns))), out)
     return _viewed(product, (*rows, *columns))
@@ -306,10 +308,20 @@ def _contract(
     inner = prod(extent[s] for s in contracted)
     x = reshape(x, (*shape_of(x)[:count], prod(shapes[0]), inner))
     y = reshape(y, (*shape_of(y)[:count], inner, prod(shapes[1])))
-    _check_scalar_types(x, y)
-    check_batches(node_of(x), node_of(y), 0, (0, inner))
-    product = wrap(compute_matmul(node_of(x), node_of(y)))
-    return _viewed(product, (*lead, *shapes[0], *shapes[1])), order
+    return _viewed(inner_products(x, y), (*lead, *shapes[0], *shapes[1])), order
+
+
+def inner_product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of matrices that a contraction of two tensors comes down to. A function by
+    itself, as autocast casts its operands."""
+    return wrap(compute_matmul(node_of(a), node_of(b)))
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """The same of stacks of matrices, with the checks of `bmm`."""
+    _check_scalar_types(a, b)
+    check_batches(node_of(a), node_of(b), 0, (0, shape_of(b)[-2]))
+    return wrap(compute_matmul(node_of(a), node_of(b)))
 
 
 def _check_scalar_types(a: Tensor, b: Tensor) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
+from lazyt.runtime.scans import WITH_COMPILER
 
 from ..dispatch import without_history
 from ..state import Storage, sync, values_of
@@ -18,6 +19,28 @@ from ..tensor import SUBCLASSES, Tensor
 
 _new = object.__new__
 _getframe = sys._getframe
+
+
+class Fast(NamedTuple):
+    """A method that was made here, its operation, and for which operands it goes the slow way."""
+
+    method: Callable
+    op: Any
+    floats_only: bool
+    rounds: bool
+
+
+# The arithmetic methods of Tensor by their names: what fast_in_c.py replaces.
+FAST: dict[str, Fast] = {}
+
+
+def _in_c() -> None:
+    from . import fast_in_c  # needs the compiler
+
+    fast_in_c.install()
+
+
+WITH_COMPILER.append(_in_c)
 
 
 def fast_binary(

@@ -6,7 +6,9 @@ from __future__ import annotations
 from lazyt.missing import getattr_of
 from lazyt.parameter import Buffer, Parameter
 
-from . import functional, init, modules, parameter, utils
+from . import attention, functional, init, modules, parallel, parameter, utils
 from .modules import *  # noqa: F403
+from .parallel import DataParallel
+from .parameter import UninitializedBuffer, UninitializedParameter
 
 __getattr__ = getattr_of(__name__)

@@ -6,10 +6,13 @@ as https://docs.pytorch.org/docs/2.13/nn.init.html gives them; numbers are PyTor
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 import lazyt
 from lazyt.functions.creation import tensor as tensor_of
@@ -232,8 +235,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     columns = tensor.numel() // rows
 
     def fill(t: Tensor) -> None:
-        import numpy as np
-
         flat = t.new_empty((rows, columns)).normal_(0, 1, generator=generator)
         matrix = flat.cpu().numpy().astype(np.float64)
         q, r = np.linalg.qr(matrix.T if rows < columns else matrix)
@@ -260,3 +261,30 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
             t[lazyt.randperm(rows)[:zeros], column] = 0
 
     return _filled(tensor, fill)
+
+
+def _under_old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function by its name without the underscore, with PyTorch's warning."""
+    old = function.__name__[:-1]
+    words = f"`nn.init.{old}` is now deprecated in favor of `nn.init.{function.__name__}`."
+
+    @functools.wraps(function)
+    def renamed(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(words, FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    renamed.__name__ = renamed.__qualname__ = old
+    return renamed
+
+
+uniform = _under_old_name(uniform_)
+normal = _under_old_name(normal_)
+constant = _under_old_name(constant_)
+eye = _under_old_name(eye_)
+dirac = _under_old_name(dirac_)
+xavier_uniform = _under_old_name(xavier_uniform_)
+xavier_normal = _under_old_name(xavier_normal_)
+kaiming_uniform = _under_old_name(kaiming_uniform_)
+kaiming_normal = _under_old_name(kaiming_normal_)
+orthogonal = _under_old_name(orthogonal_)
+sparse = _under_old_name(sparse_)

@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from lazyt.missing import getattr_of
-from lazyt.optim import lr_scheduler
-from lazyt.optim.adam import Adam, AdamW
+from lazyt.optim import lr_scheduler, swa_utils
+from lazyt.optim.adadelta import Adadelta
+from lazyt.optim.adagrad import Adagrad
+from lazyt.optim.adam import Adam
+from lazyt.optim.adamax import Adamax
+from lazyt.optim.adamw import AdamW
+from lazyt.optim.asgd import ASGD
+from lazyt.optim.lbfgs import LBFGS
+from lazyt.optim.nadam import NAdam
 from lazyt.optim.optimizer import Optimizer
+from lazyt.optim.radam import RAdam
+from lazyt.optim.rmsprop import RMSprop
+from lazyt.optim.rprop import Rprop
 from lazyt.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "swa_utils",
+]
 
 __getattr__ = getattr_of(__name__)

@@ -200,11 +200,13 @@ class Optimizer:
         self.defaults.setdefault("differentiable", False)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join(lines) + "\n)"
+            text += f"\nParameter Group {i}\n"
+            text += "".join(
+                f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"
+            )
+        return text + ")"
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, completed by the defaults. `params` is one tensor or an ordered iterable
@@ -401,17 +403,3 @@ def _cast(param: Tensor, step_moves: bool, value: Any, key: Any = None) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return type(value)(_cast(param, step_moves, v) for v in value)  # type: ignore[call-arg]
     return value
-
-
-def as_scalar(value: Any) -> Any:
-    """An option that may be a tensor of one element: without its dimensions."""
-    return value.squeeze() if isinstance(value, Tensor) and value.dim() != 0 else value
-
-
-def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
-    """The combinations of these options that PyTorch refuses. Otherwise the choice makes no
-    difference here: the compiler fuses the steps of all parameters by itself."""
-    if fused and differentiable:
-        raise RuntimeError("`fused` does not support `differentiable`")
-    if fused and foreach:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")

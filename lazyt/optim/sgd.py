@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lazyt.optim.optimizer import Optimizer, as_scalar, check_fused, without_grad
+from lazyt.optim.optimizer import Optimizer, without_grad
+from lazyt.optim.options import as_scalar, check_fused
 from lazyt.tensor import Tensor
 
 __all__ = ["SGD"]

@@ -10,11 +10,13 @@ A hook table is a mapping from a handle's id to the hook; removing is deleting t
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["RemovableHandle"]
+__all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
 
 
 class RemovableHandle:
@@ -53,3 +55,23 @@ class RemovableHandle:
             weakref.ref(OrderedDict() if table is None else table) for table in tables
         )
         RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
+
+
+def unserializable_hook(f: Callable) -> Callable:
+    """Marks a hook of which nobody needs to be told that it is not saved with its tensor."""
+    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
+    return f
+
+
+def warn_if_has_hooks(tensor: Any) -> None:
+    """One warning for every hook of a tensor that saving it leaves out."""
+    meta = tensor._meta
+    for run in (meta.hooks if meta is not None and meta.hooks else {}).values():
+        hook = run.hook
+        if not hasattr(hook, "__torch_unserializable__"):
+            warnings.warn(
+                f"backward hook {hook!r} on tensor will not be serialized.  If this is expected, "
+                "you can decorate the function with @torch.utils.hooks.unserializable_hook to "
+                "suppress this warning",
+                stacklevel=2,
+            )

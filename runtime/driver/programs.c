@@ -2,7 +2,7 @@
  *
  * A program is 64-bit words, written by runtime/programs.py:
  *
- *     counts      arguments, results, derived places, instructions, points
+ *     counts      arguments, results, derived places, instructions, work
  *     arguments   a kind each
  *     results     type number, argument that says whether the next may be taken (or -1), argument
  *                 that is taken, size class, rank, extents ...
@@ -22,7 +22,7 @@ typedef void (*finish)(char *const *, const int64_t *, const void *, int64_t);
 enum { MOST_PARAMETERS = 256 };
 enum { ARRAY, NUMBER, OFFSET, FLAG };
 enum { SMALL, LARGE };
-enum { POINTS_WITHOUT_LOCK = 1 << 18 }; /* a segment this large lets other Python threads run */
+enum { WORK_WITHOUT_LOCK = 1 << 20 }; /* a segment this large lets other Python threads run */
 
 static struct {
     double (*as_double)(void *);
@@ -218,7 +218,7 @@ static void *packed(void **made, int64_t count)
 static void *segment(void *self, void *const *given, int64_t arguments)
 {
     const int64_t *w = (const int64_t *)data_of(self);
-    int64_t results = w[1], derived = w[2], count = w[3], points = w[4], total = w[0] + results + derived;
+    int64_t results = w[1], derived = w[2], count = w[3], work = w[4], total = w[0] + results + derived;
     if (arguments != w[0]) {
         python.raise(python.value_error, "wrong number of arguments");
         return 0;
@@ -246,7 +246,7 @@ static void *segment(void *self, void *const *given, int64_t arguments)
     /* Before anything is computed: from here on no Python code runs, and none meets it half done. */
     if (!(all = packed(made, results)))
         goto done;
-    if (points >= POINTS_WITHOUT_LOCK) {
+    if (work >= WORK_WITHOUT_LOCK) {
         void *thread = python.release_lock();
         refused = run(next, count, places);
         python.take_lock(thread);

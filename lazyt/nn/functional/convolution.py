@@ -50,7 +50,8 @@ def _check_settings(stride: tuple, padding: tuple, dilation: tuple, groups: int)
     if min(stride) <= 0:
         raise RuntimeError("non-positive stride is not supported")
     if min(dilation) <= 0:
-        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+        given = [1, *dilation][-max(len(dilation), 2) :]  # one dimension counts as a row
+        raise RuntimeError(f"dilation should be greater than zero, but got {given}")
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
 
@@ -244,6 +245,17 @@ def conv3d(
     return _convolution(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """`conv1d` of (T, N, C) with weight (K, C, O): (T', N, O)."""
+    if input.dim() != 3:
+        raise RuntimeError("Input must have 3 dims: time, batch, in_channel")
+    if input.size(2) != weight.size(1):
+        raise RuntimeError("Input dim 2 (input channels) is not == dim 1 in the weight tensor")
+    y = conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad)
+    moved = node_of(y.permute(2, 0, 1).contiguous())
+    return wrap(tagged(moved, "ConvTbc", *(node_of(t) for t in (input, weight, bias))))
+
+
 # --- transposed -----------------------------------------------------------------------------------
 
 _AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -358,5 +370,13 @@ def conv_transpose3d(
     return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-for _function in (conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d):
+for _function in (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_tbc,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+):
     FUNCTIONS[_function.__name__] = _function

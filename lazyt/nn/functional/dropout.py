@@ -147,17 +147,33 @@ def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """Dropout that keeps mean 0 and variance 1 under `selu` (Klambauer et al. 2017)."""
+    return _alpha_dropout(input, p, training, inplace, "alpha_dropout")
+
+
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`alpha_dropout` of whole channels of (N, C, *)."""
+    return _alpha_dropout(input, p, training, inplace, "feature_alpha_dropout")
+
+
+def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
     _check_probability(p)
-    x = tensor_node(input, "alpha_dropout")
+    x = tensor_node(input, name)
     if not training or p == 0.0 or not x.type.numel:
         return input
     if p == 1.0:
-        return _dropout(input, p, training, inplace, "alpha_dropout")
+        return _dropout(input, p, training, inplace, name)
+    shape, order = x.type.shape, memory_order(input)
+    if name.startswith("feature"):
+        if len(shape) < 2:
+            raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+        shape, order = shape[:2] + (1,) * (len(shape) - 2), None
     if inplace:
         check_writable(input)
     alpha = 1.7580993408473766
     a = 1.0 / math.sqrt((alpha * alpha * p + 1.0) * (1.0 - p))
-    kept = _kept(x, p, x.type.shape, memory_order(input), 1.0)
+    kept = _kept(x, p, shape, order, 1.0)
     shift = add(mul(add(kept, -1.0), alpha * a), alpha * a * p)
     y = tagged(add(mul(x, mul(kept, a)), shift), "Add", x)
     return update(input, y) if inplace else like_operands(y, input)

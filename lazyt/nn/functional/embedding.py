@@ -66,14 +66,14 @@ def embedding(
         check_rows(rows_named, rows)
     index = cast(index, int64)
     if max_norm is not None:
-        _renormalize(weight, index, float(max_norm), float(norm_type))
+        renormalize(weight, index, float(max_norm), float(norm_type))
         w = node_of(weight)
     if scale_grad_by_freq and w.grad:
-        w = _shared_by_frequency(w, index)
+        w = shared_by_frequency(w, index)
     return wrap(tagged(row_pick(w, index, arg=(padding_idx,)), "Embedding", w))
 
 
-def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None:
+def renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None:
     """Scales the named rows whose p-norm is larger than max_norm down to it, in place."""
     before, LOCAL.grad = LOCAL.grad, False
     try:
@@ -92,7 +92,7 @@ def _renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None
         LOCAL.grad = before
 
 
-def _shared_by_frequency(w: Node, index: Node) -> Node:
+def shared_by_frequency(w: Node, index: Node) -> Node:
     """`w`, whose rows receive their gradient divided by how often they are named."""
     count = _times_named(w, index)
     share = where(gt(count, 0.0), div(full_like(count, 1), count), 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazyt.dispatch import tagged, wrap
+from lazyt.functions.padding import pad
 from lazyt.info import finfo
 from lazyt.ir.dtypes import float32
 from lazyt.ir.node import LOCAL, Node
@@ -21,6 +22,7 @@ from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
 from .common import check_floating, numbered, tensor_node
+from .pooling import avg_pool2d
 
 
 def _optional(t: Tensor | None) -> Node | None:
@@ -194,6 +196,10 @@ def instance_norm(
     if use_input_stats:
         _check_spatial(shape)
     if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError(
+                "Expected running_mean and running_var to be defined when use_input_stats is false"
+            )
         y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         tagged(node_of(y), "View", x)
         return y
@@ -351,6 +357,27 @@ def rms_norm(
         y = mul(y, cast(w, y.type.dtype))
     result = cast(y, x.type.dtype)
     return wrap(numbered(result, "MulBackward0", *([x] if w is None else [x, w])))
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """(N, C, *) over (k + alpha mean(square))^beta, the mean over `size` neighbouring channels.
+
+    Krizhevsky et al. 2012. ValueError below 3-D.
+    """
+    shape = tuple(input.shape)
+    if len(shape) < 3:
+        raise ValueError(
+            "Expected 3D or higher dimensionality                          input (got "
+            f"{len(shape)} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    square = input.mul(input).reshape(shape[0], 1, shape[1], -1)
+    framed = pad(square, (0, 0, size // 2, (size - 1) // 2))
+    mean = avg_pool2d(framed, (size, 1), stride=1).reshape(shape)
+    return input / mean.mul(alpha).add(k).pow(beta)
 
 
 for _function in (batch_norm, instance_norm, layer_norm, group_norm, rms_norm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
+
+from .attention import MultiheadAttention as MultiheadAttention
 
 
 class _Plain(Module):
@@ -136,6 +139,24 @@ def _suffix(module: Any) -> str:
     return ", inplace=True" if module.inplace else ""
 
 
+class RReLU(Module):
+    """x where it is positive, else times a slope: drawn in training, the middle in evaluation."""
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}{_suffix(self)}"
+
+
 class ELU(Module):
     """x where it is positive, else alpha * (exp(x) - 1)."""
 
@@ -199,6 +220,10 @@ class Hardtanh(Module):
         max_value: float | None = None,
     ) -> None:
         super().__init__()
+        for end, value in (("min", min_value), ("max", max_value)):
+            if value is not None:
+                words = f"keyword argument `{end}_value` is deprecated and renamed to `{end}_val`"
+                warnings.warn(words, FutureWarning, stacklevel=2)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace

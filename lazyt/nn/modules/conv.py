@@ -13,12 +13,9 @@ from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
 from lazyt.tensor import Tensor
 
+from .utils import _ntuple
+
 _MODES = ("zeros", "reflect", "replicate", "circular")
-
-
-def _each(value: Any, rank: int) -> tuple[int, ...]:
-    """A number once a dimension; sequences as they are."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
 
 
 class _ConvNd(Module):
@@ -44,14 +41,14 @@ class _ConvNd(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        rank = self.rank
+        each = _ntuple(self.rank)
         if groups <= 0:
             raise ValueError("groups must be a positive integer")
         if in_channels % groups != 0:
             raise ValueError("in_channels must be divisible by groups")
         if out_channels % groups != 0:
             raise ValueError("out_channels must be divisible by groups")
-        self.stride = _each(stride, rank)
+        self.stride = each(stride)
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(
@@ -66,13 +63,14 @@ class _ConvNd(Module):
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = _each(kernel_size, rank)
-        self.padding: Any = padding if isinstance(padding, str) else _each(padding, rank)
-        self.dilation = _each(dilation, rank)
+        self.kernel_size = each(kernel_size)
+        self.padding: Any = padding if isinstance(padding, str) else each(padding)
+        self.dilation = each(dilation)
         self.transposed = transposed
-        self.output_padding = _each(output_padding, rank)
+        self.output_padding = each(output_padding)
         self.groups = groups
         self.padding_mode = padding_mode
+        self._reversed_padding_repeated_twice = self._widths()  # PyTorch's name, in saved layers
         channels = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         shape = (channels[0], channels[1] // groups, *self.kernel_size)
         self.weight = Parameter(empty(shape, device=device, dtype=dtype))
@@ -162,7 +160,7 @@ class _Conv(_ConvNd):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input = F.pad(input, self._widths(), mode=self.padding_mode)
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
         return type(self)._function(
             input, weight, bias, self.stride, padding, self.dilation, self.groups

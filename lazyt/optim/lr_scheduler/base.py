@@ -1,4 +1,4 @@
-"""Learning rates that change from epoch to epoch (torch.optim.lr_scheduler).
+"""The base of learning rate schedulers.
 
 A scheduler sets `group["lr"]` of its optimizer's groups once when it is made and then at every
 `step()`, after the optimizer's own:
@@ -16,22 +16,55 @@ https://docs.pytorch.org/docs/2.13/optim.html#how-to-adjust-learning-rate.
 from __future__ import annotations
 
 import functools
-import types
 import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from lazyt.optim.optimizer import Optimizer, as_scalar
+from lazyt.optim.optimizer import Optimizer
+from lazyt.optim.options import as_scalar
 from lazyt.tensor import Tensor
 
-__all__ = ["LRScheduler", "LambdaLR", "StepLR"]
+__all__ = ["EPOCH_DEPRECATION_WARNING", "LRScheduler", "copied", "per_group", "set_option"]
 
 _SEE = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
+EPOCH_DEPRECATION_WARNING = (
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
+    "possible. Please use `scheduler.step()` to step the scheduler. During the deprecation, if "
+    "epoch is different from None, the closed form is used instead of the new chainable form, "
+    "where available. Please open an issue if you are unable to replicate your use case: "
+    "https://github.com/pytorch/pytorch/issues/new/choose."
+)
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """An option of a group, which a step in place must not change: a tensor's copy."""
     return value.clone() if isinstance(value, Tensor) else value
+
+
+def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
+    """One value for each group of the optimizer, of one for all or a list of them.
+
+    Raises:
+        ValueError: a list of another length; `name` says of what.
+    """
+    groups = len(optimizer.param_groups)
+    if not isinstance(value, list | tuple):
+        value = [value] * groups
+    elif len(value) != groups:
+        raise ValueError(
+            f"{name} must have the same length as optimizer.param_groups. {name} has "
+            f"{len(value)} values, param_groups has {groups}."
+        )
+    return [copied(v) for v in value]
+
+
+def set_option(group: dict[str, Any], key: str, value: Any) -> None:
+    """Set an option of a group: in place where it is a tensor."""
+    if isinstance(group[key], Tensor):
+        group[key].fill_(as_scalar(value))
+    else:
+        group[key] = value
 
 
 class LRScheduler:
@@ -52,7 +85,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", _copy(group["lr"]))
+                group.setdefault("initial_lr", copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param 'initial_lr' is not specified in param_groups[{i}] when resuming "
@@ -67,7 +100,7 @@ class LRScheduler:
         self._initial_step()
 
     def _options(self, key: str) -> list[Any]:
-        return [_copy(group[key]) for group in self.optimizer.param_groups]
+        return [copied(group[key]) for group in self.optimizer.param_groups]
 
     def _initial_step(self) -> None:
         """Set the learning rates of the first epoch."""
@@ -100,16 +133,7 @@ class LRScheduler:
             self._warn_if_out_of_order()
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(
-                "The epoch parameter in `scheduler.step()` was not necessary and is being "
-                "deprecated where possible. Please use `scheduler.step()` to step the scheduler. "
-                "During the deprecation, if epoch is different from None, the closed form is used "
-                "instead of the new chainable form, where available. Please open an issue if you "
-                "are unable to replicate your use case: "
-                "https://github.com/pytorch/pytorch/issues/new/choose.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
         self._update_lr(epoch)
 
     def _warn_if_out_of_order(self) -> None:
@@ -132,19 +156,25 @@ class LRScheduler:
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:
+        closed_form = getattr(self, "_get_closed_form_lr", None)
+        rates = closed_form if epoch is not None and closed_form else self.get_lr
+        self._set_rates(self.last_epoch + 1 if epoch is None else epoch, rates)
+
+    def _set_rates(self, epoch: int, rates: Callable[[], list[Any]]) -> None:
+        """Go to an epoch: the groups get what the function says then."""
         self._get_lr_called_within_step = True
         try:
-            self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-            closed_form = getattr(self, "_get_closed_form_lr", None)
-            values = closed_form() if epoch is not None and closed_form else self.get_lr()
+            self.last_epoch = epoch
+            values = rates()
         finally:
             self._get_lr_called_within_step = False
         for group, lr in zip(self.optimizer.param_groups, values, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(as_scalar(lr))
-            else:
-                group["lr"] = lr
+            set_option(group, "lr", lr)
         self._last_lr = self._options("lr")
+
+    def _times(self, factor: Any) -> list[Any]:
+        """The rates of now, times a factor."""
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
 
     def _warn_if_not_stepping(self) -> None:
         if not self._get_lr_called_within_step:
@@ -156,7 +186,8 @@ class LRScheduler:
             )
 
 
-_LRScheduler = LRScheduler  # the name before PyTorch 2.0; user code derives from it
+class _LRScheduler(LRScheduler):
+    """The base class before PyTorch 2.0; user code derives from it."""
 
 
 def _note_steps(optimizer: Optimizer) -> None:
@@ -175,74 +206,3 @@ def _note_steps(optimizer: Optimizer) -> None:
 
     noted._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
     optimizer.step = noted  # type: ignore[method-assign]
-
-
-class StepLR(LRScheduler):
-    """Multiply the learning rate by `gamma` every `step_size` epochs."""
-
-    def __init__(
-        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
-    ) -> None:
-        self.step_size = step_size
-        self.gamma = gamma
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[Any]:
-        """The rates of now, times gamma where an interval of epochs ends."""
-        self._warn_if_not_stepping()
-        if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
-            return self._options("lr")
-        return [group["lr"] * self.gamma for group in self.optimizer.param_groups]
-
-    def _get_closed_form_lr(self) -> list[Any]:
-        factor = self.gamma ** (self.last_epoch // self.step_size)
-        return [base_lr * factor for base_lr in self.base_lrs]
-
-
-class LambdaLR(LRScheduler):
-    """Set the learning rate to the initial one times a function of the epoch.
-
-    Args:
-        lr_lambda: the function, or a list with one for each group.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
-        last_epoch: int = -1,
-    ) -> None:
-        groups = len(optimizer.param_groups)
-        if not isinstance(lr_lambda, list | tuple):
-            lr_lambda = [lr_lambda] * groups
-        elif len(lr_lambda) != groups:
-            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(lr_lambda)}")
-        self.lr_lambdas = list(lr_lambda)
-        super().__init__(optimizer, last_epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer and the functions; of those that are objects, what they
-        hold."""
-        state = super().state_dict()
-        del state["lr_lambdas"]  # what stands there is functions
-        state["lr_lambdas"] = [
-            None if isinstance(fn, types.FunctionType) else fn.__dict__.copy()
-            for fn in self.lr_lambdas
-        ]
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a `state_dict`; the functions stay."""
-        held = state_dict["lr_lambdas"]
-        self.__dict__.update({k: v for k, v in state_dict.items() if k != "lr_lambdas"})
-        for fn, values in zip(self.lr_lambdas, held, strict=False):
-            if values is not None:
-                fn.__dict__.update(values)
-
-    def get_lr(self) -> list[Any]:
-        """The initial rates, each times its function of the epoch."""
-        self._warn_if_not_stepping()
-        return [
-            base_lr * fn(self.last_epoch)
-            for fn, base_lr in zip(self.lr_lambdas, self.base_lrs, strict=True)
-        ]

@@ -1,0 +1,8 @@
+"""Mixed precision: autocast and the scaling of gradients (torch.amp)."""
+
+from __future__ import annotations
+
+from lazyt.amp.autocast_mode import autocast, custom_bwd, custom_fwd, is_autocast_available
+from lazyt.amp.grad_scaler import GradScaler
+
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]

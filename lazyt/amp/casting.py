@@ -1,0 +1,164 @@
+"""Autocast at work: what a thread has turned on, and the casts that follow from it.
+
+State is by thread and device type: whether autocast is on, and for which dtype. The functions of
+the lists in `operations` are diverted when autocast is first turned on; a diverted function looks
+at the state of its thread, casts its operands by its policy, and runs with autocast off, so that
+what it is made of is not cast again.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lazyt.amp.diversion import divert
+from lazyt.amp.operations import functions_named, policies
+from lazyt.ir import dtypes
+from lazyt.ir.dtypes import DType
+from lazyt.tensor import Tensor
+
+__all__ = ["DTYPES", "STATE", "divert_listed_functions"]
+
+# The device types that have lists, and the dtype each begins with.
+DTYPES: dict[str, DType] = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
+
+
+class _State(threading.local):
+    """What a thread has turned on."""
+
+    def __init__(self) -> None:
+        self.dtypes = dict(DTYPES)
+        self.on: tuple[str, ...] = ()  # device types
+        self.cache = True
+        self.nesting = 0
+
+
+STATE = _State()
+
+_REFUSAL = """torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.
+Many models use a sigmoid layer right before the binary cross entropy layer.
+In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits
+or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are
+safe to autocast."""
+
+
+def _eligible(x: Any, device: str) -> bool:
+    """Whether autocast of a device type may cast `x`."""
+    return (
+        isinstance(x, Tensor)
+        and x.device.type == device
+        and x.dtype.category == dtypes.FLOATING
+        and x.dtype is not dtypes.float64
+    )
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    """The arguments, and the members of those that are lists."""
+    for x in (*args, *kwargs.values()):
+        if isinstance(x, list | tuple):
+            yield from x
+        else:
+            yield x
+
+
+def _cast(x: Any, device: str, dtype: DType) -> Any:
+    if isinstance(x, list | tuple):
+        return type(x)(_cast(member, device, dtype) for member in x)
+    return x.to(dtype) if _eligible(x, device) else x
+
+
+def _cast_all(
+    function: Callable[..., Any],
+    device: str,
+    dtype: DType,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    return function(
+        *(_cast(x, device, dtype) for x in args),
+        **{key: _cast(x, device, dtype) for key, x in kwargs.items()},
+    )
+
+
+def _lower(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    return _cast_all(function, device, STATE.dtypes[device], args, kwargs)
+
+
+def _float32(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    return _cast_all(function, device, dtypes.float32, args, kwargs)
+
+
+def _out32(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    given = kwargs.get("dtype") or any(isinstance(x, DType) for x in args)
+    if given or not (args and _eligible(args[0], device)):
+        return function(*args, **kwargs)
+    return function(*args, **{**kwargs, "dtype": dtypes.float32})
+
+
+def _widest(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    several = {x.dtype for x in _operands(args, kwargs) if _eligible(x, device)}
+    if dtypes.float32 in several:
+        return _cast_all(function, device, dtypes.float32, args, kwargs)
+    return function(*args, **kwargs)
+
+
+def _framed(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
+    if mode in ("reflect", "replicate"):
+        return _cast_all(function, device, dtypes.float32, args, kwargs)
+    return function(*args, **kwargs)
+
+
+def _refused(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    raise RuntimeError(_REFUSAL)
+
+
+_POLICIES = {
+    "lower": _lower,
+    "float32": _float32,
+    "out32": _out32,
+    "widest": _widest,
+    "refused": _refused,
+    "framed": _framed,
+}
+
+
+def _call(
+    by_device: dict[str, Callable[..., Any]], original: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """`original(*args, **kwargs)`, by the policy of the device its tensors are on."""
+    state = STATE
+    if not state.on or kwargs.get("out") is not None:
+        return original(*args, **kwargs)
+    for device in state.on:
+        policy = by_device.get(device)
+        if policy is None or not any(
+            isinstance(x, Tensor) and x.device.type == device for x in _operands(args, kwargs)
+        ):
+            continue
+        before = state.on
+        state.on = tuple(other for other in before if other != device)
+        try:
+            return policy(original, device, args, kwargs)
+        finally:
+            state.on = before
+    return original(*args, **kwargs)
+
+
+@functools.cache
+def divert_listed_functions() -> dict[str, dict[str, str]]:
+    """Divert every function of the lists, once. By name and device type: its policy."""
+    table: dict[str, dict[str, str]] = {}
+    for device in DTYPES:
+        for name, policy in policies(device):
+            table.setdefault(name, {})[device] = policy
+    diverted: set[int] = set()
+    for name, chosen in table.items():
+        by_device = {device: _POLICIES[policy] for device, policy in chosen.items()}
+        for function in functions_named(name):
+            if id(function) not in diverted:
+                diverted.add(id(function))
+                divert(function, functools.partial(_call, by_device))
+    return table
