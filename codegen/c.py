@@ -37,6 +37,7 @@ from .nest_writer import Axis, NestWriter, reductions_of, used
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
+TILE = 32  # of a tile, its extent along both axes
 AHEAD = 512  # elements of the next row that are fetched at once, and then computed on in this one
 LINE = 64  # bytes that memory is fetched in
 
@@ -200,9 +201,15 @@ class _Writer(NestWriter):
 
     def map(self) -> None:
         *outer, inner = self.rows
-        names = self.outer_loops(outer, "i", shared=True)
+        turned = self.turned(outer, inner)
+        if turned is None:
+            names = self.outer_loops(outer, "i", shared=True)
+        else:
+            names = self.tiles(outer, turned, inner)
         first = "lo" if not outer else "0"
         last = "hi" if not outer else self.extent(inner)
+        if turned is not None:
+            first, last = "g", "h"
         self.advance(outer, names, "q")
         self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
         self.line(f"for (int64_t j = {first}; j < {last}; j++) {{")
@@ -210,7 +217,43 @@ class _Writer(NestWriter):
         suffix = "q" if outer else ""
         for stage in self.kernel.stages:
             self.statements(stage.statements, Point(inner, suffix))
-        self.close(1 + len(outer))
+        self.close(1 + len(outer) + (0 if turned is None else 2))
+
+    def turned(self, outer: list[Axis], inner: Axis) -> int | None:
+        """The outer axis along which an array lies that another axis is innermost in: a transpose.
+
+        Read along the innermost axis alone, each of its elements would cost a line of memory of
+        which one element is used.
+        """
+        for k, p in enumerate(self.kernel.params):
+            if p.counted or inner.strides[k] in (0, 1):
+                continue
+            for d, axis in enumerate(outer):
+                if axis.strides[k] == 1 and axis.extent >= TILE and inner.extent >= TILE:
+                    return d
+        return None
+
+    def tiles(self, outer: list[Axis], turned: int, inner: Axis) -> list[str]:
+        """Opens loops over tiles of two axes, then over the rows of a tile: the lines of memory
+        that one row reads are still in the cache for the next. Returns the index names."""
+        names = [f"i{d}" for d in range(len(outer))]
+        others = [d for d in range(len(outer)) if d != turned]
+        for d in others:
+            first, last = ("lo", "hi") if d == 0 else ("0", self.extent(outer[d]))
+            self.line(f"for (int64_t {names[d]} = {first}; {names[d]} < {last}; {names[d]}++) {{")
+            self.depth += 1
+        first, last = ("lo", "hi") if turned == 0 else ("0", self.extent(outer[turned]))
+        width = self.extent(inner)
+        self.line(f"for (int64_t a = {first}; a < {last}; a += {TILE}) {{")
+        self.depth += 1
+        self.line(f"const int64_t f = a + {TILE} < {last} ? a + {TILE} : {last};")
+        self.line(f"for (int64_t g = 0; g < {width}; g += {TILE}) {{")
+        self.depth += 1
+        self.line(f"const int64_t h = g + {TILE} < {width} ? g + {TILE} : {width};")
+        i = names[turned]
+        self.line(f"for (int64_t {i} = a; {i} < f; {i}++) {{")
+        self.depth += 1
+        return names
 
     def over_rows(self) -> None:
         names = self.outer_loops(self.rows, "i", shared=True)
