@@ -25,11 +25,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .cstyle import C_TYPES, REDUCTIONS, computed
 from .loops import Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
-from .nest_writer import Axis, NestWriter, reductions_of, used
+from .nest_writer import Axis, reductions_of, used
+from .split_loops import SplitLoops
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
 SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
@@ -61,25 +62,27 @@ def render(kernel: Kernel) -> CKernel:
 class Point:
     """Where statements run: pointers of a suffix, at index j along `inner` if there is one.
 
-    block: j counts within a block of columns, and row values are arrays.
+    block: j counts within a block of columns, and row values are arrays. clear: no pick is outside
+    along `inner`.
     """
 
     inner: Axis | None
     suffix: str
     block: bool = False
+    clear: bool = False
 
 
 def _longer_inside(rows: list[Axis]) -> list[Axis]:
     """The loops of a map, the longest inside where the innermost is very short; not the outermost,
     which is shared out."""
     *_, inner = rows
-    longest = max(rows[1:-1], key=lambda axis: axis.extent, default=inner)
+    longest = max(rows[-2:0:-1], key=lambda axis: axis.extent, default=inner)
     if inner.extent > SHORT or longest.extent <= inner.extent:
         return rows
     return [axis for axis in rows if axis is not longest] + [longest]
 
 
-class _Writer(NestWriter):
+class _Writer(SplitLoops):
     def __init__(self, kernel: Kernel):
         super().__init__(kernel)
         if not kernel.axes:
@@ -189,13 +192,21 @@ class _Writer(NestWriter):
         first = "lo" if not outer else "0"
         last = "hi" if not outer else self.extent(inner)
         self.advance(outer, names, "q")
-        self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
+        at = Point(inner, "q" if outer else "")
+        first, last = self.edges(at, first, last)
+        self.row_pointers(at)
+        self.map_loop(replace(at, clear=True), first, last)
+        self.close(len(outer))
+
+    def map_loop(self, at: Point, first: str, last: str) -> None:
+        """The vector loop of a map; where picks may be outside, a plain one."""
+        if at.clear:
+            self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
         self.line(f"for (int64_t j = {first}; j < {last}; j++) {{")
         self.depth += 1
-        suffix = "q" if outer else ""
         for stage in self.kernel.stages:
-            self.statements(stage.statements, Point(inner, suffix))
-        self.close(1 + len(outer))
+            self.statements(stage.statements, at)
+        self.close()
 
     def over_rows(self) -> None:
         names = self.outer_loops(self.rows, "i", shared=True)
