@@ -163,9 +163,10 @@ def _weights(flat: Sequence[Tensor], biases: bool, projected: bool) -> Iterator[
     """A flat list of parameters, layer by layer and direction by direction."""
     count = 2 + 2 * biases + projected
     for i in range(0, len(flat), count):
-        nodes = [node_of(t) for t in flat[i : i + count]]
-        hr = nodes.pop() if projected else None
-        yield Weights(*nodes[:2], *(nodes[2:] or (None, None)), hr)
+        ih, hh, *rest = (node_of(t) for t in flat[i : i + count])
+        hr = rest.pop() if projected else None
+        bias_ih, bias_hh = rest or (None, None)
+        yield Weights(ih, hh, bias_ih, bias_hh, hr)
 
 
 def _check_devices(input: Node, **others: Sequence[Node]) -> None:
