@@ -58,11 +58,20 @@ LOCALS = {
     },
 }
 # Operations that have kernels of their own, in the title of one.
-PRODUCTS = {
+OWN_KERNELS = {
     "matmul": "a matrix product",
     "conv": "a convolution",
     "conv_input": "the gradient of a convolution's input",
     "conv_weight": "the gradient of a convolution's weight",
+    "segment_reduce": "each row takes the values that name it",
+    "count_each": "how often each number occurs",
+    "topk": "the first of sorted rows",
+    "kthvalue": "one of sorted rows",
+    "cumsum": "a running sum",
+    "cumprod": "a running product",
+    "cummax": "a running maximum",
+    "cummin": "a running minimum",
+    "logcumsumexp": "a running sum of exponentials",
 }
 # What the operands of a product are called behind a name that is taken.
 SIDES = ("left", "right")

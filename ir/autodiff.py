@@ -28,7 +28,28 @@ SECOND_BACKWARD = (
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
+ENABLE = (
+    "enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+ENABLED = (
+    "the backtrace further above shows the operation that failed to compute its gradient. The "
+    "variable in question was changed in there or anywhere later. Good luck!"
+)
 OUTPUT = -1
+
+
+class Anomaly(Protocol):
+    """What looks for errors in backwards while `autograd.detect_anomaly` is on."""
+
+    def check(self, node: Node, operand: int, cotangent: Node) -> None:
+        """Called with what the backward of a node gives for an operand."""
+
+    def blame(self, node: Node) -> None:
+        """Called with the node whose backward has raised, or was looked at."""
+
+
+ANOMALY: list[Anomaly | None] = [None]
 
 
 class Call(Protocol):
@@ -279,9 +300,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
-        f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
-        "compute its gradient, with torch.autograd.set_detect_anomaly(True, "
-        "check_nan=False)."
+        f"{expected} instead. Hint: {ENABLE if ANOMALY[0] is None else ENABLED}"
     )
 
 
@@ -365,8 +384,8 @@ def differentiate(
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
-    before, partial = (local.grad, local.origin), local.partial
-    local.grad, local.partial = create, inputs is not None
+    before, outer = (local.grad, local.origin), (local.partial, local.reached)
+    local.grad, local.partial, local.reached = create, inputs is not None, order
     try:
         for n in reversed(order):
             g = cotangents.pop(n, None)
@@ -394,8 +413,13 @@ def differentiate(
             local.origin = (n.code, n.line)
             _backward_of(n, g, cotangents, needed)
             visited.append(n)
+    except Exception:
+        if ANOMALY[0] is not None:
+            ANOMALY[0].blame(n)
+        raise
     finally:
-        (local.grad, local.origin), local.partial = before, partial
+        local.grad, local.origin = before
+        local.partial, local.reached = outer
     if not retain:
         freed = Freed(frozenset().union(*map(_leaves_under, order)))
         for n in visited:
@@ -476,8 +500,10 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
     op = n.op
     src = n.src
     if n.tag is not None and n.tag.call is not None:
-        for s, c in zip(src, n.tag.call(g)):
+        for i, (s, c) in enumerate(zip(src, n.tag.call(g))):
             if c is not None and s.grad:
+                if ANOMALY[0] is not None:
+                    ANOMALY[0].check(n, i, c)
                 _accumulate(cotangents, s, c)
         return
     _check_saved(n)
@@ -508,6 +534,9 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         c = rule(g, y, *operands) if table else rule(i, g, y, *operands)
         if c is None:
             continue
+        if ANOMALY[0] is not None:
+            c = c.product() if c.__class__ is Outer else c
+            ANOMALY[0].check(n, i, c.g if c.__class__ is Partial else c)
         if op.name == "get" and s.tag is not None and s.tag.call is not None:
             _accumulate_result(cotangents, s, n.arg[0], c)
         else:

@@ -190,6 +190,11 @@ m = copy.deepcopy(nn.LazyLinear(3)).double()
 y = m(torch.ones(1, 2, dtype=torch.float64))
 result = [y, nn.parameter.is_lazy(m.weight), len(m._forward_pre_hooks)]
 """,
+    "a lazy normalization, converted before it ran": """
+m = nn.LazyBatchNorm1d().double()
+y = m(torch.randn(4, 2, dtype=torch.float64))
+result = [y, m.running_mean, m.weight, str(m)]
+""",
     "a lazy parameter": """
 p = nn.parameter.UninitializedParameter()
 result = [str(p), repr(p), nn.parameter.is_lazy(p), p.requires_grad, str(p.dtype)]

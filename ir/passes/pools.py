@@ -98,7 +98,7 @@ def _small_maximum(b: Build, x: Value, w: Windows, type: TensorType, which: int)
             winner = b.where(better, w.place(offset), winner, places)
     if which == 0:
         return b.computed(best)
-    return b.constant(winner, places) if isinstance(winner, int) else winner
+    return b.in_memory(b.constant(winner, places)) if isinstance(winner, int) else winner
 
 
 def _first_inside(b: Build, x: Value, w: Windows, type: TensorType) -> Value | int:

@@ -22,6 +22,7 @@ from ..opdef import REGISTRY
 from ..ops_constant import typed
 from ..ops_shape import overlaps
 from .build import Build
+from .segments import SEGMENTS, overlapping_add
 
 LARGEST = 2**63 - 1
 MOST_PIECES = 8  # every element looks into each until it is found
@@ -182,8 +183,12 @@ def _strided_add(b: Build, v: Value) -> Value:
     """On a device, where the cells of the window are different ones: read, add, put back."""
     base, value, offset = v.src
     sizes, strides = v.arg
-    if v.type.device == "cpu" or 0 in sizes or overlaps(sizes, strides):
+    if v.type.device == "cpu" or not v.type.numel:
         return v
+    if 0 in sizes:
+        return b.op("copy", base)
+    if overlaps(sizes, strides):
+        return overlapping_add(b, v)
     window = b.op("as_strided", base, offset, arg=v.arg, shape=sizes)
     total = b.op("add", window, value, shape=sizes)
     return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
@@ -203,6 +208,28 @@ def _resample(b: Build, v: Value) -> Value:
     return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)
 
 
+def _median_value(b: Build, v: Value) -> Value:
+    """On a device: the median of one row, without its position."""
+    x, (_axes, _keep, ignore_nan) = v.src[0], v.arg
+    if v.type.device == "cpu" or not x.type.numel:
+        return v
+    row = b.shaped(x, (x.type.numel,))
+    types = v.type.with_shape(()), v.type.with_shape(()).with_dtype(int64)
+    name = "nanmedian" if ignore_nan else "median"
+    pair = Value(REGISTRY[name], (row,), ((0,), False), types, v.origin)
+    value = Value(REGISTRY["get"], (pair,), (0,), types[0], v.origin)
+    return b.shaped(value, v.type.shape)
+
+
+def _searchsorted(b: Build, v: Value) -> Value:
+    """On a device: halves are compared as floats, whose order is theirs."""
+    rows, values = v.src
+    if v.type.device == "cpu" or not values.type.dtype.is_half:
+        return v
+    wide = b.cast(rows, float32), b.cast(values, float32)
+    return Value(v.op, wide, v.arg, v.type, v.origin)
+
+
 REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "argmax": _arg_extreme,
     "argmin": _arg_extreme,
@@ -216,4 +243,7 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "cat": _cat,
     "roll": _roll,
     "resample": _resample,
+    "median_value": _median_value,
+    "searchsorted": _searchsorted,
+    **SEGMENTS,
 }

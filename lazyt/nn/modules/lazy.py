@@ -9,6 +9,7 @@ module an ordinary one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -46,6 +47,14 @@ class LazyModuleMixin(Module):
         self._initialize_hook = self.register_forward_pre_hook(
             self._infer_parameters, with_kwargs=True
         )
+
+    def _apply(self: Any, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        without_shape = [name for name, value in self._buffers.items() if is_lazy(value)]
+        super()._apply(fn, recurse)
+        for name in without_shape:
+            value = self._buffers[name]
+            self._buffers[name] = UninitializedBuffer(device=value.device, dtype=value.dtype)
+        return self
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool

@@ -9,10 +9,12 @@ from lazyt.utils.data.dataset import (
     ConcatDataset,
     Dataset,
     IterableDataset,
+    StackDataset,
     Subset,
     TensorDataset,
     random_split,
 )
+from lazyt.utils.data.distributed import DistributedSampler
 from lazyt.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -29,10 +31,12 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
