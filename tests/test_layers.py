@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 
 import pytest
+import test_losses
+import test_resizing
+import test_windows
+from saved_things import file_of
+from saved_things import same as same_things
 from test_functional import case, check
 from test_nn import nn_of, same
 from test_nn_errors import raised
@@ -263,6 +269,41 @@ def test_errors(line, oracle):
     wanted = raised(line, oracle)
     assert wanted is not None
     assert raised(line, lazyt) == wanted
+
+
+def layer_of(line: str) -> str:
+    """`nn.Linear(2, 3)` of `nn.Linear(2, 3)(torch.ones(1, 2))`."""
+    for called in (")(torch", ")(*nn"):
+        line = line.partition(called)[0] + ")" if called in line else line
+    return line
+
+
+TABLES = (MODULES, test_losses.MODULES, test_resizing.MODULES, test_windows.MODULES)
+# Those without a shape hold hooks of their own; others are not made by their class alone.
+MADE_OTHERWISE = ("Lazy", "convert", "from_pretrained")
+LAYERS = sorted(
+    {
+        layer_of(line)
+        for table in TABLES
+        for line in table
+        if not any(word in line for word in MADE_OTHERWISE)
+    }
+)
+
+
+@pytest.mark.parametrize("text", LAYERS)
+def test_layers_are_saved_both_ways(text, oracle):
+    made = {m: eval(text, {"torch": m, "nn": nn_of(m)}) for m in (oracle, lazyt)}
+    for writer, reader in ((oracle, lazyt), (lazyt, oracle)):
+        state = reader.load(io.BytesIO(file_of(writer, made[writer].state_dict())))
+        assert str(made[reader].load_state_dict(state)) == "<All keys matched successfully>"
+        same_things(made[reader].state_dict(), made[writer].state_dict())
+        whole = reader.load(io.BytesIO(file_of(writer, made[writer])), weights_only=False)
+        assert type(whole) is type(made[reader])
+        assert repr(whole) == repr(made[writer])
+        # PyTorch's modules have this one where no hook is registered, and do not read it.
+        unread = {"_is_full_backward_hook"}
+        assert vars(whole).keys() - unread == vars(made[reader]).keys() - unread
 
 
 def test_a_row_named_often_moves_less():
