@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lazyt.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from lazyt.nn.module import Module
 
-from . import container, module, utils
+from . import container, module
 from .activation import (
     CELU,
     ELU,
