@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from .cotangents import PARTS, Collected
 from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
 from .ops_elementwise import add
+from .ops_linalg import Outer
 from .ops_reduce import sum_
-from .ops_shape import Partial, alias, replaced, reshape, scatter_partial
+from .ops_shape import Partial, alias, replaced, reshape
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -26,7 +28,28 @@ SECOND_BACKWARD = (
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
+ENABLE = (
+    "enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+ENABLED = (
+    "the backtrace further above shows the operation that failed to compute its gradient. The "
+    "variable in question was changed in there or anywhere later. Good luck!"
+)
 OUTPUT = -1
+
+
+class Anomaly(Protocol):
+    """What looks for errors in backwards while `autograd.detect_anomaly` is on."""
+
+    def check(self, node: Node, operand: int, cotangent: Node) -> None:
+        """Called with what the backward of a node gives for an operand."""
+
+    def blame(self, node: Node) -> None:
+        """Called with the node whose backward has raised, or was looked at."""
+
+
+ANOMALY: list[Anomaly | None] = [None]
 
 
 class Call(Protocol):
@@ -128,18 +151,20 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     trace, limit = LOCAL.trace, LOCAL.limit
     LOCAL.trace, LOCAL.limit = [], 1 << 60
     try:
-        result = rule(g, y, *stand_in)
-        used = _read_by(result.g if result.__class__ is Partial else result, y)
+        used = _read_by(rule(g, y, *stand_in), y)
     finally:
         LOCAL.trace, LOCAL.limit = trace, limit
     indices = [k for k, s in enumerate(stand_in) if id(s) in used and s.__class__ is Node]
     return tuple(indices + [OUTPUT] if id(y) in used else indices)
 
 
-def _read_by(result: Node | None, y: Node) -> set[int]:
+def _read_by(result: Any, y: Node) -> set[int]:
     """The identities of everything a cotangent is computed from, the output `y` as a whole."""
     used: set[int] = set()
-    stack = [result] if result is not None else []
+    if result.__class__ is Outer:
+        stack = [result.left, result.g]
+    else:
+        stack = [result.g if result.__class__ is Partial else result] if result is not None else []
     while stack:
         n = stack.pop()
         if id(n) not in used:
@@ -275,9 +300,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
-        f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
-        "compute its gradient, with torch.autograd.set_detect_anomaly(True, "
-        "check_nan=False)."
+        f"{expected} instead. Hint: {ENABLE if ANOMALY[0] is None else ENABLED}"
     )
 
 
@@ -361,13 +384,16 @@ def differentiate(
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
-    before, partial = (local.grad, local.origin), local.partial
-    local.grad, local.partial = create, inputs is not None
+    before, outer = (local.grad, local.origin), (local.partial, local.reached)
+    local.grad, local.partial, local.reached = create, inputs is not None, order
     try:
         for n in reversed(order):
             g = cotangents.pop(n, None)
             if g is None:
                 continue
+            if g.__class__ is Collected:
+                local.origin = (n.code, n.line)
+                g = g.total(n.type)
             tag = n.tag
             if tag is not None:
                 if tag.hooks:
@@ -387,8 +413,13 @@ def differentiate(
             local.origin = (n.code, n.line)
             _backward_of(n, g, cotangents, needed)
             visited.append(n)
+    except Exception:
+        if ANOMALY[0] is not None:
+            ANOMALY[0].blame(n)
+        raise
     finally:
-        (local.grad, local.origin), local.partial = before, partial
+        local.grad, local.origin = before
+        local.partial, local.reached = outer
     if not retain:
         freed = Freed(frozenset().union(*map(_leaves_under, order)))
         for n in visited:
@@ -469,8 +500,10 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
     op = n.op
     src = n.src
     if n.tag is not None and n.tag.call is not None:
-        for s, c in zip(src, n.tag.call(g)):
+        for i, (s, c) in enumerate(zip(src, n.tag.call(g))):
             if c is not None and s.grad:
+                if ANOMALY[0] is not None:
+                    ANOMALY[0].check(n, i, c)
                 _accumulate(cotangents, s, c)
         return
     _check_saved(n)
@@ -501,6 +534,8 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         c = rule(g, y, *operands) if table else rule(i, g, y, *operands)
         if c is None:
             continue
+        if ANOMALY[0] is not None:
+            ANOMALY[0].check(n, i, c.g if c.__class__ is Partial else c)
         if op.name == "get" and s.tag is not None and s.tag.call is not None:
             _accumulate_result(cotangents, s, n.arg[0], c)
         else:
@@ -527,12 +562,15 @@ def _with_value(n: Node, now: Node) -> Node:
 
 def _accumulate(cotangents: dict, node: Node, c: Any) -> None:
     have = cotangents.get(node)
-    if c.__class__ is Partial:
-        cotangents[node] = scatter_partial(have, c, node.type)
-        return
-    if node.type.__class__ is not tuple and c.type.shape != node.type.shape:
+    part = c.__class__ in PARTS
+    if not part and node.type.__class__ is not tuple and c.type.shape != node.type.shape:
         c = sum_to(c, node.type.shape)
-    cotangents[node] = c if have is None else add(have, c)
+    if part and have.__class__ is not Collected:
+        have = cotangents[node] = Collected(have)
+    if have.__class__ is Collected:
+        have.take(c)
+    else:
+        cotangents[node] = c if have is None else add(have, c)
 
 
 def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> None:

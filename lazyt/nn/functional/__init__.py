@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lazyt.functions.padding import pad
+from lazyt.missing import getattr_of
 
 from .activations import (
     celu,
@@ -135,3 +136,5 @@ for _name in __all__:
     # One module to its users: names in messages and pickles do not say which file holds it.
     globals()[_name].__module__ = __name__
 del _name
+
+__getattr__ = getattr_of(__name__)
