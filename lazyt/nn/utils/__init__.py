@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import parametrizations, parametrize
 from . import rnn as rnn
+from . import stateless as stateless
 from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
