@@ -21,6 +21,11 @@ class Spec:
 
     __slots__ = ("kind", "context", "children", "leaves")
 
+    kind: Any
+    context: Any
+    children: list[Spec]
+    leaves: int
+
     def __init__(self, kind: Any, context: Any, children: list[Spec]):
         self.kind = kind
         self.context = context
