@@ -247,3 +247,51 @@ def test_on_every_tier(tier: str, request: pytest.FixtureRequest) -> None:
         found = vmap(grad(lambda a: (a.softmax(0) * X[0]).logsumexp(0)))(X).tolist()
         for a, b in zip(expected, found, strict=True):
             assert a == pytest.approx(b, abs=1e-6)
+
+
+def _results(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+def _public_functions() -> dict[str, Any]:
+    import lazyt.nn.functional as F
+    from lazyt.registry import FUNCTIONS
+
+    found = {n: getattr(F, n) for n in dir(F)} | FUNCTIONS
+    kinds = (types.FunctionType, types.BuiltinFunctionType)
+    return {n: f for n, f in sorted(found.items()) if n[0] != "_" and isinstance(f, kinds)}
+
+
+# What draws gives each call other numbers, and one call for all examples the same.
+DRAWS = {"gumbel_softmax", "normal", "rrelu", "rrelu_", "bernoulli", "rand_like", "randn_like"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_public_function_of_a_matrix_gives_what_a_loop_gives_or_says_why_not() -> None:
+    x = torch.sin(torch.arange(1.0, 49.0) * 1.7).reshape(4, 3, 4) * 0.4 + 0.5
+    checked, refused, wrong = [], [], []
+    for name, function in _public_functions().items():
+        if name in DRAWS or "dropout" in name or name == "broadcast_shapes":
+            continue
+        try:
+            each = [_results(function(a.clone())) for a in x]
+            assert all(type(r) is torch.Tensor for r in each[0])
+            expected = [torch.stack(list(found)) for found in zip(*each, strict=True)]
+            assert all(e.sum().item() is not None for e in expected)
+        except Exception:
+            continue  # no function of one tensor
+        try:
+            found = _results(vmap(function)(x.clone()))
+            same = all(
+                f.dtype is e.dtype and f.shape == e.shape and f.allclose(e, atol=1e-5)
+                for f, e in zip(found, expected, strict=True)
+            )
+            (checked if same else wrong).append(name)
+        except RuntimeError as error:
+            (refused if str(error).startswith("vmap: ") else wrong).append(name)
+    assert not wrong
+    assert set(refused) <= {
+        "argwhere", "masked_select", "nonzero", "nonzero_static", "tensor", "unique",
+        "unique_consecutive", "where", "as_tensor", "asarray",
+    }  # fmt: skip
+    assert len(checked) > 200

@@ -48,6 +48,7 @@ MASK = (
 )
 # How a read is refused, by the function that reads.
 _REFUSALS = {"__bool__": CONTROL_FLOW, "item": ITEM, "tolist": NO_VALUE, "index_nodes": MASK}
+_REFUSALS["array_from"] = ITEM
 WRITE = (
     "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor "
     "`other` in extra_args that has more elements than `self`. This happened due to `other` being "
