@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from .cotangents import PARTS, Collected
 from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
 from .ops_elementwise import add
+from .ops_linalg import Outer
 from .ops_reduce import sum_
-from .ops_shape import Partial, alias, replaced, reshape, scatter_partial
+from .ops_shape import Partial, alias, replaced, reshape
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -149,18 +151,20 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     trace, limit = LOCAL.trace, LOCAL.limit
     LOCAL.trace, LOCAL.limit = [], 1 << 60
     try:
-        result = rule(g, y, *stand_in)
-        used = _read_by(result.g if result.__class__ is Partial else result, y)
+        used = _read_by(rule(g, y, *stand_in), y)
     finally:
         LOCAL.trace, LOCAL.limit = trace, limit
     indices = [k for k, s in enumerate(stand_in) if id(s) in used and s.__class__ is Node]
     return tuple(indices + [OUTPUT] if id(y) in used else indices)
 
 
-def _read_by(result: Node | None, y: Node) -> set[int]:
+def _read_by(result: Any, y: Node) -> set[int]:
     """The identities of everything a cotangent is computed from, the output `y` as a whole."""
     used: set[int] = set()
-    stack = [result] if result is not None else []
+    if result.__class__ is Outer:
+        stack = [result.left, result.g]
+    else:
+        stack = [result.g if result.__class__ is Partial else result] if result is not None else []
     while stack:
         n = stack.pop()
         if id(n) not in used:
@@ -387,6 +391,9 @@ def differentiate(
             g = cotangents.pop(n, None)
             if g is None:
                 continue
+            if g.__class__ is Collected:
+                local.origin = (n.code, n.line)
+                g = g.total(n.type)
             tag = n.tag
             if tag is not None:
                 if tag.hooks:
@@ -555,12 +562,15 @@ def _with_value(n: Node, now: Node) -> Node:
 
 def _accumulate(cotangents: dict, node: Node, c: Any) -> None:
     have = cotangents.get(node)
-    if c.__class__ is Partial:
-        cotangents[node] = scatter_partial(have, c, node.type)
-        return
-    if node.type.__class__ is not tuple and c.type.shape != node.type.shape:
+    part = c.__class__ in PARTS
+    if not part and node.type.__class__ is not tuple and c.type.shape != node.type.shape:
         c = sum_to(c, node.type.shape)
-    cotangents[node] = c if have is None else add(have, c)
+    if part and have.__class__ is not Collected:
+        have = cotangents[node] = Collected(have)
+    if have.__class__ is Collected:
+        have.take(c)
+    else:
+        cotangents[node] = c if have is None else add(have, c)
 
 
 def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> None:

@@ -99,7 +99,9 @@ _LATER += ("profiler", "serialization", "utils")
 _AUTOCAST = """
 autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
 set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache
-autocast_increment_nesting autocast_decrement_nesting
+autocast_increment_nesting autocast_decrement_nesting is_autocast_cpu_enabled
+set_autocast_cpu_enabled get_autocast_cpu_dtype set_autocast_cpu_dtype get_autocast_gpu_dtype
+set_autocast_gpu_dtype
 """
 _FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
 _FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")

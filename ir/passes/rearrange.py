@@ -5,7 +5,8 @@
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
     resample(x, …)  sum(x[places] * weights)
-    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
+    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y; of many pieces, on
+                    a device, zeros in which each is written
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from ..dtypes import float32, float64, int64
 from ..graph import Value
 from ..opdef import REGISTRY
+from ..ops_constant import typed
 from ..ops_shape import overlaps
 from .build import Build
 from .segments import SEGMENTS, overlapping_add
@@ -122,12 +124,27 @@ def _nothing(x: Value) -> float | int:
     return 0.0 if x.type.dtype.is_floating_point else 0
 
 
+def _written(v: Value, pieces: list[Value], axis: int) -> Value:
+    """On a device, where NumPy's `concatenate` is far away: each piece is written to its place."""
+    type = v.type
+    constant = typed(type.shape, type.dtype, type.device)
+    found = Value(REGISTRY["full"], (_nothing(v),), constant, type, v.origin)
+    offset = 0
+    for x in pieces:
+        window = (x.type.shape, type.strides)
+        found = Value(REGISTRY["strided_update"], (found, x, offset), window, type, v.origin)
+        offset += x.type.shape[axis] * type.strides[axis]
+    return found
+
+
 def _cat(b: Build, v: Value) -> Value:
     (axis,) = v.arg
     pieces = [x for x in v.src if x.type.numel]
     same = all(x.type.dtype is v.type.dtype for x in pieces)
-    if not 1 < len(pieces) <= MOST_PIECES or not same or len(pieces) < len(v.src):
+    if len(pieces) < 2 or not same or len(pieces) < len(v.src):
         return v
+    if len(pieces) > MOST_PIECES:
+        return v if v.type.device == "cpu" else _written(v, pieces, axis)
     extent = end = v.type.shape[axis]
     found: Any = _nothing(v)
     for x in reversed(pieces):

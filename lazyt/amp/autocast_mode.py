@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.amp.casting import DTYPES, STATE, divert_listed_functions
+from lazyt.amp.casting import divert_listed_functions
+from lazyt.amp.state import DTYPES, STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor

@@ -1,41 +1,24 @@
-"""Autocast at work: what a thread has turned on, and the casts that follow from it.
+"""Autocast at work: the casts that follow from what a thread has turned on.
 
-State is by thread and device type: whether autocast is on, and for which dtype. The functions of
-the lists in `operations` are diverted when autocast is first turned on; a diverted function looks
-at the state of its thread, casts its operands by its policy, and runs with autocast off, so that
-what it is made of is not cast again.
+The functions of the lists in `operations` are diverted when autocast is first turned on; a diverted
+function looks at the state of its thread, casts its operands by its policy, and runs with autocast
+off, so that what it is made of is not cast again.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lazyt.amp.diversion import divert
 from lazyt.amp.operations import functions_named, policies
+from lazyt.amp.state import DTYPES, STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
 
-__all__ = ["DTYPES", "STATE", "divert_listed_functions"]
-
-# The device types that have lists, and the dtype each begins with.
-DTYPES: dict[str, DType] = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
-
-
-class _State(threading.local):
-    """What a thread has turned on."""
-
-    def __init__(self) -> None:
-        self.dtypes = dict(DTYPES)
-        self.on: tuple[str, ...] = ()  # device types
-        self.cache = True
-        self.nesting = 0
-
-
-STATE = _State()
+__all__ = ["divert_listed_functions"]
 
 _REFUSAL = """torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.
 Many models use a sigmoid layer right before the binary cross entropy layer.
@@ -111,6 +94,14 @@ def _framed(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -
     return function(*args, **kwargs)
 
 
+def _recurrent(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    """PyTorch's CPU adds products in lower precision to the wide state of a GRU, and runs the other
+    recurrences in lower precision all through."""
+    wide = device == "cpu" and args[0] == "GRU"
+    dtype = args[1].dtype if wide else STATE.dtypes[device]
+    return _cast_all(function, device, dtype, args, kwargs)
+
+
 def _refused(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
     raise RuntimeError(_REFUSAL)
 
@@ -122,6 +113,7 @@ _POLICIES = {
     "widest": _widest,
     "refused": _refused,
     "framed": _framed,
+    "recurrent": _recurrent,
 }
 
 

@@ -20,9 +20,9 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from lazyt.dispatch import renamed, tagged, wrap
-from lazyt.ir.dtypes import float64
+from lazyt.ir.dtypes import float64, promote
 from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import add, mul, relu, sigmoid, sub, tanh
+from lazyt.ir.ops_elementwise import add, cast, mul, relu, sigmoid, sub, tanh
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_shape import cat_, narrow, permute_, reshape
 from lazyt.registry import FUNCTIONS
@@ -287,8 +287,8 @@ def _cell_function(mode: str) -> Callable[..., Any]:
             raise RuntimeError(f"{name} expects two hidden states")
         hidden = (hx,) if kind.states == 1 else tuple(hx)
         _check_step(input, hidden, w_ih, w_hh)
-        own = node_of(linear(hidden[0], w_hh, b_hh))
-        states = kind.step(node_of(linear(input, w_ih, b_ih)), own, tuple(map(node_of, hidden)))
+        gates = node_of(linear(input, w_ih, b_ih)), node_of(linear(hidden[0], w_hh, b_hh))
+        states = kind.step(*_fitting(kind, gates, tuple(map(node_of, hidden))))
         return wrap(states[0]) if kind.states == 1 else tuple(map(wrap, states))
 
     cell.__name__ = cell.__qualname__ = name
@@ -297,6 +297,17 @@ def _cell_function(mode: str) -> Callable[..., Any]:
         f"w_ih ({kind.gates} * hidden, features), w_hh ({kind.gates} * hidden, hidden)."
     )
     return cell
+
+
+def _fitting(kind: Kind, gates: States, states: States) -> tuple[Node, Node, States]:
+    """What a step takes, of one dtype: products in lower precision, as autocast makes them, are
+    widened where a wider state is added to them."""
+    dtype = gates[0].type.dtype
+    if kind.gates > 1:
+        for state in states:
+            dtype = promote(dtype, state.type.dtype)
+    given, own = (cast(gate, dtype) for gate in gates)
+    return given, own, tuple(cast(state, dtype) for state in states)
 
 
 def _check_step(input: Tensor, hidden: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor) -> None:
