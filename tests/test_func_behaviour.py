@@ -11,7 +11,7 @@ import pytest
 from harness import run_program
 
 import lazyt as torch
-from lazyt.func import functional_call, grad, stack_module_state, vjp, vmap
+from lazyt.func import functional_call, grad, jvp, stack_module_state, vjp, vmap
 from lazyt.ir.node import LOCAL
 
 X = torch.sin(torch.arange(1.0, 13.0) * 1.7).reshape(4, 3)
@@ -168,6 +168,13 @@ def test_the_function_runs_once_and_the_graph_is_batched() -> None:
     assert calls == [(3,)]
     assert torch.stats()["by_op"] == {"exp": 1, "full": 1, "mul": 1, "sin": 1, "sum": 1}
     assert found == [function(a).item() for a in X]
+
+
+def test_a_jvp_computes_no_more_than_its_tangent_needs() -> None:
+    x, t = X[0].clone(), torch.ones(3)
+    torch.reset_stats()
+    jvp(torch.sin, (x,), (t,))[1].tolist()
+    assert torch.stats()["by_op"] == {"cos": 1, "full": 1, "mul": 1}
 
 
 def test_vmap_with_another_batch_is_the_same_program() -> None:

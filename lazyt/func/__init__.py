@@ -1,7 +1,13 @@
 """torch.func: transforms of functions, which nest in each other.
 
-vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y)      # a gradient for each example
+    vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y)      # a gradient for each example
+
+`vmap` batches the traced graph, the others differentiate it.
 """
+
+from __future__ import annotations
+
+from lazyt.missing import getattr_of
 
 from .derivatives import (
     functionalize,
@@ -32,3 +38,5 @@ __all__ = [
     "vjp",
     "vmap",
 ]
+
+__getattr__ = getattr_of(__name__)

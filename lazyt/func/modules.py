@@ -1,7 +1,9 @@
 """Modules as functions of their parameters, and many modules as one.
 
-functional_call(net, {"weight": w}, (x,))          # net(x), with w in the place of net.weight
-params, buffers = stack_module_state([net1, net2]) # {"weight": (2, ...), ...}
+    functional_call(net, {"weight": w}, (x,))           # net(x), with w in the place of net.weight
+    params, buffers = stack_module_state([net1, net2])  # {"weight": (2, ...), ...}
+
+A module is as it was once the call has returned, or raised.
 """
 
 from __future__ import annotations
