@@ -172,6 +172,7 @@ def test_the_function_runs_once_and_the_graph_is_batched() -> None:
 
 def test_a_jvp_computes_no_more_than_its_tangent_needs() -> None:
     x, t = X[0].clone(), torch.ones(3)
+    assert x.shape == (3,) and x.tolist() == X[0].tolist()
     torch.reset_stats()
     jvp(torch.sin, (x,), (t,))[1].tolist()
     assert torch.stats()["by_op"] == {"cos": 1, "full": 1, "mul": 1}
