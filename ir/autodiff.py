@@ -535,6 +535,7 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         if c is None:
             continue
         if ANOMALY[0] is not None:
+            c = c.product() if c.__class__ is Outer else c
             ANOMALY[0].check(n, i, c.g if c.__class__ is Partial else c)
         if op.name == "get" and s.tag is not None and s.tag.call is not None:
             _accumulate_result(cotangents, s, n.arg[0], c)

@@ -113,6 +113,7 @@ print(get_gradient_edge(y).output_nr, isinstance(y.grad_fn, Node), isinstance(y,
 shown(lambda: get_gradient_edge(x.detach()))
 """,
     "an anomaly": "watched(lambda: ((x - x).sqrt() * 0).sum().backward())",
+    "an anomaly of a matrix": "watched(lambda: ((x[:, None] / 0 @ x[None]) * 0).sum().backward())",
     "an anomaly that is not looked for": """
 watched(lambda: ((x - x).sqrt() * 0).sum().backward(), check_nan=False)
 print(x.grad.isnan().all().item())

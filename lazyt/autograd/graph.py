@@ -22,7 +22,7 @@ from lazyt.ir.autodiff import OUTPUT, Tag, saved, source_of, takes_gradient
 from lazyt.ir.node import LIVE, LOCAL, emit
 from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
-from lazyt.state import node_of
+from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
 
 from .engine import GradFn, RemovableHandle, grad_fn_of
@@ -33,6 +33,7 @@ __all__ = [
     "Node",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
+    "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
@@ -71,6 +72,12 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
             "require gradients"
         )
     return GradientEdge(grad_fn_of(node_of(tensor)), tensor.output_nr)
+
+
+def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
+    """Says that tensors were written to by means that autograd did not see."""
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        touch(t)
 
 
 # --- several gradients at once --------------------------------------------------------------------
