@@ -86,7 +86,7 @@ class Tag:
     # Whether no gradient is computed for the node, though it requires one.
     ends = False
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         """What the node (or a view of it) reads as at this moment.
 
         Errors: RuntimeError where a counted write replaced it.
@@ -236,7 +236,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
     if _kept_by(base, reader):
         return _copied(node)
     if base.tag is not None and base.tag.follows:
-        now = base.tag.now(base, reader, bool(path))
+        now = base.tag.now(base, reader, path[0] if path else None)
         if now is base:
             return node
         base = now
@@ -283,6 +283,10 @@ def short_name(grad_name: str) -> str:
     return name + number.lstrip("0")
 
 
+# The primitives that views are made by.
+VIEWS = frozenset(("alias", "part", "permute", "expand", "slice", "as_strided", "reshape"))
+
+
 def overwritten_text(node: Node, mark: Any) -> str:
     if mark.text is not None:
         return mark.text
@@ -294,6 +298,8 @@ def overwritten_text(node: Node, mark: Any) -> str:
         kind = f"CPU{names[node.type.dtype.name]}Type"
     tag = node.tag
     name = node.op.grad_name if tag is None or tag.name is None else tag.name
+    if node.op.name in VIEWS:
+        name = "AsStrided"  # what PyTorch derives a view by whose base was written to
     made = node.grad and node.src and (tag is None or tag.leaf is None)
     where = f", which is output 0 of {short_name(name)}," if made else ""
     expected, version = mark.versions()

@@ -132,6 +132,8 @@ def show(
     if len(trace) > local.limit:
         FLUSH[0](n)
     made = view_meta(t, (step,), offset, n.type.shape, strides)
+    if made.multi is not None:
+        made.multi = (0, name)
     view = _new(Tensor)
     view._storage = storage
     view._meta = made

@@ -9,7 +9,7 @@ from typing import Any
 from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update
 from lazyt.functions.dims import numbered, owned
 from lazyt.ir.dtypes import FLOATING
-from lazyt.ir.node import Node
+from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.layout import like_operands
 from lazyt.state import node_of
@@ -26,6 +26,15 @@ def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -
     raise TypeError(
         f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type_name(x)}"
     )
+
+
+def check_constant(function: str, argument: str, t: Tensor | None) -> None:
+    """RuntimeError in PyTorch's words for a tensor to which its function gives no gradient."""
+    if t is not None and LOCAL.grad and t.requires_grad:
+        raise RuntimeError(
+            f"The function '{function}' is not differentiable with respect to argument "
+            f"'{argument}'. This input cannot have requires_grad True."
+        )
 
 
 def check_floating(node: Node, kernel: str) -> None:

@@ -58,7 +58,8 @@ def _refuse(x: Node, w: Node, b: Node | None) -> None:
     """PyTorch's error for operands of `linear` that do not fit."""
     columns = x.type.shape[-1]
     rows = x.type.numel // columns if columns else (x.type.shape[0] if x.type.shape else 1)
-    if columns != w.type.shape[1]:
+    same = x.type.dtype is w.type.dtype
+    if columns != w.type.shape[1] and (same or b is None):
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
             f"{w.type.shape[1]}x{w.type.shape[0]})"

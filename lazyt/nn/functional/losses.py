@@ -19,7 +19,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, numbered, reduction_of, tensor_node
+from .common import check_constant, check_floating, numbered, reduction_of, tensor_node
 
 
 def check_reduction(reduction: str) -> None:
@@ -96,6 +96,9 @@ def _target(x: Node, t: Node, ignore: int) -> Node:
     return t
 
 
+NLL = ("nll_loss_forward", "nll_loss2d_forward")  # what PyTorch's errors call it
+
+
 def _class_weight(x: Node, weight: Tensor) -> Node:
     w = node_of(weight)
     classes = x.type.shape[1 if len(x.type.shape) > 1 else 0]
@@ -165,6 +168,7 @@ def nll_loss(
     own = _target(x, t, ignore_index)
     kernel = "nll_loss2d_forward" if len(x.type.shape) > 2 else "nll_loss"
     check_floating(x, f"{kernel}_out_frame")
+    check_constant(NLL[len(x.type.shape) > 2], "weight", weight)
     w = None if weight is None else _class_weight(x, weight)
     return wrap(_nll(x, own, w, ignore_index, reduction))
 
@@ -209,6 +213,7 @@ def cross_entropy(
     scores = compute_softmax(x, axis, None, True)
     _check_batch(x, t)
     own = _target(x, t, ignore_index)
+    check_constant(NLL[len(x.type.shape) > 2], "weight", weight)
     w = None if weight is None else _class_weight(x, weight)
     loss = _nll(scores, own, w, ignore_index, reduction)
     if label_smoothing > 0.0:

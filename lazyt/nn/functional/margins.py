@@ -36,7 +36,7 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 from .activations import logsigmoid
-from .common import check_floating, in_compute_dtype, reduction_of, tensor_node
+from .common import check_constant, check_floating, in_compute_dtype, reduction_of, tensor_node
 from .distances import pairwise_distance
 from .losses import check_reduction, reduced
 
@@ -287,6 +287,7 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
+    check_constant("multi_margin_loss", "weight", weight)
     x = tensor_node(input, "multi_margin_loss")
     t = tensor_node(target, "multi_margin_loss", "target", 2)
     _check_scores(x)

@@ -17,7 +17,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, reduction_of
+from .common import check_constant, check_floating, in_compute_dtype, numbered, reduction_of
 from .losses import check_reduction, reduced, total
 
 
@@ -176,6 +176,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}) is deprecated. Please ensure they have the same size."
         )
+    check_constant("binary_cross_entropy", "weight", weight)
     if t.type.dtype is not x.type.dtype:
         raise RuntimeError(
             f"Found dtype {scalar_name(t.type.dtype)} but expected {scalar_name(x.type.dtype)}"
@@ -219,6 +220,8 @@ def binary_cross_entropy_with_logits(
             "result type Float can't be cast to the desired output type "
             f"{scalar_name(t.type.dtype)}"
         )
+    check_constant("binary_cross_entropy_with_logits", "weight", weight)
+    check_constant("binary_cross_entropy_with_logits", "pos_weight", pos_weight)
     positive = None if pos_weight is None else node_of(pos_weight)
     w = None if weight is None else node_of(weight)
 

@@ -83,11 +83,19 @@ def clip_grad_norm_(
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
-    """Limits every element of the gradients to [-clip_value, clip_value], in place."""
+    """Limits every element of the gradients to [-clip_value, clip_value], in place.
+
+    Errors: RuntimeError where no parameter has a gradient.
+    """
     bound = float(clip_value)
-    for p in _listed(parameters):
-        if p.grad is not None:
-            p.grad.clamp_(min=-bound, max=bound)
+    gradients = [p.grad for p in _listed(parameters) if p.grad is not None]
+    if not gradients:
+        raise RuntimeError(
+            "Expected !nested_tensorlist[0].empty() to be true, but got false.  (Could this error "
+            "message be improved?  If so, please report an enhancement request to PyTorch.)"
+        )
+    for gradient in gradients:
+        gradient.clamp_(min=-bound, max=bound)
 
 
 def clip_grad_norm(
