@@ -226,7 +226,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
     operation `reader` itself, which keeps what it overwrote (its first operand).
     """
     if node.tag is not None and node.tag.follows:
-        return _copied(node) if _kept_by(node, reader) else node.tag.now(node, reader)
+        return kept_apart(node) if _kept_by(node, reader) else node.tag.now(node, reader)
     base, path = node, []
     while base.op is not None and base.op.view and base.src and base.after is None:
         if base.tag is not None and base.tag.follows:
@@ -234,7 +234,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
         path.append(base)
         base = base.src[-1] if base.op.name == "replaced" else base.src[0]
     if _kept_by(base, reader):
-        return _copied(node)
+        return kept_apart(node)
     if base.tag is not None and base.tag.follows:
         now = base.tag.now(base, reader, path[0] if path else None)
         if now is base:
@@ -267,9 +267,12 @@ def _kept_by(node: Node, reader: Node | None) -> bool:
     return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
 
 
-def _copied(node: Node) -> Node:
-    """A value that the backward of the operation that overwrote it reads: for a derivative of that
-    backward it is not overwritten."""
+def kept_apart(node: Node) -> Node:
+    """A value as PyTorch saves one that it has copied: no write to what it was copied from counts.
+
+    So is one that the backward of the operation that overwrote it reads: for a derivative of that
+    backward it is not overwritten.
+    """
     if not LOCAL.grad:
         return node
     made = alias(node)

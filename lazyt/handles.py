@@ -471,10 +471,27 @@ def is_alias(t: Tensor) -> bool:
     return meta.stopped or meta.base is not None and meta.base._storage is not t._storage
 
 
+def name_view(made: Meta, node: Node, name: str, multi: tuple[int, str] | None = None) -> None:
+    """What an error will call a view that no tracked write may go through.
+
+    multi: its number among the views of one call, and the name of that.
+    """
+    if made.untracked:
+        made.multi = (0, name) if node.grad else None
+    elif multi is not None:
+        made.multi = multi
+    elif made.multi is not None:
+        made.multi = (0, type(made.multi[1])(name))
+
+
 def view_text(t: Tensor, meta: Meta, what: str) -> str:
     """PyTorch's words for a view whose history a write would have to change, or has outdated."""
-    if meta.multi is None or meta.untracked and meta.multi[1].__class__ is not OfFunction:
-        return f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
+    if meta.untracked or meta.multi is None:
+        made = NO_GRAD_VIEW
+        if meta.multi is not None:  # in grad mode, of one made under no_grad
+            made = f"Output 0 of {meta.multi[1]} is a view of a view which was created in no_grad "
+            made += "mode and "
+        return f"{made}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
     number, name = meta.multi
     output = f"Output {number} of {name} is a view and {what} modified inplace. "
     if name.__class__ is OfFunction:

@@ -42,7 +42,7 @@ def broken(torch: types.ModuleType, method: str, wrong: object) -> Runner:
     return runs
 
 
-@pytest.mark.parametrize("batch", range(8))
+@pytest.mark.parametrize("batch", range(20))
 def test_as_torch_does(batch: int, oracle: types.ModuleType) -> None:
     expected, actual = runner("torch"), runner(implementation())
     for seed in range(batch * BATCH, (batch + 1) * BATCH):

@@ -25,6 +25,7 @@ from lazyt.ir.ops_shape import (
 from lazyt.ir.types import viewed_strides
 
 from ..dispatch import renamed, tagged, wrap
+from ..handles import name_view
 from ..registry import FUNCTIONS
 from ..state import (
     check_writable,
@@ -61,10 +62,8 @@ def make_view(
     if node.grad:
         tagged(node, name, source, saves=False)
     made = view_meta(t, steps, offset, node.type.shape, strides)
-    if multi is not None:
-        made.multi = multi
-    elif made.multi is not None:
-        made.multi = (0, name)
+    if multi is not None or made.multi is not None or made.untracked:
+        name_view(made, node, name, multi)
     view = _new(Tensor)
     view._storage = t._storage
     view._meta = made

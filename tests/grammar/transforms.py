@@ -190,6 +190,7 @@ class Transforms(Training):
             return
         made = self.result(text, shape, v.dtype, 5, INEXACT, (v,), (v,), True)
         made.loose = len(shape) > 1
+        made.guarded = "use_reentrant=True" in text  # a result of a custom Function
         if not row.differentiable:
             made.track = type(made.track)()
         self.bind(made)

@@ -216,7 +216,7 @@ def soft_margin_loss(
     t = tensor_node(target, "soft_margin_loss", "target", 2)
     loss = lazyt.log1p(lazyt.exp(-target * input))
     result = reduced(node_of(loss), reduction)
-    return wrap(tagged(result, "SoftMarginLoss", x, t))
+    return wrap(tagged(result, "SoftMarginLoss", x, t, keeps=(x, t)))
 
 
 def multilabel_soft_margin_loss(
