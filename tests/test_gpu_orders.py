@@ -270,3 +270,39 @@ def test_an_index_out_of_range_is_refused(index: int) -> None:
     at[7] = index
     with pytest.raises(IndexError):
         x.index_put((at,), torch.ones(40, 3, device="cuda"), accumulate=True).tolist()
+
+
+# --- rare dtypes and shapes -----------------------------------------------------------------------
+
+
+def test_many_pieces_are_joined() -> None:
+    pieces = [normal(n % 4, 3) for n in range(21)]
+    same(lambda *p: torch.cat(p), *pieces)
+    same(lambda *p: torch.cat(p, 1), *[normal(2, n) for n in (0, 5, 0)])
+    same(lambda x: torch.stack([x * k for k in range(30)], 1), normal(4, 5))
+
+
+def test_products_and_powers_of_integers() -> None:
+    for dtype in ("int64", "int32", "uint8"):
+        a, b = below(300, 3, 7, 40).astype(dtype), below(300, 40, 9).astype(dtype)
+        same(torch.matmul, a, b)
+        same(torch.matmul, a[0, 0], b)
+        same(torch.matmul, a, b[:, 0])
+        same(torch.matmul, a[0, 0], b[:, 0])
+    same(torch.pow, below(9, 50, low=-9), below(70, 50, low=-3))
+    same(lambda x: 3**x, below(70, 50))
+
+
+def test_reductions_of_one_number() -> None:
+    for x in (np.float32(-2.5), np.float64(np.nan)):
+        x = np.asarray(x)
+        same(lambda x: [x.sum(), x.prod(), x.amax(), x.any(), x.all(), x.logsumexp(0)], x)
+        same(lambda x: [x.norm(), x.var(), x.std(correction=0), x.argmax()], x)
+
+
+def test_probabilities_have_to_be_within_their_range() -> None:
+    x, target = DRAWN.random((3, 4)), DRAWN.random((3, 4))
+    same(F.binary_cross_entropy, x, target, within=1e-12)
+    x[1, 2] = 1.5
+    with pytest.raises(IndexError):
+        F.binary_cross_entropy(torch.tensor(x).cuda(), torch.tensor(target).cuda()).item()
