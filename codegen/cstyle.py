@@ -153,7 +153,10 @@ WRAPPING = ("add", "sub", "mul", "neg", "abs")
 INTEGER_SUFFIX = {"int32": "i32", "int64": "i64"}
 
 # When an operation refuses its operands. Those of integers that divide have an expression above.
-REFUSALS = {"class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})"}
+REFUSALS = {
+    "class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})",
+    "index_checked": "({0} < 0 || {0} >= {1})",
+}
 DIVISIONS = ("floor_div", "trunc_div", "remainder", "fmod")
 
 

@@ -268,8 +268,25 @@ def test_an_index_out_of_range_is_refused(index: int) -> None:
     x = torch.zeros(50, 3, device="cuda")
     at = torch.arange(40, device="cuda")
     at[7] = index
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"is out of range .*test_gpu_orders.py:\d+, in test"):
         x.index_put((at,), torch.ones(40, 3, device="cuda"), accumulate=True).tolist()
+
+
+def test_negative_indices_are_refused_where_they_do_not_count_from_the_end() -> None:
+    x, at = torch.arange(3.0, device="cuda"), torch.tensor([-1], device="cuda")
+    ones = torch.ones(1, device="cuda")
+    for call in (
+        lambda: torch.index_select(x, 0, at),
+        lambda: x.index_add(0, at, ones),
+        lambda: x.index_copy(0, at, ones),
+        lambda: torch.gather(x, 0, at),
+        lambda: x.scatter_add(0, at, ones),
+        lambda: F.embedding(at, x.view(3, 1)),
+    ):
+        with pytest.raises(IndexError, match="index is out of range"):
+            call().tolist()
+    assert x.index_fill(0, at, 7).tolist() == [0, 1, 7] and x.take(at).tolist() == [2]
+    assert x.tolist() == [0, 1, 2]
 
 
 # --- rare dtypes and shapes -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ..dtypes import bool_, float32, float64, int32, int64
 from ..graph import Value
 from ..opdef import REGISTRY
-from ..ops_nn import class_checked
+from ..ops_index import index_checked
 from ..ops_shape import overlaps
 from .build import Build
 from .rearrange import MOST_PIECES, joined
@@ -112,7 +112,7 @@ def _cross_entropy(b: Build, v: Value) -> Value:
         return v
     inside = b.told("logical_and", b.told("ge", x, 0.0), b.told("le", x, 1.0))
     wrong = b.where(inside, 0, 1, inside.type.with_dtype(int64))
-    refused = Value(class_checked, (wrong, 1, 0), (), wrong.type, v.origin)
+    refused = Value(index_checked, (wrong, 1), (0,), wrong.type, v.origin)
     yes = b.op("clamp_min", b.op("log", x), -100.0)
     no = b.op("clamp_min", b.op("log1p", b.op("neg", x)), -100.0)
     shape = v.type.shape

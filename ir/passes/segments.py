@@ -18,7 +18,7 @@ from functools import reduce
 from ..dtypes import float64, int32, int64
 from ..graph import Value
 from ..opdef import REGISTRY
-from ..ops_nn import class_checked
+from ..ops_index import index_checked
 from ..ops_segments import count_each, segment_reduce
 from ..places import constant_of
 from ..types import broadcast_shapes, contiguous_strides
@@ -58,7 +58,7 @@ def _negative(number: float) -> bool:
 
 def _checked(b: Build, at: Value, extent: int) -> Value:
     """Indices that are refused where they are not in [0, extent)."""
-    return Value(class_checked, (at, extent, 0), (), at.type, b.of.origin)
+    return Value(index_checked, (at, extent), (0,), at.type, b.of.origin)
 
 
 def _wrapped(b: Build, at: Value, extent: int) -> Value:
