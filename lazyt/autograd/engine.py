@@ -416,11 +416,41 @@ class GradFn:
     def metadata(self) -> dict:
         return self.__dict__.setdefault("_metadata", {})
 
-    def register_hook(self, hook: Any) -> Any:
-        raise NotImplementedError("hooks on graph nodes are missing; use Tensor.register_hook")
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """`hook(grad_inputs, grad_outputs)` is called with tuples when the node's backward has run;
+        a tuple it returns takes the place of `grad_inputs`."""
+        tag = _tag(self._node)
+        if tag.leaf is not None:
+            return tag.leaf().register_post_accumulate_grad_hook(lambda t: hook((), (t.grad,)))
+
+        def run(found: list[Node], g: Node) -> list[Node] | None:
+            given = hook(tuple(map(wrap, found)), (wrap(g),))
+            return None if given is None else [n if n is None else node_of(n) for n in given]
+
+        return _registered(tag, "after", run)
+
+    def register_prehook(self, hook: Any) -> RemovableHandle:
+        """`hook(grad_outputs)` is called with a tuple before the node's backward runs; a tuple it
+        returns takes its place."""
+
+        def run(g: Node) -> Node | None:
+            given = hook((wrap(g),))
+            return None if given is None else node_of(given[0])
+
+        return _registered(_tag(self._node), "hooks", run)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {hex(id(self))}>"
+
+
+def _registered(tag: Tag, kind: str, hook: Any) -> RemovableHandle:
+    """Adds a hook to those of a tag."""
+    if getattr(tag, kind) is None:
+        setattr(tag, kind, {})
+    hooks = getattr(tag, kind)
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
 
 
 def grad_fn_name(node: Node) -> str:
