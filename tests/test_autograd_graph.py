@@ -111,6 +111,10 @@ y = x * 2
 print(get_gradient_edge(x).node.name(), get_gradient_edge(y).node is y.grad_fn)
 print(get_gradient_edge(y).output_nr, isinstance(y.grad_fn, Node), isinstance(y, Node))
 shown(lambda: get_gradient_edge(x.detach()))
+edges = [get_gradient_edge(y), get_gradient_edge(x)]
+z = (y * y).sum()
+print([g.tolist() for g in torch.autograd.grad(z, edges, retain_graph=True)])
+print(torch.autograd.grad(z, edges[0])[0].tolist())
 """,
     "hooks of nodes": """
 y = x * w
