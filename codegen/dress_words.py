@@ -31,7 +31,6 @@ SUFFIXES = {
     "s": "stride",
     "t": "total",
     "k": "share",
-    "s": "stride",
     "in": "inside",
     "out": "outside",
     "i0": "index",
