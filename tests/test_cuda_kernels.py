@@ -288,15 +288,10 @@ def of_programs() -> dict[str, Case]:
     }
 
 
-def picks(kernel: Kernel) -> bool:
-    """Whether a kernel reads where indices say: those are compared in test_loop_coverage.py."""
-    return any(isinstance(s, Pick) for s in kernel.statements())
-
-
 @functools.cache
 def cases() -> dict[str, Case]:
     found = dict([*operations(), *casts(), *reductions(), *random_nests()])
-    found |= {name: case for name, case in of_programs().items() if not picks(case.kernels[0])}
+    found |= {name: case for name, case in of_programs().items() if told(case.kernels[0])}
     found |= {name: Case(kernels) for name, kernels in shapes()}
     for name, case in list(found.items()):
         if over(case.kernels[0]) and not case.edges:
