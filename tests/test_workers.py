@@ -6,10 +6,13 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 import types
 import warnings
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -374,6 +377,35 @@ def test_how_workers_are_started(method: str) -> None:
     context = multiprocessing.get_context(method)
     loader.multiprocessing_context = context
     assert loader.multiprocessing_context is context
+
+
+PROGRAM = """
+import sys
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+class Doubled(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return torch.tensor(2.0 * index)
+
+if __name__ == "__main__":
+    for method in sys.argv[1:]:
+        loader = DataLoader(Doubled(), 2, num_workers=1, multiprocessing_context=method)
+        print(method, torch.__name__, [batch.tolist() for batch in loader])
+"""
+
+
+def test_torch_is_lazyt_in_spawned_workers(tmp_path: Path) -> None:
+    """Under `python -m lazyt`, whose name for lazyt a new process does not know by itself."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "lazyt", "program.py", "fork", "spawn"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    expected = "lazyt [[0.0, 2.0], [4.0, 6.0]]"
+    methods = ("fork", "spawn")
+    assert done.stdout == "".join(f"{method} {expected}\n" for method in methods), done.stderr
 
 
 class Eager:
