@@ -96,11 +96,20 @@ def test_products_read_halves_as_they_are(dtype: DType) -> None:
 
 def test_what_has_no_kernel_is_computed_by_the_host() -> None:
     with tracing() as trace:
-        ordered = REGISTRY["sort"](on_gpu(5, 4), arg=(1, False))
-        y = REGISTRY["get"](ordered, arg=(0,))
+        y = REGISTRY["inverse"](on_gpu(4, 4))
     assert any(
         "by_host(" in line and "'cuda:0'" in line for line in calls(generate(grouped(trace, y)))
     )
+
+
+def test_several_results_of_a_kernel_have_memory_of_their_own() -> None:
+    with tracing() as trace:
+        ordered = REGISTRY["sort"](permute(on_gpu(5, 4), (1, 0)), arg=(1, False))
+        kept = [REGISTRY["copy"](REGISTRY["get"](ordered, arg=(i,))) for i in (0, 1)]
+    code = generate(grouped(trace, *kept))
+    assert "(empty((4, 5), 'float32', 'cuda:0'), empty((4, 5), 'int64', 'cuda:0'))" in code.source
+    assert "g0(contiguous(x1), x2[0], x2[1])" in calls(code)
+    assert "copied" not in code.source
 
 
 def test_a_reshape_that_copies_is_a_kernel() -> None:

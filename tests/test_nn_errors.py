@@ -17,6 +17,19 @@ import lazyt.nn
 import lazyt.nn.functional
 
 LINES = """
+F.hardshrink(o(2).long())
+F.softshrink(o(2).long())
+F.prelu(o(3), o(1, 1))
+F.instance_norm(o(2, 3, 4), use_input_stats=False)
+F.conv1d(o(2, 5), o(3, 2, 2), dilation=0)
+F.avg_pool2d(o(1, 2, 2).int(), 2)
+F.avg_pool3d(o(1, 2, 2, 2).int(), 2)
+F.pad(o(1, 0, 3), (1, 1), mode='reflect')
+F.pad(o(1, 0, 3, 3), (1, 1, 1, 1), mode='replicate')
+F.pad(o(1, 3), (1, -4), mode='reflect')
+F.pad(o(1, 2, 0), (1, 1), mode='circular')
+F.pad(o(1, 3, 3), (-2, -2), mode='circular')
+nn.InstanceNorm1d(3, affine=True)(o(2, 4, 4))
 F.linear(o(2,3), o(5,3), o(4))
 F.linear(o(2,3,3), o(5,3), o(4))
 F.linear(o(2,3,3), o(5,4))

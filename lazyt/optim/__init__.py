@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
 from lazyt.optim import lr_scheduler, swa_utils
 from lazyt.optim.adadelta import Adadelta
 from lazyt.optim.adagrad import Adagrad
@@ -34,3 +35,5 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+__getattr__ = getattr_of(__name__)

@@ -50,7 +50,8 @@ def _check_settings(stride: tuple, padding: tuple, dilation: tuple, groups: int)
     if min(stride) <= 0:
         raise RuntimeError("non-positive stride is not supported")
     if min(dilation) <= 0:
-        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+        given = [1, *dilation][-max(len(dilation), 2) :]  # one dimension counts as a row
+        raise RuntimeError(f"dilation should be greater than zero, but got {given}")
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
 

@@ -9,7 +9,6 @@ Formulas follow https://docs.pytorch.org/docs/2.13/nn.functional.html#loss-funct
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import lazyt
 from lazyt.dispatch import known, scalar_name, tagged, wrap
@@ -318,7 +317,7 @@ def multi_margin_loss(
         if w is not None:
             spread = cast(reshape(w, (1, classes)), scores.type.dtype)
             loss = mul(loss, gather(_rows_of(spread, rows), own, arg=(1,)))
-        return _averaged(loss, classes, rows, t.type.shape if len(shape) == 2 else (), reduction)
+        return _averaged(loss, classes, t.type.shape if len(shape) == 2 else (), reduction)
 
     return wrap(tagged(in_compute_dtype(formula, x), "MultiMarginLoss", x))
 
@@ -327,10 +326,10 @@ def _rows_of(row: Node, count: int) -> Node:
     return node_of(wrap(row).expand(count, row.type.shape[-1]))
 
 
-def _averaged(loss: Node, classes: int, rows: int, shape: Any, reduction: str) -> Node:
+def _averaged(loss: Node, classes: int, shape: tuple[int, ...], reduction: str) -> Node:
     """Losses (rows, classes) averaged over classes, in the shape of the targets, then reduced."""
     each = div(sum_(loss, arg=((1,), False)), float(classes))
-    return reduced(reshape(each, shape if reduction == "none" else (rows,)), reduction)
+    return reshape(each, shape) if reduction == "none" else reduced(each, reduction)
 
 
 def multilabel_margin_loss(
@@ -372,6 +371,6 @@ def multilabel_margin_loss(
         gap = add(sub(1.0, wanted), reshape(scores, (rows, 1, classes)))
         loss = where(logical_and(compared, gt(gap, 0.0)), gap, 0.0)
         each = sum_(loss, arg=((1,), False))
-        return _averaged(each, classes, rows, shape[:-1], reduction)
+        return _averaged(each, classes, shape[:-1], reduction)
 
     return wrap(tagged(in_compute_dtype(formula, x), "MultilabelMarginLoss", x))

@@ -196,6 +196,10 @@ def instance_norm(
     if use_input_stats:
         _check_spatial(shape)
     if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError(
+                "Expected running_mean and running_var to be defined when use_input_stats is false"
+            )
         y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         tagged(node_of(y), "View", x)
         return y
