@@ -460,3 +460,26 @@ def test_what_is_said_is_what_torch_says(line: str, oracle: Any) -> None:
                 result = (type(error), str(error))
         rows.append((result, [(w.category, str(w.message)) for w in caught]))
     assert rows[0] == rows[1]
+
+
+def doubled(queue: Any) -> None:
+    queue.put(queue.get() * 2)
+
+
+def test_queues_take_tensors(oracle: Any) -> None:
+    ours = lazyt.multiprocessing
+    context = ours.get_context("fork")
+    queue = context.Queue()
+    whole = lazyt.arange(6.0)
+    queue.put(whole[2:4])
+    assert queue.get(timeout=10).tolist() == [2.0, 3.0]
+    queue.put(whole)
+    process = context.Process(target=doubled, args=(queue,))
+    process.start()
+    process.join()
+    assert queue.get(timeout=10).tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    theirs = oracle.multiprocessing
+    assert not [name for name in theirs.__all__ if not hasattr(ours, name)]
+    assert ours.get_all_sharing_strategies() == theirs.get_all_sharing_strategies()
+    with pytest.raises(AssertionError, match="invalid sharing strategy 'x'"):
+        ours.set_sharing_strategy("x")
