@@ -140,6 +140,7 @@ a = torch.tensor([[1.0, float("nan")]])
 watched(lambda: (a @ x[:2, None]).sum().backward())
 """,
     "an anomaly": "watched(lambda: ((x - x).sqrt() * 0).sum().backward())",
+    "an anomaly of a matrix": "watched(lambda: ((x[:, None] / 0 @ x[None]) * 0).sum().backward())",
     "an anomaly that is not looked for": """
 watched(lambda: ((x - x).sqrt() * 0).sum().backward(), check_nan=False)
 print(x.grad.isnan().all().item())

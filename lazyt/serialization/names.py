@@ -58,6 +58,9 @@ _MOVED = {
         for rank in (1, 2, 3)
     },
     "lazyt.nn.modules.lazy.LazyLinear": "torch.nn.modules.linear",
+    "lazyt.nn.functional.linear_cross_entropy": "torch.nn.modules.linear_cross_entropy_options",
+    "lazyt.nn.modules.cross_map": "torch.nn.modules.normalization",
+    "lazyt.nn.modules.linear_cross_entropy": "torch.nn.modules.loss",
     "lazyt.nn.modules.max_windows": "torch.nn.modules.pooling",
     "lazyt.nn.modules.pixelshuffle.ChannelShuffle": "torch.nn.modules.channelshuffle",
     "lazyt.nn.modules.rnn_cells": "torch.nn.modules.rnn",

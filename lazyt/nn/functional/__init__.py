@@ -67,6 +67,7 @@ from .embedding import embedding, one_hot
 from .folding import fold, unfold
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import bilinear, linear
+from .linear_cross_entropy import linear_cross_entropy
 from .losses import cross_entropy, nll_loss
 from .margins import (
     cosine_embedding_loss,

@@ -1,4 +1,4 @@
-"""torch.nn.utils.stateless: the older name of `torch.func.functional_call`."""
+"""torch.nn.utils.stateless: `torch.func.functional_call` where it was before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from lazyt.tensor import Tensor
 
 __all__ = ["functional_call"]
 
+_MOVED = (
+    "`torch.nn.utils.stateless.functional_call` is deprecated as of PyTorch 2.0 and will be "
+    "removed in a future version of PyTorch. Please use `torch.func.functional_call` instead which "
+    "is a drop-in replacement."
+)
+
 
 def functional_call(
     module: Module,
@@ -20,16 +26,10 @@ def functional_call(
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """`torch.func.functional_call`, with PyTorch's warning that this name will go."""
-    from lazyt.func.modules import functional_call as call
+    """`module(*args, **kwargs)` with other tensors in the place of parameters and buffers."""
+    from lazyt.func import functional_call as call  # it imports networks itself
 
-    warnings.warn(
-        "This API is deprecated as of PyTorch 2.0 and will be removed in a future version of "
-        "PyTorch. Please use torch.func.functional_call instead which is a drop-in replacement for "
-        "this API.",
-        FutureWarning,
-        stacklevel=2,
-    )
+    warnings.warn(_MOVED, FutureWarning, stacklevel=2)
     return call(
         module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict
     )
