@@ -131,7 +131,7 @@ for _name in (
     "avg_pool_grad",
 ):  # fmt: skip
     RULES[_name] = as_it_is
-RULES["class_checked"] = pointwise
+RULES["class_checked"] = RULES["index_checked"] = pointwise
 
 
 @rule("resample")
