@@ -433,7 +433,7 @@ class GradFn:
         if tag.leaf is not None:
             return tag.leaf().register_post_accumulate_grad_hook(lambda t: hook((), (t.grad,)))
 
-        def run(found: list[Node], g: Node) -> list[Node] | None:
+        def run(found: list[Node], g: Node) -> list[Node | None] | None:
             given = hook(tuple(map(wrap, found)), (wrap(g),))
             return None if given is None else [n if n is None else node_of(n) for n in given]
 
