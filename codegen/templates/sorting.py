@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lazyt.ir.graph import Value
 
@@ -163,7 +164,7 @@ def _one(v: Value, axis: int, choice: str, rank: int = 0) -> Assembled | None:
     done = sorted_rows(x.dtype.name, Array(0), (outer, extent, inner))
     kind = STORED[x.dtype.name]
     mode = choice == "Mode"
-    parameters = [
+    parameters: list[tuple[str, Any]] = [
         (f"const {kind} *__restrict__ x", Array(0)),
         (f"const {done.key} *__restrict__ keys", done.keys),
         ("const unsigned *__restrict__ positions", done.positions),
@@ -172,6 +173,7 @@ def _one(v: Value, axis: int, choice: str, rank: int = 0) -> Assembled | None:
         ("const lz::Rows rows", numbers(outer * inner, extent, inner)),
     ]
     given = "x, keys, positions, values, indices, rows"
+    body: tuple[str, ...]
     if mode:
         shared = f"__shared__ {done.index} longest[lz::SORT_THREADS], ends[lz::SORT_THREADS];"
         body = (shared, f"lz::take_mode<{done.index}>(", f"    {given}, longest, ends);")
