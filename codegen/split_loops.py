@@ -1,13 +1,13 @@
 """Vector loops in C over what is inside of the arrays that they read, with the edges beside them.
 
     pad(x, 0), one element on either side       y[0] and y[4] may be outside of x of 3 elements
-        a, b = 1, 4                             where all picks are inside along the loop
-        for j in [0, a) and [b, 5)              one element at a time: inside ? x[j - 1] : 0
-        for j in [a, b)                         the vector loop: v0r[j], with v0r = x - 1
+        begin, end = 1, 4                       where all picks are inside along the loop
+        for j in [0, begin) and [end, 5)        one element at a time: inside ? x[j - 1] : 0
+        for j in [begin, end)                   the vector loop: v0r[j], with v0r = x - 1
 
 A processor loads neighbours at once only if it may load all of them. So what is asked along the
-vector loop is asked at its edges alone. Along the loops around it the answer is the same for all of
-the vector loop: if it is outside there, v0r is the one value that stands for that, and its stride 0.
+vector loop is asked at its edges alone. Along the loops around it the answer is the same for all
+of the vector loop: if it is outside there, v0r is the one value that stands for it, its stride 0.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ class SplitLoops(NestWriter):
                     ranges.setdefault(self._begin(s, k, at), (step, extent))
         if not ranges:
             return first, last
-        self.line(f"int64_t a = {first}, b = {last};")
-        for begin, (step, extent) in ranges.items():
-            low, high = f"-({begin})", f"{extent} - ({begin})"
+        self.line(f"int64_t begin = {first}, end = {last};")
+        for place, (step, extent) in ranges.items():
+            low, high = f"-({place})", f"{extent} - ({place})"
             if step != "1":
                 low, high = (f"({text} + {step} - 1) / {step}" for text in (low, high))
-            self.line(f"if ({begin} < 0 && {low} > a) a = {low};")
-            self.line(f"if ({high} < b) b = {high};")
-        self.line(f"if (a > {last}) a = {last};")
-        self.line("if (b < a) b = a;")
+            self.line(f"if ({low} > begin) begin = {low};")
+            self.line(f"if ({high} < end) end = {high};")
+        self.line(f"if (begin > {last}) begin = {last};")
+        self.line("if (end < begin) end = begin;")
         self.line("for (int edge = 0; edge < 2; edge++) {")
         self.depth += 1
-        self.line(f"const int64_t c = edge ? b : {first}, d = edge ? {last} : a;")
-        self.map_loop(at, "c", "d")
+        self.line(f"const int64_t from = edge ? end : {first}, to = edge ? {last} : begin;")
+        self.map_loop(at, "from", "to")
         self.close()
-        return "a", "b"
+        return "begin", "end"
 
     def row_pointers(self, at: Any) -> None:
         """Where each pick reads along the vector loop, and by which stride."""

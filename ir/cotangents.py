@@ -17,7 +17,7 @@ from typing import Any
 
 from .node import Node
 from .ops_elementwise import add
-from .ops_linalg import Outer, matmul, transposed
+from .ops_linalg import Outer
 from .ops_shape import Partial, cat_, reshape, scatter_partial
 from .types import TensorType
 
@@ -70,8 +70,8 @@ def _products(parts: list[Outer], shape: tuple[int, ...]) -> list[Node]:
             # In the order of the program, as windows are.
             left = cat_(*[p.left for p in reversed(parts)], arg=(0,))
             right = cat_(*[p.g for p in reversed(parts)], arg=(0,))
-            return [matmul(transposed(left), right)]
-    return [matmul(transposed(p.left), p.g) for p in parts]
+            return [Outer(left, right).product()]
+    return [p.product() for p in parts]
 
 
 # --- windows --------------------------------------------------------------------------------------

@@ -70,6 +70,10 @@ class Outer:
         self.left = left
         self.g = g
 
+    def product(self) -> Node:
+        """The cotangent by itself."""
+        return matmul(transposed(self.left), self.g)
+
 
 def _matmul_right(g: Node, y: Node, a: Any, b: Any) -> Node | Outer:
     """a^T @ g; a stack against one matrix is one product of tall matrices, not a sum of many."""

@@ -51,7 +51,7 @@ def explained(owner: str, name: str, usual: str) -> str:
     return usual
 
 
-class _Late:
+class _Late(Exception):
     """A mixin of errors whose text is made when it is read."""
 
     def __init__(self, owner: str, name: str, usual: str):

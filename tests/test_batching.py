@@ -27,7 +27,7 @@ SIZE = 3
 # Whose operands are numbers, or several results: `get` is batched with what makes them.
 WITHOUT_OPERANDS = {"full", "arange", "positions", "number", "get"}
 # What the passes make of other primitives: no traced function holds them.
-MADE_BY_PASSES = {"affine_pick", "div_by_total", "exp_nonpositive"}
+MADE_BY_PASSES = {"affine_pick", "div_by_total", "exp_nonpositive", "segment_reduce", "count_each"}
 BATCHED = [n for n in NAMES if n not in WITHOUT_OPERANDS | MADE_BY_PASSES]
 # Applied one by one, with PyTorch's warning: torch has no rule for them either.
 WITHOUT_RULE = {"histogram"}

@@ -112,18 +112,6 @@ def test_several_results_of_a_kernel_have_memory_of_their_own() -> None:
     assert "copied" not in code.source
 
 
-def test_many_pieces_are_joined_on_the_device() -> None:
-    with tracing() as trace:
-        y = REGISTRY["cat"](*[on_gpu(2, i + 1, 3) for i in range(12)], arg=(1,))
-    lines = calls(generate(grouped(trace, y)))
-    assert sum("strided_update(" in line for line in lines) == 12
-    assert not any("by_host" in line or "np." in line for line in lines)
-    # Each after the first is written into what the one before it has written.
-    offsets = [int(line.split(", ")[2]) for line in lines if "strided_update(" in line]
-    assert offsets == [3 * i * (i + 1) // 2 for i in range(12)]
-    assert all("out=x" in line for line in lines if "strided_update(" in line)
-
-
 def test_a_reshape_that_copies_is_a_kernel() -> None:
     with tracing() as trace:
         y = exp(reshape(permute(on_gpu(4, 3), (1, 0)), (12,)))

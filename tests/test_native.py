@@ -17,8 +17,9 @@ from c_tier import needs_compiler
 from grammar import generate
 from graph_tools import compile_trace, evaluated, run_plan, tracing
 from harness import implementation
+from outcomes import check, runner
 from random_graphs import build
-from random_programs import check, report, runner
+from random_programs import report
 
 import lazyt as torch
 from lazyt.runtime import drain, native, programs

@@ -27,7 +27,7 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("AdamW", {"lr": 0.1, "maximize": True}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.5, "amsgrad": True}),
     ("RMSprop", {}),
-    ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.05, "momentum": 0.6, "centered": True, "weight_decay": 0.1}),
     ("RMSprop", {"alpha": 0.8, "eps": 1e-3, "centered": True, "maximize": True}),
     ("RMSprop", {"momentum": 0.5, "foreach": True}),
     ("Adagrad", {}),

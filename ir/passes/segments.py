@@ -18,7 +18,7 @@ from functools import reduce
 from ..dtypes import float64, int32, int64
 from ..graph import Value
 from ..opdef import REGISTRY
-from ..ops_nn import class_checked
+from ..ops_index import index_checked
 from ..ops_segments import count_each, segment_reduce
 from ..places import constant_of
 from ..types import broadcast_shapes, contiguous_strides
@@ -58,7 +58,7 @@ def _negative(number: float) -> bool:
 
 def _checked(b: Build, at: Value, extent: int) -> Value:
     """Indices that are refused where they are not in [0, extent)."""
-    return Value(class_checked, (at, extent, 0), (), at.type, b.of.origin)
+    return Value(index_checked, (at, extent), (0,), at.type, b.of.origin)
 
 
 def _wrapped(b: Build, at: Value, extent: int) -> Value:
@@ -71,7 +71,7 @@ def _scatter(b: Build, v: Value) -> Value:
     """scatter, scatter_add and scatter_reduce."""
     x, at, values = v.src
     axis, how, include_self = (*v.arg, *SCATTERS[v.op.name])
-    if v.type.device == "cpu" or not v.type.numel:
+    if not v.type.numel:
         return v
     if not at.type.numel:
         return b.op("copy", x)
@@ -108,7 +108,7 @@ def _index_put(b: Build, v: Value) -> Value:
     x, values, *indices = v.src
     axes, accumulate = v.arg
     shape = x.type.shape
-    if v.type.device == "cpu" or not v.type.numel:
+    if not v.type.numel:
         return v
     lead = reduce(broadcast_shapes, (i.type.shape for i in indices), ())
     count = math.prod(lead)
@@ -150,7 +150,7 @@ def _at(shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
 def _row_put(b: Build, v: Value) -> Value:
     g, index = v.src
     rows, skipped = v.arg
-    if v.type.device == "cpu" or not v.type.numel:
+    if not v.type.numel:
         return v
     count = index.type.numel
     if not count:
@@ -183,7 +183,7 @@ def overlapping_add(b: Build, v: Value) -> Value:
 def _histogram(b: Build, v: Value) -> Value:
     """Counts, of elements placed in float64 as NumPy's form places them."""
     (x,), (bins, low, high) = v.src, v.arg
-    if v.type.device == "cpu" or not bins:
+    if not bins:
         return v
     if not x.type.numel:
         return b.constant(0, v.type)

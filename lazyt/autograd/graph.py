@@ -15,17 +15,17 @@ import abc
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lazyt.dispatch import wrap
 from lazyt.ir.autodiff import OUTPUT, Tag, saved, source_of, takes_gradient
 from lazyt.ir.node import LIVE, LOCAL, emit
 from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
-from lazyt.state import node_of
+from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
 
-from .engine import GradFn, RemovableHandle, grad_fn_of
+from .engine import GradFn, GradientEdge, RemovableHandle, grad_fn_of
 from .function import BackwardCFunction
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Node",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
+    "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
@@ -56,13 +57,6 @@ Node.register(GradFn)
 Node.register(BackwardCFunction)
 
 
-class GradientEdge(NamedTuple):
-    """Where a gradient arrives: a node, and which of its results."""
-
-    node: Any
-    output_nr: int
-
-
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge that the gradient of a tensor arrives at; RuntimeError where it needs none."""
     if not tensor.requires_grad:
@@ -71,6 +65,12 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
             "require gradients"
         )
     return GradientEdge(grad_fn_of(node_of(tensor)), tensor.output_nr)
+
+
+def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
+    """Says that tensors were written to by means that autograd did not see."""
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        touch(t)
 
 
 # --- several gradients at once --------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """torch.autograd.profiler: the older names of `torch.profiler`, and regions for NVTX.
 
-with torch.autograd.profiler.profile() as prof:
-    step()
-print(prof.key_averages().table(sort_by="self_cpu_time_total"))
+    with torch.autograd.profiler.profile() as prof:
+        step()
+    print(prof.key_averages().table(sort_by="self_cpu_time_total"))
+
+What an event is says `lazyt.profiler.recording`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _PYTHON = frozenset(
     name
     for kind in (list, dict, set, str, bytes, tuple, int, float, complex, range, slice)
     for name in dir(kind)
-)
+) | {"name"}  # which nearly everything has
 
 
 @dataclass

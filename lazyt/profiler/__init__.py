@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from typing import Any
 
+from lazyt.missing import getattr_of
 from lazyt.runtime import drain as runtime
 
 from .events import EventList, FunctionEvent, averages
@@ -281,3 +282,6 @@ class profile(_Results):
 
     def add_metadata_json(self, key: str, value: str) -> None:
         """Accepted: traces carry no metadata."""
+
+
+__getattr__ = getattr_of(__name__)

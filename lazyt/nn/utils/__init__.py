@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
+
 from . import parametrizations, parametrize
 from . import rnn as rnn
 from . import stateless as stateless
@@ -50,3 +52,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__ = getattr_of(__name__)
