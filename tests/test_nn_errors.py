@@ -17,6 +17,13 @@ import lazyt.nn
 import lazyt.nn.functional
 
 LINES = """
+F.linear(o(3).long(), o(5, 4), o(5))
+F.linear(o(3).double(), o(5, 4), o(5).double())
+F.linear(o(2, 2, 3).double(), o(5, 4), o(5))
+F.linear(o(2, 2, 3).double(), o(5, 4))
+F.linear(o(2, 3).double(), o(5, 3), o(5).double())
+nn.utils.clip_grad_value_([], 1.0)
+nn.utils.clip_grad_value_([o(3)], 1.0)
 F.binary_cross_entropy_with_logits(o(2, 3), o(2, 3), g(3))
 F.binary_cross_entropy_with_logits(o(2, 3), o(2, 3), pos_weight=g(3) * 2)
 F.binary_cross_entropy(o(2, 3), o(2, 3), g(3))
