@@ -17,6 +17,14 @@ import lazyt.nn
 import lazyt.nn.functional
 
 LINES = """
+F.conv2d(o(2, 2).double(), o(3, 2, 2, 2), o(3))
+F.conv2d(o(2, 2).double(), o(3, 2, 2, 2))
+F.conv2d(o(1, 2, 4, 4).double(), o(3, 2, 2, 2), o(3).double())
+F.conv2d(o(1, 5, 4, 4).double(), o(3, 2, 2, 2))
+F.conv_transpose2d(o(1, 2, 4, 4).double(), o(2, 3, 2, 2), o(3))
+F.conv_transpose2d(o(1, 5, 4, 4).double(), o(2, 3, 2, 2), o(3))
+F.instance_norm(o(2, 4, 4), weight=o(4).double(), bias=o(4).double())
+F.instance_norm(o(2, 4, 4).double(), weight=o(4), bias=o(4))
 F.linear(o(3).long(), o(5, 4), o(5))
 F.linear(o(3).double(), o(5, 4), o(5).double())
 F.linear(o(2, 2, 3).double(), o(5, 4), o(5))

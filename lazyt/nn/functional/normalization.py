@@ -207,6 +207,7 @@ def instance_norm(
     check_floating(x, "batch_norm")
     w, b = _optional(weight), _optional(bias)
     _check_channels(shape[1], {"weight": w, "bias": b})
+    _check_parameters(x, {"weight": w, "bias": b})
     axes = tuple(range(2, len(shape)))
     wide = cast(x, x.type.dtype.compute)
     parts = standardize(wide, arg=(axes, float(eps)))
