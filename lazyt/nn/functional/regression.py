@@ -16,7 +16,13 @@ from lazyt.ir.types import broadcast_shapes
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, reduction_of
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    numbered,
+    reduction_of,
+)
 from .losses import check_reduction, reduced, total
 
 
@@ -181,6 +187,7 @@ def binary_cross_entropy(
         )
     w = None
     if weight is not None:
+        not_differentiable("binary_cross_entropy", weight=node_of(weight))
         w = expand(node_of(weight), broadcast_shapes(node_of(weight).type.shape, x.type.shape))
 
     def formula(x: Node, t: Node) -> Node:
@@ -220,6 +227,7 @@ def binary_cross_entropy_with_logits(
         )
     positive = None if pos_weight is None else node_of(pos_weight)
     w = None if weight is None else node_of(weight)
+    not_differentiable("binary_cross_entropy_with_logits", weight=w, pos_weight=positive)
 
     def formula(x: Node, t: Node) -> Node:
         soft = log_sigmoid(x)
