@@ -110,7 +110,7 @@ def _index_put(b: Build, v: Value) -> Value:
     shape = x.type.shape
     if not v.type.numel:
         return v
-    lead = reduce(broadcast_shapes, (i.type.shape for i in indices), ())
+    lead = reduce(broadcast_shapes, [i.type.shape for i in indices])
     count = math.prod(lead)
     if not count:
         return b.op("copy", x)
