@@ -207,3 +207,61 @@ def test_the_globals_that_a_file_asks_for(oracle: types.ModuleType) -> None:
         assert "collections.deque" not in asked
     with pytest.raises(ValueError, match="Expected input to be a checkpoint returned by"):
         lazyt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(b"nothing"))
+
+
+def written_and_differentiated(torch: Any) -> list[Any]:
+    """What tensors that share memory show after they were loaded, written to, differentiated."""
+
+    def loaded(thing: Any) -> Any:
+        return torch.load(io.BytesIO(file_of(torch, thing)))
+
+    x = torch.arange(6.0)
+    seen: list[Any] = []
+    for first in ("leaf", "part"):
+        w = torch.arange(1.0, 5.0, requires_grad=True)
+        pair = {"leaf": w, "part": w.detach()[1:3]}
+        pair = loaded({first: pair[first], **pair})
+        w, part = pair["leaf"], pair["part"]
+        y = (w * w).sum()
+        part.add_(10)  # another version counter: the backward reads what is there then
+        y.backward()
+        seen += [y.item(), w.grad.tolist(), w.tolist(), part._base is None, w.is_leaf]
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used"):
+            w.add_(1)
+        with torch.no_grad():
+            w.mul_(2)
+        seen.append(part.tolist())
+    a, b = loaded(list(x.view(2, 3)))
+    z = torch.ones(3, requires_grad=True)
+    a.mul_(z)
+    a.sum().backward()
+    seen += [a.requires_grad, b.requires_grad, a.is_leaf, z.grad.tolist()]
+    p, part = loaded([x, x[2:4]])
+    p.requires_grad_()
+    triple = p * 3
+    part.zero_()
+    seen += [triple.tolist(), p.tolist()]
+    square = p * p
+    part.fill_(5.0)
+    square.sum().backward()
+    seen.append(p.grad.tolist())
+    left, right = loaded([x[:4], x[2:]])
+    left.add_(right.clone())
+    left[1:] = right[:3].clone()
+    seen += [left.tolist(), right.tolist()]
+    left.numpy()[:] = 9
+    seen.append(right.tolist())
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        left.add_(right)
+    t = loaded(x.view(2, 3).t())
+    t.add_(1)
+    t[0] = 7
+    seen += [t.tolist(), t.stride(), t.reshape(-1).tolist()]
+    t.unsqueeze_(0)
+    t.numpy()[...] = 3
+    seen += [tuple(t.shape), t.tolist()]
+    return seen
+
+
+def test_what_is_loaded_behaves_alike(oracle: types.ModuleType) -> None:
+    assert written_and_differentiated(lazyt) == written_and_differentiated(oracle)

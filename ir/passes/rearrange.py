@@ -5,7 +5,8 @@
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
     resample(x, …)  sum(x[places] * weights)
-    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
+    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y; of many pieces, on
+                    a device, zeros in which each is written
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
 """

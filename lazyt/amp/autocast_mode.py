@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.amp.casting import DTYPES, STATE, divert_listed_functions
+from lazyt.amp.casting import divert_listed_functions
+from lazyt.amp.state import DTYPES, STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
@@ -68,8 +69,8 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     if enabled is None:
         device_type, enabled = "cuda", device_type
     _check_device_type("set_autocast_enabled", device_type)
-    if enabled:
-        divert_listed_functions()
+    if enabled and device_type in DTYPES:
+        divert_listed_functions(device_type)
     others = tuple(device for device in STATE.on if device != device_type)
     STATE.on = (*others, device_type) if enabled else others
 

@@ -49,7 +49,28 @@ ALSO: dict[Name, Any] = {
 _GIVEN = {id(thing): name for name, thing in FIXED.items()}
 
 # Modules, and single classes, that PyTorch has elsewhere.
+_LAZY = {"Conv": "conv", "ConvTranspose": "conv", "BatchNorm": "batchnorm"}
+_LAZY["InstanceNorm"] = "instancenorm"
 _MOVED = {
+    **{
+        f"lazyt.nn.modules.lazy.Lazy{kind}{rank}d": f"torch.nn.modules.{place}"
+        for kind, place in _LAZY.items()
+        for rank in (1, 2, 3)
+    },
+    "lazyt.nn.modules.lazy.LazyLinear": "torch.nn.modules.linear",
+    **{
+        f"lazyt.optim.lr_scheduler.{part}": "torch.optim.lr_scheduler"
+        for part in ("base", "combined", "cycles", "factors", "plateau")
+    },
+    "lazyt.nn.modules.attention": "torch.nn.modules.activation",
+    "lazyt.nn.functional.linear_cross_entropy": "torch.nn.modules.linear_cross_entropy_options",
+    "lazyt.nn.modules.cross_map": "torch.nn.modules.normalization",
+    "lazyt.nn.modules.linear_cross_entropy": "torch.nn.modules.loss",
+    "lazyt.nn.modules.max_windows": "torch.nn.modules.pooling",
+    "lazyt.nn.modules.pixelshuffle.ChannelShuffle": "torch.nn.modules.channelshuffle",
+    "lazyt.nn.modules.rnn_cells": "torch.nn.modules.rnn",
+    "lazyt.nn.modules.transformer_layers": "torch.nn.modules.transformer",
+    "lazyt.nn.parallel": "torch.nn.parallel.data_parallel",
     "lazyt.optim.adam.AdamW": "torch.optim.adamw",
     "lazyt.nn.module": "torch.nn.modules.module",
     "lazyt.nn.containers": "torch.nn.modules.container",

@@ -13,7 +13,6 @@ from lazyt.ir.ops_nn import binary_cross_entropy as bce_op
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import expand
 from lazyt.ir.types import broadcast_shapes
-from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
@@ -277,7 +276,3 @@ def kl_div(
     if batch and input.dim():
         result = ops.div(result, float(input.size(0)))
     return wrap(result)
-
-
-for _function in (kl_div, binary_cross_entropy_with_logits):
-    FUNCTIONS[_function.__name__] = _function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
 from lazyt.utils.data.collate import default_collate, default_convert
 from lazyt.utils.data.dataloader import DataLoader
 from lazyt.utils.data.dataset import (
@@ -47,3 +48,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+__getattr__ = getattr_of(__name__)

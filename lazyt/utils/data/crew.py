@@ -23,6 +23,7 @@ from typing import Any
 
 from lazyt.runtime.drain import drain
 from lazyt.utils.data.fetch import Fetch
+from lazyt.utils.data.transport import receive
 from lazyt.utils.data.worker import CHECK_SECONDS, Failure, Job, Resume, run_worker
 
 __all__ = ["InlineCrew", "ProcessCrew"]
@@ -54,7 +55,7 @@ class ProcessCrew:
         for job in jobs:
             messages = context.Queue()
             messages.cancel_join_thread()
-            answers, theirs = context.Pipe(duplex=False)
+            answers, theirs = context.Pipe()
             process = context.Process(
                 target=run_worker, args=(job, messages, theirs, self._done), daemon=True
             )
@@ -90,8 +91,8 @@ class ProcessCrew:
         for i in sorted({watched[source] for source in ready}):
             try:
                 if self._pipes[i].poll():  # who has exited may have left answers
-                    return self._pipes[i].recv()
-            except (EOFError, ConnectionResetError):
+                    return receive(self._pipes[i])
+            except (EOFError, ConnectionError):
                 pass
             dead.add(i)
         raise self._death_of(dead)

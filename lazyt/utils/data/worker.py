@@ -13,14 +13,13 @@ import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 import numpy as np
 
 import lazyt
-from lazyt.tensor import Tensor
 from lazyt.utils.data.fetch import Fetch, make_fetch
+from lazyt.utils.data.transport import send
 
 __all__ = ["CHECK_SECONDS", "Failure", "Job", "WorkerInfo", "get_worker_info", "run_worker"]
 
@@ -133,7 +132,7 @@ def run_worker(job: Job, messages: Any, answers: Any, done: Any) -> None:
     """
     try:
         _serve(job, messages, answers, done)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, ConnectionError):
         pass  # the program was interrupted, or is gone
     finally:
         answers.close()
@@ -163,18 +162,17 @@ def _serve(job: Job, messages: Any, answers: Any, done: Any) -> None:
             return
         if isinstance(message, Resume):
             ended = False
-            answers.send((message, None))
+            send(answers, (message, None))
             fetch = job.make_fetch()
             continue
         if ended or done.is_set():
             continue
         number, indices = message
         answer: Any
-        if failure is not None:
-            answer, failure = failure, None
+        if fetch is None:
+            answer = failure
         else:
             try:
-                assert fetch is not None
                 answer = fetch(indices)
             except Exception as error:
                 if isinstance(error, StopIteration) and job.streams:
@@ -182,28 +180,9 @@ def _serve(job: Job, messages: Any, answers: Any, done: Any) -> None:
                     answer = Ended()
                 else:
                     answer = Failure(error, job.where)
-        answers.send_bytes(_packed(job, number, answer))
-
-
-def _packed(job: Job, number: int, answer: Any) -> Any:
-    """An answer as bytes; a failure where it cannot be pickled."""
-    try:
-        return ForkingPickler.dumps((number, answer))
-    except Exception as error:
-        return ForkingPickler.dumps((number, Failure(error, job.where)))
-
-
-def _reduced(tensor: Tensor) -> Any:
-    """A tensor's pickle between processes: a part of a memory goes without the rest of it."""
-    if tensor.requires_grad and not tensor.is_leaf:
-        raise RuntimeError(
-            "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd "
-            "does not support crossing process boundaries.  If you just want to transfer the "
-            "data, call detach() on the tensor before serializing (e.g., putting it on the queue)."
-        )
-    if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
-        tensor = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-    return tensor.__reduce_ex__(4)
-
-
-ForkingPickler.register(Tensor, _reduced)
+        try:
+            send(answers, (number, answer))
+        except ConnectionError:
+            raise
+        except Exception as error:  # it cannot be pickled
+            send(answers, (number, Failure(error, job.where)))
