@@ -110,8 +110,7 @@ def _index_put(b: Build, v: Value) -> Value:
     shape = x.type.shape
     if not v.type.numel:
         return v
-    none: tuple[int, ...] = ()
-    lead = reduce(broadcast_shapes, (i.type.shape for i in indices), none)
+    lead = reduce(broadcast_shapes, [i.type.shape for i in indices])
     count = math.prod(lead)
     if not count:
         return b.op("copy", x)
