@@ -10,7 +10,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
 
-from .dispatch import deliver, scalar_name, wrap
+from .dispatch import EXACT, deliver, scalar_name, wrap
 from .functions.arithmetic import compute_mul
 from .functions.matrix_products import compute_matmul, matmul, operands
 from .functions.norms import linalg_norm as norm
@@ -74,7 +74,7 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
             "linalg.inv: Expected a floating point or complex tensor as input. Got "
             f"{scalar_name(node.type.dtype)}"
         )
-    return deliver(lin.inverse(node), out)
+    return deliver(lin.inverse(node), out, exact=EXACT)
 
 
 def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
