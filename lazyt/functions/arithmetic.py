@@ -367,7 +367,9 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     try:
         return update(self, compute(a, b))
     except NotImplementedError:
-        fit_dtype(result_dtype(a, b), a.type.dtype)  # PyTorch looks at the types first
+        # PyTorch looks at shapes and types first.
+        fit_shape(a.type.shape, b.type.shape if b.__class__ is Node else ())
+        fit_dtype(result_dtype(a, b), a.type.dtype)
         raise
 
 

@@ -135,7 +135,10 @@ def gather(
     at = index_of(index, "gather", "gather(): Expected dtype int32/int64 for index")
     ranks = len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,)))
     if ranks and not at.type.numel:
-        return deliver(full(at.type.shape, 0, node.type.dtype, node.type.device), out, exact=EXACT)
+        flat = reshape(node, (node.type.numel,))
+        picked = gather_op(flat, reshape(at, (0,)), arg=(0,))
+        nothing = tagged(copy(reshape(picked, at.type.shape)), "Gather", node)
+        return deliver(nothing, out, exact=EXACT)
     if ranks:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):

@@ -318,7 +318,7 @@ def diff(
         result = later ^ earlier if xor else later - earlier
     if result is input:
         result = input.clone()
-    text = "expected scalar_type {want} but found {have}"
+    text = "" if n else "expected scalar_type {want} but found {have}"
     return result if out is None else deliver(node_of(result), out, exact=text)
 
 
