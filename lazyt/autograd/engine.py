@@ -340,7 +340,7 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
     if value is t:
         raise RuntimeError("can't assign Variable as its own grad")
     if value.dtype is not t.dtype:
-        from lazyt.functions.dims import c_name
+        from lazyt.dispatch import c_name
 
         raise RuntimeError(
             f"attempting to assign a gradient with dtype '{c_name(value.dtype)}' to a "

@@ -185,6 +185,7 @@ def binary_cross_entropy(
         raise RuntimeError(
             f"Found dtype {scalar_name(t.type.dtype)} but expected {scalar_name(x.type.dtype)}"
         )
+    check_floating(x, "binary_cross_entropy")
     w = None
     if weight is not None:
         not_differentiable("binary_cross_entropy", weight=node_of(weight))
@@ -220,6 +221,7 @@ def binary_cross_entropy_with_logits(
         )
     check_reduction(reduction)
     x, t = node_of(input), node_of(target)
+    check_floating(x, "log_sigmoid_cpu")
     if t.type.dtype.category != FLOATING:
         raise RuntimeError(
             "result type Float can't be cast to the desired output type "
@@ -264,6 +266,8 @@ def kl_div(
         reduction = reduction_of(size_average, reduce, reduction)
     elif reduction == "mean":
         warnings.warn(KL_MEAN, stacklevel=2)
+    if any(n.type.dtype.category != FLOATING for n in (node_of(input), node_of(target))):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     batch = reduction == "batchmean"
     if batch:
         reduction = "sum"
