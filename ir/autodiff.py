@@ -28,14 +28,6 @@ SECOND_BACKWARD = (
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
-ENABLE = (
-    "enable anomaly detection to find the operation that failed to compute its gradient, with "
-    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
-)
-ENABLED = (
-    "the backtrace further above shows the operation that failed to compute its gradient. The "
-    "variable in question was changed in there or anywhere later. Good luck!"
-)
 OUTPUT = -1
 
 
@@ -70,6 +62,7 @@ class Tag:
     keeps: what PyTorch's backward saves beyond what the primitives do: no write may replace it.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
+    after: called with the cotangents of the operands, which it may replace, and of the result.
     retain: called last with the cotangent (`Tensor.retain_grad`).
     call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function;
         `call.release()` lets go of what it saved.
@@ -78,7 +71,7 @@ class Tag:
 
     __slots__ = (
         "name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed",
-        "steps",
+        "steps", "after",
     )  # fmt: skip
 
     # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
@@ -105,6 +98,7 @@ class Tag:
         self.grad_fn: Any = None
         self.freed = False
         self.steps = False
+        self.after: dict | None = None
 
 
 class Copied(Tag):
@@ -290,6 +284,19 @@ def short_name(grad_name: str) -> str:
 VIEWS = frozenset(("alias", "part", "permute", "expand", "slice", "as_strided", "reshape"))
 
 
+def hint() -> str:
+    """What PyTorch advises where a saved value was overwritten."""
+    if ANOMALY[0] is not None:
+        return (
+            "the backtrace further above shows the operation that failed to compute its gradient. "
+            "The variable in question was changed in there or anywhere later. Good luck!"
+        )
+    return (
+        "enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
+
+
 def overwritten_text(node: Node, mark: Any) -> str:
     if mark.text is not None:
         return mark.text
@@ -309,7 +316,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
-        f"{expected} instead. Hint: {ENABLE if ANOMALY[0] is None else ENABLED}"
+        f"{expected} instead. Hint: {hint()}"
     )
 
 
@@ -420,7 +427,10 @@ def differentiate(
             if wanted is not None and n not in wanted:
                 continue
             local.origin = (n.code, n.line)
-            _backward_of(n, g, cotangents, needed)
+            if tag is None or not tag.after:
+                _backward_of(n, g, cotangents, needed)
+            else:
+                _with_hooks_after(n, g, cotangents, needed)
             visited.append(n)
     except Exception:
         if ANOMALY[0] is not None:
@@ -502,8 +512,35 @@ def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:
     return g
 
 
-def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
-    """Applies the vjp of one node and adds its results to the cotangents of needed operands."""
+def _with_hooks_after(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
+    """`_backward_of`, with hooks that see what the node gives its operands, and may replace it."""
+    given: list[tuple[Node, Any]] = []
+    _backward_of(n, g, cotangents, needed, given)
+    operands = [s for s, _ in given]
+    found = [_whole(s, c) for s, c in given]
+    for hook in list(n.tag.after.values()):
+        found = hook(found, g) or found
+    for s, c in zip(operands, found):
+        if c is not None:
+            _accumulate(cotangents, s, c)
+
+
+def _whole(node: Node, c: Any) -> Node:
+    """A cotangent that is no part."""
+    if c.__class__ not in PARTS:
+        return c
+    collected = Collected(None)
+    collected.take(c)
+    return collected.total(node.type)
+
+
+def _backward_of(
+    n: Node, g: Any, cotangents: dict, needed: set | None, given: list | None = None
+) -> None:
+    """Applies the vjp of one node and adds its results to the cotangents of needed operands.
+
+    given: where it says so, operands and their cotangents go there instead.
+    """
     if n.grad == FREED:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op
@@ -513,7 +550,10 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
             if c is not None and s.grad:
                 if ANOMALY[0] is not None:
                     ANOMALY[0].check(n, i, c)
-                _accumulate(cotangents, s, c)
+                if given is None:
+                    _accumulate(cotangents, s, c)
+                else:
+                    given.append((s, c))
         return
     _check_saved(n)
     vjp = op.vjp
@@ -544,12 +584,13 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         if c is None:
             continue
         if ANOMALY[0] is not None:
-            c = c.product() if c.__class__ is Outer else c
-            ANOMALY[0].check(n, i, c.g if c.__class__ is Partial else c)
+            ANOMALY[0].check(n, i, _whole(s, c))
         if op.name == "get" and s.tag is not None and s.tag.call is not None:
             _accumulate_result(cotangents, s, n.arg[0], c)
-        else:
+        elif given is None:
             _accumulate(cotangents, s, c)
+        else:
+            given.append((s, c))
 
 
 def _check_saved(n: Node) -> None:

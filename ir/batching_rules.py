@@ -17,7 +17,7 @@ from typing import Any
 from .dtypes import int64
 from .node import Node
 from .ops_constant import arange_, full, typed
-from .ops_elementwise import cast, eq, ne, where
+from .ops_elementwise import add, cast, eq, mul, ne, where
 from .ops_index import index, index_put
 from .ops_linalg import conv, conv_weight, matmul, transposed
 from .ops_nn import row_pick
@@ -131,7 +131,7 @@ for _name in (
     "avg_pool_grad",
 ):  # fmt: skip
     RULES[_name] = as_it_is
-RULES["class_checked"] = pointwise
+RULES["class_checked"] = RULES["index_checked"] = pointwise
 
 
 @rule("resample")
@@ -370,6 +370,9 @@ def _matmul(n: Node, src: list, mapped: Flags, size: int) -> Node:
         return matmul(b, transposed(a))
     a = _as_stack(a, mapped[0], m, max(m, k, 2), row=True)
     b = _as_stack(b, mapped[1], k, max(m, k, 2), row=False)
+    if a.type.shape[-1] == 1 and n.type.dtype.is_floating_point:
+        # Columns times rows, for which stacks of matrices are slow; a sum has no negative zero.
+        return reshape(add(mul(a, b), 0.0), (size, *n.type.shape))
     return reshape(matmul(a, b), (size, *n.type.shape))
 
 

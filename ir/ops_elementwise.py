@@ -211,23 +211,23 @@ pow_: Op = elementwise(
     "power({0}, {1}, out={out})",
     vjp=(_pow_base, _pow_exponent),
     samples="positive",
-    raising="integers",
     also_saves=lambda n: (0, 1, -1) if n.src[1].__class__ is Node else (),
 )
+# An operand that is nan, or whose partner is, receives the cotangent, as in PyTorch.
 maximum: Op = elementwise(
     "maximum",
     "np.maximum({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
-        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(lt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
+        lambda g, y, a, b: where(gt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
     ),
 )
 minimum: Op = elementwise(
     "minimum",
     "np.minimum({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
-        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(gt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
+        lambda g, y, a, b: where(lt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
     ),
 )
 fmax: Op = elementwise(

@@ -11,7 +11,7 @@ from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
-from .dispatch import deliver, scalar_name, wrap
+from .dispatch import EXACT, deliver, scalar_name, wrap
 from .functions.arithmetic import compute_mul
 from .functions.matrix_products import compute_matmul, matmul, operands
 from .functions.norms import linalg_norm as norm
@@ -75,7 +75,7 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
             "linalg.inv: Expected a floating point or complex tensor as input. Got "
             f"{scalar_name(node.type.dtype)}"
         )
-    return deliver(lin.inverse(node), out)
+    return deliver(lin.inverse(node), out, exact=EXACT)
 
 
 def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:

@@ -112,7 +112,9 @@ def _check_history(t: Tensor, meta: Meta) -> None:
             # PyTorch does not look for the history that it would have by now.
             raise RuntimeError(LEAF_WRITE)
     if meta.leaf:
-        raise RuntimeError(LEAF_WRITE)
+        if base is not None:
+            check_view(t, meta)
+        raise RuntimeError(LEAF_WRITE if base is None or not base.is_leaf else VIEW_OF_LEAF_WRITE)
 
 
 def check_view(t: Tensor, meta: Meta) -> None:

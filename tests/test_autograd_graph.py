@@ -111,6 +111,33 @@ y = x * 2
 print(get_gradient_edge(x).node.name(), get_gradient_edge(y).node is y.grad_fn)
 print(get_gradient_edge(y).output_nr, isinstance(y.grad_fn, Node), isinstance(y, Node))
 shown(lambda: get_gradient_edge(x.detach()))
+edges = [get_gradient_edge(y), get_gradient_edge(x)]
+z = (y * y).sum()
+print([g.tolist() for g in torch.autograd.grad(z, edges, retain_graph=True)])
+print(torch.autograd.grad(z, edges[0])[0].tolist())
+""",
+    "hooks of nodes": """
+y = x * w
+z = y.exp() + y * y
+show = lambda *grads: print([[g.tolist() if g is not None else None for g in t] for t in grads])
+first = (y * y).grad_fn
+one = z.grad_fn.register_hook(lambda gi, go: show(gi, go))
+two = y.grad_fn.register_hook(lambda gi, go: (gi[0] * 2, gi[1]))
+three = y.grad_fn.register_prehook(lambda go: (go[0] * 10,))
+z.sum().backward(retain_graph=True)
+print([round(v, 2) for v in [*x.grad.tolist(), *w.grad.tolist()]])
+for hook in (one, two, three):
+    hook.remove()
+x.grad = None
+z.sum().backward()
+print([round(v, 2) for v in x.grad.tolist()])
+m = x[None] @ x[:, None]
+m.grad_fn.register_hook(lambda gi, go: show(gi, go))
+m.sum().backward()
+""",
+    "an anomaly in a product": """
+a = torch.tensor([[1.0, float("nan")]])
+watched(lambda: (a @ x[:2, None]).sum().backward())
 """,
     "an anomaly": "watched(lambda: ((x - x).sqrt() * 0).sum().backward())",
     "an anomaly of a matrix": "watched(lambda: ((x[:, None] / 0 @ x[None]) * 0).sum().backward())",

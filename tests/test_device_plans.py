@@ -8,7 +8,7 @@ from graph_tools import tracing
 from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.numpy_calls import NumpyCode
 from lazyt.codegen.source import generate
-from lazyt.ir.dtypes import DType, bfloat16, float16, float32
+from lazyt.ir.dtypes import DType, bfloat16, float16, float32, int64
 from lazyt.ir.graph import Graph
 from lazyt.ir.node import Node, leaf
 from lazyt.ir.opdef import REGISTRY
@@ -112,16 +112,16 @@ def test_several_results_of_a_kernel_have_memory_of_their_own() -> None:
     assert "copied" not in code.source
 
 
-def test_many_pieces_are_joined_on_the_device() -> None:
+def test_the_gradient_of_an_embedding_checks_its_indices_and_gathers() -> None:
+    """Zeros to add to are not made, and nothing is copied."""
     with tracing() as trace:
-        y = REGISTRY["cat"](*[on_gpu(2, i + 1, 3) for i in range(12)], arg=(1,))
-    lines = calls(generate(grouped(trace, y)))
-    assert sum("strided_update(" in line for line in lines) == 12
-    assert not any("by_host" in line or "np." in line for line in lines)
-    # Each after the first is written into what the one before it has written.
-    offsets = [int(line.split(", ")[2]) for line in lines if "strided_update(" in line]
-    assert offsets == [3 * i * (i + 1) // 2 for i in range(12)]
-    assert all("out=x" in line for line in lines if "strided_update(" in line)
+        y = REGISTRY["row_put"](on_gpu(4, 50, 8), on_gpu(4, 50, dtype=int64), arg=(1000, None))
+    code = generate(grouped(trace, y))
+    assert [n[0].kernel.shape for n in code.nests] == [(4, 50)]
+    ((kernel, *_),) = code.templates
+    launched = [step.function.rpartition("_")[2] for step in kernel.launches]
+    assert launched == ["runs", "gather"]
+    assert "copied" not in code.source and "contiguous" not in code.source
 
 
 def test_a_reshape_that_copies_is_a_kernel() -> None:

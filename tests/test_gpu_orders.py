@@ -268,5 +268,58 @@ def test_an_index_out_of_range_is_refused(index: int) -> None:
     x = torch.zeros(50, 3, device="cuda")
     at = torch.arange(40, device="cuda")
     at[7] = index
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"is out of range .*test_gpu_orders.py:\d+, in test"):
         x.index_put((at,), torch.ones(40, 3, device="cuda"), accumulate=True).tolist()
+
+
+def test_negative_indices_are_refused_where_they_do_not_count_from_the_end() -> None:
+    x, at = torch.arange(3.0, device="cuda"), torch.tensor([-1], device="cuda")
+    ones = torch.ones(1, device="cuda")
+    for call in (
+        lambda: torch.index_select(x, 0, at),
+        lambda: x.index_add(0, at, ones),
+        lambda: x.index_copy(0, at, ones),
+        lambda: torch.gather(x, 0, at),
+        lambda: x.scatter_add(0, at, ones),
+        lambda: F.embedding(at, x.view(3, 1)),
+    ):
+        with pytest.raises(IndexError, match="index is out of range"):
+            call().tolist()
+    assert x.index_fill(0, at, 7).tolist() == [0, 1, 7] and x.take(at).tolist() == [2]
+    assert x.tolist() == [0, 1, 2]
+
+
+# --- rare dtypes and shapes -----------------------------------------------------------------------
+
+
+def test_many_pieces_are_joined() -> None:
+    pieces = [normal(n % 4, 3) for n in range(21)]
+    same(lambda *p: torch.cat(p), *pieces)
+    same(lambda *p: torch.cat(p, 1), *[normal(2, n) for n in (0, 5, 0)])
+    same(lambda x: torch.stack([x * k for k in range(30)], 1), normal(4, 5))
+
+
+def test_products_and_powers_of_integers() -> None:
+    for dtype in ("int64", "int32", "uint8"):
+        a, b = below(300, 3, 7, 40).astype(dtype), below(300, 40, 9).astype(dtype)
+        same(torch.matmul, a, b)
+        same(torch.matmul, a[0, 0], b)
+        same(torch.matmul, a, b[:, 0])
+        same(torch.matmul, a[0, 0], b[:, 0])
+    same(torch.pow, below(9, 50, low=-9), below(70, 50, low=-3))
+    same(lambda x: 3**x, below(70, 50))
+
+
+def test_reductions_of_one_number() -> None:
+    for x in (np.float32(-2.5), np.float64(np.nan)):
+        x = np.asarray(x)
+        same(lambda x: [x.sum(), x.prod(), x.amax(), x.any(), x.all(), x.logsumexp(0)], x)
+        same(lambda x: [x.norm(), x.var(), x.std(correction=0), x.argmax()], x)
+
+
+def test_probabilities_have_to_be_within_their_range() -> None:
+    x, target = DRAWN.random((3, 4)), DRAWN.random((3, 4))
+    same(F.binary_cross_entropy, x, target, within=1e-12)
+    x[1, 2] = 1.5
+    with pytest.raises(IndexError):
+        F.binary_cross_entropy(torch.tensor(x).cuda(), torch.tensor(target).cuda()).item()

@@ -6,10 +6,13 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 import types
 import warnings
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -376,6 +379,35 @@ def test_how_workers_are_started(method: str) -> None:
     assert loader.multiprocessing_context is context
 
 
+PROGRAM = """
+import sys
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+class Doubled(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return torch.tensor(2.0 * index)
+
+if __name__ == "__main__":
+    for method in sys.argv[1:]:
+        loader = DataLoader(Doubled(), 2, num_workers=1, multiprocessing_context=method)
+        print(method, torch.__name__, [batch.tolist() for batch in loader])
+"""
+
+
+def test_torch_is_lazyt_in_spawned_workers(tmp_path: Path) -> None:
+    """Under `python -m lazyt`, whose name for lazyt a new process does not know by itself."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "lazyt", "program.py", "fork", "spawn"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    expected = "lazyt [[0.0, 2.0], [4.0, 6.0]]"
+    methods = ("fork", "spawn")
+    assert done.stdout == "".join(f"{method} {expected}\n" for method in methods), done.stderr
+
+
 class Eager:
     """A sampler that draws when its iterator is made, not when an index is asked for."""
 
@@ -428,3 +460,26 @@ def test_what_is_said_is_what_torch_says(line: str, oracle: Any) -> None:
                 result = (type(error), str(error))
         rows.append((result, [(w.category, str(w.message)) for w in caught]))
     assert rows[0] == rows[1]
+
+
+def doubled(queue: Any) -> None:
+    queue.put(queue.get() * 2)
+
+
+def test_queues_take_tensors(oracle: Any) -> None:
+    ours = lazyt.multiprocessing
+    context = ours.get_context("fork")
+    queue = context.Queue()
+    whole = lazyt.arange(6.0)
+    queue.put(whole[2:4])
+    assert queue.get(timeout=10).tolist() == [2.0, 3.0]
+    queue.put(whole)
+    process = context.Process(target=doubled, args=(queue,))
+    process.start()
+    process.join()
+    assert queue.get(timeout=10).tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    theirs = oracle.multiprocessing
+    assert not [name for name in theirs.__all__ if not hasattr(ours, name)]
+    assert ours.get_all_sharing_strategies() == theirs.get_all_sharing_strategies()
+    with pytest.raises(AssertionError, match="invalid sharing strategy 'x'"):
+        ours.set_sharing_strategy("x")

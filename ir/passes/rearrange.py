@@ -13,16 +13,12 @@ A nan is an extreme: the first one is what argmax names, which no element equals
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..dtypes import float32, float64, int64
+from ..dtypes import float32, int64
 from ..graph import Value
-from ..opdef import REGISTRY
-from ..ops_constant import typed
-from ..ops_shape import overlaps
 from .build import Build
-from .segments import SEGMENTS, overlapping_add
 
 LARGEST = 2**63 - 1
 MOST_PIECES = 8  # every element looks into each until it is found
@@ -124,29 +120,20 @@ def _nothing(x: Value) -> float | int:
     return 0.0 if x.type.dtype.is_floating_point else 0
 
 
-def _written(v: Value, pieces: list[Value], axis: int) -> Value:
-    """On a device, where NumPy's `concatenate` is far away: each piece is written to its place."""
-    type = v.type
-    constant = typed(type.shape, type.dtype, type.device)
-    found = Value(REGISTRY["full"], (_nothing(v),), constant, type, v.origin)
-    offset = 0
-    for x in pieces:
-        window = (x.type.shape, type.strides)
-        found = Value(REGISTRY["strided_update"], (found, x, offset), window, type, v.origin)
-        offset += x.type.shape[axis] * type.strides[axis]
-    return found
-
-
 def _cat(b: Build, v: Value) -> Value:
-    (axis,) = v.arg
     pieces = [x for x in v.src if x.type.numel]
     same = all(x.type.dtype is v.type.dtype for x in pieces)
-    if len(pieces) < 2 or not same or len(pieces) < len(v.src):
+    if not 1 < len(pieces) <= MOST_PIECES or not same or len(pieces) < len(v.src):
         return v
-    if len(pieces) > MOST_PIECES:
-        return v if v.type.device == "cpu" else _written(v, pieces, axis)
-    extent = end = v.type.shape[axis]
-    found: Any = _nothing(v)
+    return joined(b, pieces, v.arg[0])
+
+
+def joined(b: Build, pieces: Sequence[Value], axis: int) -> Value:
+    """A few values of one dtype, one behind the other along an axis."""
+    extent = end = sum(x.type.shape[axis] for x in pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    found: Any = _nothing(pieces[0])
     for x in reversed(pieces):
         end -= x.type.shape[axis]
         found = _framed(b, b.in_memory(x), found, axis, end, extent)
@@ -167,33 +154,6 @@ def _roll(b: Build, v: Value) -> Value:
     return b.op("copy", x) if x is v.src[0] else x
 
 
-def _arange(b: Build, v: Value) -> Value:
-    """On a device: to the CPU's loops NumPy's range is an operand like any other."""
-    (start, step), type = v.src, v.type
-    if type.device == "cpu" or not type.numel or type.dtype.is_half or v.src == (0, 1):
-        return v
-    counted = b.along(v, type.shape, 0)
-    if type.dtype.is_floating_point:
-        counted = b.cast(counted, float64)
-    found = b.op("add", b.op("mul", counted, step), start)
-    return b.cast(found, type.dtype)
-
-
-def _strided_add(b: Build, v: Value) -> Value:
-    """On a device, where the cells of the window are different ones: read, add, put back."""
-    base, value, offset = v.src
-    sizes, strides = v.arg
-    if v.type.device == "cpu" or not v.type.numel:
-        return v
-    if 0 in sizes:
-        return b.op("copy", base)
-    if overlaps(sizes, strides):
-        return overlapping_add(b, v)
-    window = b.op("as_strided", base, offset, arg=v.arg, shape=sizes)
-    total = b.op("add", window, value, shape=sizes)
-    return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
-
-
 def _resample(b: Build, v: Value) -> Value:
     """All taps gathered beside each other, weighted, and summed."""
     x, places, weights = v.src[:3]
@@ -208,28 +168,6 @@ def _resample(b: Build, v: Value) -> Value:
     return b.op("sum", weighted, arg=((axis,), False), shape=v.type.shape)
 
 
-def _median_value(b: Build, v: Value) -> Value:
-    """On a device: the median of one row, without its position."""
-    x, (_axes, _keep, ignore_nan) = v.src[0], v.arg
-    if v.type.device == "cpu" or not x.type.numel:
-        return v
-    row = b.shaped(x, (x.type.numel,))
-    types = v.type.with_shape(()), v.type.with_shape(()).with_dtype(int64)
-    name = "nanmedian" if ignore_nan else "median"
-    pair = Value(REGISTRY[name], (row,), ((0,), False), types, v.origin)
-    value = Value(REGISTRY["get"], (pair,), (0,), types[0], v.origin)
-    return b.shaped(value, v.type.shape)
-
-
-def _searchsorted(b: Build, v: Value) -> Value:
-    """On a device: halves are compared as floats, whose order is theirs."""
-    rows, values = v.src
-    if v.type.device == "cpu" or not values.type.dtype.is_half:
-        return v
-    wide = b.cast(rows, float32), b.cast(values, float32)
-    return Value(v.op, wide, v.arg, v.type, v.origin)
-
-
 REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "argmax": _arg_extreme,
     "argmin": _arg_extreme,
@@ -238,12 +176,7 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "repeat_each": _repeat_each,
     "tril": _triangle,
     "triu": _triangle,
-    "arange": _arange,
-    "strided_add": _strided_add,
     "cat": _cat,
     "roll": _roll,
     "resample": _resample,
-    "median_value": _median_value,
-    "searchsorted": _searchsorted,
-    **SEGMENTS,
 }

@@ -69,8 +69,8 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     if enabled is None:
         device_type, enabled = "cuda", device_type
     _check_device_type("set_autocast_enabled", device_type)
-    if enabled:
-        divert_listed_functions()
+    if enabled and device_type in DTYPES:
+        divert_listed_functions(device_type)
     others = tuple(device for device in STATE.on if device != device_type)
     STATE.on = (*others, device_type) if enabled else others
 

@@ -1,19 +1,20 @@
 """Autocast at work: the casts that follow from what a thread has turned on.
 
-The functions of the lists in `operations` are diverted when autocast is first turned on; a diverted
-function looks at the state of its thread, casts its operands by its policy, and runs with autocast
-off, so that what it is made of is not cast again.
+The functions of a device type's lists (`operations`) are diverted when its autocast is first turned
+on. A diverted function looks at the state of its thread, casts its operands by its policy, and runs
+with autocast off, so that what it is made of is not cast again.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 from lazyt.amp.diversion import divert
 from lazyt.amp.operations import functions_named, policies
-from lazyt.amp.state import DTYPES, STATE
+from lazyt.amp.state import STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
@@ -117,40 +118,47 @@ _POLICIES = {
 }
 
 
-def _call(
-    by_device: dict[str, Callable[..., Any]], original: Any, *args: Any, **kwargs: Any
-) -> Any:
-    """`original(*args, **kwargs)`, by the policy of the device its tensors are on."""
-    state = STATE
-    if not state.on or kwargs.get("out") is not None:
-        return original(*args, **kwargs)
-    for device in state.on:
-        policy = by_device.get(device)
+_Policies = dict[str, Callable[..., Any]]  # by device type
+
+
+def _watching(chosen: _Policies, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that calls `original` by the policy of the device its tensors are on."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not STATE.on or kwargs.get("out") is not None:
+            return original(*args, **kwargs)
+        return _call(chosen, original, args, kwargs)
+
+    return call
+
+
+def _call(chosen: _Policies, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    before = STATE.on
+    for device in before:
+        policy = chosen.get(device)
         if policy is None or not any(
             isinstance(x, Tensor) and x.device.type == device for x in _operands(args, kwargs)
         ):
             continue
-        before = state.on
-        state.on = tuple(other for other in before if other != device)
+        STATE.on = tuple(other for other in before if other != device)
         try:
             return policy(original, device, args, kwargs)
         finally:
-            state.on = before
+            STATE.on = before
     return original(*args, **kwargs)
 
 
+# What each diverted function does on the device types that were turned on.
+_CHOSEN: dict[FunctionType, _Policies] = {}
+
+
 @functools.cache
-def divert_listed_functions() -> dict[str, dict[str, str]]:
-    """Divert every function of the lists, once. By name and device type: its policy."""
-    table: dict[str, dict[str, str]] = {}
-    for device in DTYPES:
-        for name, policy in policies(device):
-            table.setdefault(name, {})[device] = policy
-    diverted: set[int] = set()
-    for name, chosen in table.items():
-        by_device = {device: _POLICIES[policy] for device, policy in chosen.items()}
+def divert_listed_functions(device: str) -> None:
+    """Divert every function of a device type's lists, the first time."""
+    for name, policy in policies(device):
         for function in functions_named(name):
-            if id(function) not in diverted:
-                diverted.add(id(function))
-                divert(function, functools.partial(_call, by_device))
-    return table
+            chosen = _CHOSEN.get(function)
+            if chosen is None:
+                chosen = _CHOSEN[function] = {}
+                divert(function, functools.partial(_watching, chosen))
+            chosen.setdefault(device, _POLICIES[policy])

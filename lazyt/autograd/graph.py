@@ -15,7 +15,7 @@ import abc
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lazyt.dispatch import wrap
 from lazyt.ir.autodiff import OUTPUT, Tag, saved, source_of, takes_gradient
@@ -25,7 +25,7 @@ from lazyt.ir.ops_shape import alias, replaced, stop
 from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
 
-from .engine import GradFn, RemovableHandle, grad_fn_of
+from .engine import GradFn, GradientEdge, RemovableHandle, grad_fn_of
 from .function import BackwardCFunction
 
 __all__ = [
@@ -55,13 +55,6 @@ class Node(abc.ABC):
 
 Node.register(GradFn)
 Node.register(BackwardCFunction)
-
-
-class GradientEdge(NamedTuple):
-    """Where a gradient arrives: a node, and which of its results."""
-
-    node: Any
-    output_nr: int
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:

@@ -17,7 +17,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, reshape
 
-from ..dispatch import as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
+from ..dispatch import EXACT, as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
 from ..tensor import Tensor, wrap_dim
 from .arithmetic import compute_sub
 from .dims import axes_of, input_node, publish
@@ -89,7 +89,14 @@ def vector_norm(
         tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
         out,
         "linalg_vector_norm",
+        EXACT,
     )
+
+
+OF_MATRIX = (
+    "linalg_matrix_norm",
+    "linalg.matrix_norm expected out tensor dtype {want} but got: {have}",
+)
 
 
 def _matrix_axes(dim: Any, rank: int) -> tuple[int, int]:
@@ -131,7 +138,7 @@ def matrix_norm(
     rows, columns = _matrix_axes(dim, rank)
     if ord == "fro":
         result = compute_norm(x, 2.0, tuple(sorted((rows, columns))), keepdim)
-        return deliver(tagged(result, "LinalgVectorNorm", node), out, "linalg_matrix_norm")
+        return deliver(tagged(result, "LinalgVectorNorm", node), out, *OF_MATRIX)
     if ord == "nuc" or abs(ord) == 2:
         raise NotImplementedError(
             f"linalg.matrix_norm: order {ord} needs singular values, which are missing"
@@ -145,7 +152,7 @@ def matrix_norm(
         result = tagged(
             copy(reshape(result, shape)), "Amax" if ord > 0 else "Amin", sums, saves=False
         )
-    return deliver(result, out, "linalg_matrix_norm")
+    return deliver(result, out, *OF_MATRIX)
 
 
 def linalg_norm(

@@ -14,7 +14,7 @@ from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
 from lazyt.ir.types import broadcast_shapes
 
-from ..dispatch import deliver, scalar_name, tagged, update, wrap
+from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, update, wrap
 from ..registry import FUNCTIONS, public
 from ..state import check_writable, node_of
 from ..tensor import Tensor, attach, wrap_dim
@@ -114,11 +114,15 @@ def linalg_cross(
             f"expected scalar type {scalar_name(a.type.dtype)} but found "
             f"{scalar_name(b.type.dtype)}"
         )
+    if a.type.dtype is bool_:
+        raise unsupported("cross", bool_)
     broadcast_shapes(left, right)
     forward = ops.mul(_rotated(a, 1, axis), _rotated(b, 2, axis))
     backward = ops.mul(_rotated(a, 2, axis), _rotated(b, 1, axis))
     keeps = tuple(n for n, other in ((a, b), (b, a)) if other.grad)
-    return deliver(tagged(ops.sub(forward, backward), "LinalgCross", a, b, keeps=keeps), out)
+    return deliver(
+        tagged(ops.sub(forward, backward), "LinalgCross", a, b, keeps=keeps), out, exact=EXACT
+    )
 
 
 def cross(

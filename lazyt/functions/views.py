@@ -127,12 +127,12 @@ def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tup
     if len(unknown) > 1:
         raise RuntimeError("only one dimension can be inferred")
     if unknown:
-        if known == 0:
+        if known == 0 and numel == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
                 "unspecified dimension size -1 can be any value and is ambiguous"
             )
-        if numel % known:
+        if not known or numel % known:
             raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
         return tuple(numel // known if d == -1 else d for d in shape)
     if known != numel:
@@ -304,12 +304,12 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
             f"({sources} dims) should contain the same number of dims as destination ({targets} "
             "dims)"
         )
+    given = {"source": sources, "destination": targets}
     sources = [wrap_dim(d, rank) for d in sources]
     targets = [wrap_dim(d, rank) for d in targets]
-    if len(set(sources)) != len(sources):
-        raise RuntimeError(f"movedim: repeated dim in `source` ({sources})")
-    if len(set(targets)) != len(targets):
-        raise RuntimeError(f"movedim: repeated dim in `destination` ({targets})")
+    for which, wrapped in (("source", sources), ("destination", targets)):
+        if len(set(wrapped)) != len(wrapped):
+            raise RuntimeError(f"movedim: repeated dim in `{which}` ({given[which]})")
     order: list[int] = [-1] * rank
     for s, d in zip(sources, targets):
         order[d] = s

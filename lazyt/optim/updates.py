@@ -150,7 +150,7 @@ class UpdateRule(Optimizer):
     def step(self) -> None:
         """Update every parameter that has a gradient; returns what the closure returns."""
         for group in self.param_groups:
-            if group["foreach"] and group["differentiable"]:
+            if group.get("foreach") and group.get("differentiable"):
                 raise AssertionError("_foreach ops don't support autograd")
             for param in group["params"]:
                 grad = param.grad
@@ -160,17 +160,21 @@ class UpdateRule(Optimizer):
                 if not own:
                     own.update(self._start(group, param))
                 self._check_devices(group, param)
-                if group["maximize"]:
+                if group.get("maximize"):
                     grad = -grad
-                decay = group.get("weight_decay", 0)
-                if isinstance(decay, Tensor) or decay != 0:
-                    if group.get("decoupled_weight_decay"):
-                        param.mul_(1 - as_scalar(group["lr"]) * decay)
-                    elif isinstance(decay, Tensor):
-                        grad = grad.addcmul(param, decay)
-                    else:
-                        grad = grad.add(param, alpha=decay)
-                self._update(group, param, grad, own)
+                self._update(group, param, self._decayed(group, param, grad), own)
+
+    def _decayed(self, group: dict[str, Any], param: Tensor, grad: Tensor) -> Tensor:
+        """The gradient with the group's weight decay, which may go into the parameter instead."""
+        decay = group.get("weight_decay", 0)
+        if not isinstance(decay, Tensor) and decay == 0:
+            return grad
+        if group.get("decoupled_weight_decay"):
+            param.mul_(1 - as_scalar(group["lr"]) * decay)
+            return grad
+        if isinstance(decay, Tensor):
+            return grad.addcmul(param, decay)
+        return grad.add(param, alpha=decay)
 
     def _check_devices(self, group: dict[str, Any], param: Tensor) -> None:
         if not group.get("capturable") or param.device.type in self.capturable_devices:

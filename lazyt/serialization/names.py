@@ -58,6 +58,11 @@ _MOVED = {
         for rank in (1, 2, 3)
     },
     "lazyt.nn.modules.lazy.LazyLinear": "torch.nn.modules.linear",
+    **{
+        f"lazyt.optim.lr_scheduler.{part}": "torch.optim.lr_scheduler"
+        for part in ("base", "combined", "cycles", "factors", "plateau")
+    },
+    "lazyt.nn.modules.attention": "torch.nn.modules.activation",
     "lazyt.nn.functional.linear_cross_entropy": "torch.nn.modules.linear_cross_entropy_options",
     "lazyt.nn.modules.cross_map": "torch.nn.modules.normalization",
     "lazyt.nn.modules.linear_cross_entropy": "torch.nn.modules.loss",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from lazyt.functions.padding import pad
 from lazyt.missing import getattr_of
 
+from . import by_number as _by_number
 from .activations import (
     celu,
     celu_,

@@ -28,20 +28,21 @@ def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -
     )
 
 
-def check_constant(function: str, argument: str, t: Tensor | None) -> None:
-    """RuntimeError in PyTorch's words for a tensor to which its function gives no gradient."""
-    if t is not None and LOCAL.grad and t.requires_grad:
-        raise RuntimeError(
-            f"The function '{function}' is not differentiable with respect to argument "
-            f"'{argument}'. This input cannot have requires_grad True."
-        )
-
-
 def check_floating(node: Node, kernel: str) -> None:
     """NotImplementedError in PyTorch's words where a kernel takes floating-point types only."""
     dtype = node.type.dtype
     if dtype.category != FLOATING:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
+
+
+def not_differentiable(function: str, **arguments: Node | None) -> None:
+    """RuntimeError in PyTorch's words for an argument that asks for a gradient it cannot get."""
+    for name, node in arguments.items():
+        if node is not None and node.grad and LOCAL.grad:
+            raise RuntimeError(
+                f"The function '{function}' is not differentiable with respect to argument "
+                f"'{name}'. This input cannot have requires_grad True."
+            )
 
 
 def in_compute_dtype(formula: Callable[..., Node], *nodes: Node) -> Node:

@@ -76,11 +76,11 @@ def _check_bias_dtype(x: Node, b: Node | None) -> None:
         )
 
 
-def _check_dtypes(x: Node, w: Node) -> None:
-    dtype = x.type.dtype
-    if w.type.dtype is not dtype:
+def _check_weight_dtype(x: Node, w: Node) -> None:
+    if w.type.dtype is not x.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(dtype)} but found {scalar_name(w.type.dtype)}"
+            f"expected scalar type {scalar_name(x.type.dtype)} but found "
+            f"{scalar_name(w.type.dtype)}"
         )
 
 
@@ -198,7 +198,7 @@ def _convolution(
     _check_settings(steps, around, apart, groups)
     _check_weight(x, w, b, rank, groups)
     _check_fits(x.type.shape[2:], kernel, around, apart)
-    _check_dtypes(x, w)
+    _check_weight_dtype(x, w)
     return _finish(conv(x, w, arg=(steps, around, apart, groups)), x, w, b, batched)
 
 
@@ -327,7 +327,8 @@ def _transposed(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
-    _check_dtypes(x, w)
+    _check_weight_dtype(x, w)
+    _check_bias_dtype(x, b)
     y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)
 

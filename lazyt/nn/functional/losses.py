@@ -19,7 +19,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_constant, check_floating, numbered, reduction_of, tensor_node
+from .common import check_floating, not_differentiable, numbered, reduction_of, tensor_node
 
 
 def check_reduction(reduction: str) -> None:
@@ -96,9 +96,6 @@ def _target(x: Node, t: Node, ignore: int) -> Node:
     return t
 
 
-NLL = ("nll_loss_forward", "nll_loss2d_forward")  # what PyTorch's errors call it
-
-
 def _class_weight(x: Node, weight: Tensor) -> Node:
     w = node_of(weight)
     classes = x.type.shape[1 if len(x.type.shape) > 1 else 0]
@@ -124,6 +121,8 @@ def _over_classes(w: Node, x: Node) -> Node:
 
 def _nll(x: Node, t: Node, w: Node | None, ignore: int, reduction: str) -> Node:
     """The negative log likelihood of log-probabilities (N, C, *S) under targets (N, *S)."""
+    kernel = "nll_loss_forward" if len(x.type.shape) <= 2 else "nll_loss2d_forward"
+    not_differentiable(kernel, weight=w)
     picked = nll(x, t, arg=(ignore,))
     share = None
     if w is not None:
@@ -168,7 +167,6 @@ def nll_loss(
     own = _target(x, t, ignore_index)
     kernel = "nll_loss2d_forward" if len(x.type.shape) > 2 else "nll_loss"
     check_floating(x, f"{kernel}_out_frame")
-    check_constant(NLL[len(x.type.shape) > 2], "weight", weight)
     w = None if weight is None else _class_weight(x, weight)
     return wrap(_nll(x, own, w, ignore_index, reduction))
 
@@ -213,7 +211,6 @@ def cross_entropy(
     scores = compute_softmax(x, axis, None, True)
     _check_batch(x, t)
     own = _target(x, t, ignore_index)
-    check_constant(NLL[len(x.type.shape) > 2], "weight", weight)
     w = None if weight is None else _class_weight(x, weight)
     loss = _nll(scores, own, w, ignore_index, reduction)
     if label_smoothing > 0.0:

@@ -22,7 +22,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
-from .common import check_constant, check_floating, numbered, tensor_node
+from .common import check_floating, not_differentiable, numbered, tensor_node
 from .pooling import avg_pool2d
 
 
@@ -135,8 +135,7 @@ def batch_norm(
     _check_channels(channels, {"running_mean": m, "running_var": v, "weight": w, "bias": b})
     check_floating(x, "batch_norm")
     _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
-    check_constant("native_batch_norm", "running_mean", running_mean)
-    check_constant("native_batch_norm", "running_var", running_var)
+    not_differentiable("native_batch_norm", running_mean=m, running_var=v)
     wide = cast(x, x.type.dtype.compute)
     around = (1, channels) + (1,) * (len(shape) - 2)
     if training:
@@ -211,6 +210,7 @@ def instance_norm(
     check_floating(x, "batch_norm")
     w, b = _optional(weight), _optional(bias)
     _check_channels(shape[1], {"weight": w, "bias": b})
+    _check_parameters(x, {"weight": w, "bias": b})
     w, b = (None if n is None else kept_apart(n) for n in (w, b))  # PyTorch repeats them
     axes = tuple(range(2, len(shape)))
     wide = cast(x, x.type.dtype.compute)
@@ -219,8 +219,8 @@ def instance_norm(
     for extent in shape[2:]:
         count *= extent
     scales = (1.0, count / (count - 1) if count > 1 else float("nan"))
-    check_constant("native_batch_norm", "running_mean", running_mean)
-    check_constant("native_batch_norm", "running_var", running_var)
+    means, spreads = _optional(running_mean), _optional(running_var)
+    not_differentiable("native_batch_norm", running_mean=means, running_var=spreads)
     for running, index, scale in zip((running_mean, running_var), (1, 2), scales):
         if running is not None:
             own = _untracked(parts, index)

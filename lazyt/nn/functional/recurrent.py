@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from lazyt.dispatch import renamed, tagged, wrap
+from lazyt.dispatch import renamed, scalar_name, tagged, wrap
 from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import float64, promote
 from lazyt.ir.node import LOCAL, Node, caller
@@ -181,6 +181,16 @@ def _check_devices(input: Node, **others: Sequence[Node]) -> None:
                 )
 
 
+def _check_dtypes(input: Node, states: Sequence[Node]) -> None:
+    dtype = input.type.dtype
+    for state in states:
+        if state.type.dtype is not dtype:
+            raise RuntimeError(
+                "mat1 and mat2 must have the same dtype, but got "
+                f"{scalar_name(state.type.dtype)} and {scalar_name(dtype)}"
+            )
+
+
 def _stack(
     kind: Kind,
     rows: Node,
@@ -238,12 +248,13 @@ def recurrence(
     `batch_first`, or the rows of a packed sequence with its `batch_sizes`. hidden: h, or h and c:
     (layers * directions, batch, hidden) each. weights: for each layer and direction weight_ih,
     weight_hh, the biases if there are `biases`, and weight_hr where h is projected.
-    Errors: RuntimeError for sequences without steps, and for tensors on several devices.
+    Errors: RuntimeError for sequences without steps, and for tensors of several dtypes or devices.
     """
     kind = KINDS[mode]
     x = tensor_node(input, kind.name)
     states = [tensor_node(h, kind.name, "hx", 2) for h in hidden]
     _check_devices(x, hidden=states, parameter=[node_of(w) for w in weights])
+    _check_dtypes(x, states)
     directions = 2 if bidirectional else 1
     projected = len(weights) == layers * directions * (3 + 2 * biases)
     if batch_sizes is not None:

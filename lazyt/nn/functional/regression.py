@@ -13,11 +13,16 @@ from lazyt.ir.ops_nn import binary_cross_entropy as bce_op
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import expand
 from lazyt.ir.types import broadcast_shapes
-from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_constant, check_floating, in_compute_dtype, numbered, reduction_of
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    numbered,
+    reduction_of,
+)
 from .losses import check_reduction, reduced, total
 
 
@@ -176,13 +181,14 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}) is deprecated. Please ensure they have the same size."
         )
-    check_constant("binary_cross_entropy", "weight", weight)
     if t.type.dtype is not x.type.dtype:
         raise RuntimeError(
             f"Found dtype {scalar_name(t.type.dtype)} but expected {scalar_name(x.type.dtype)}"
         )
+    check_floating(x, "binary_cross_entropy")
     w = None
     if weight is not None:
+        not_differentiable("binary_cross_entropy", weight=node_of(weight))
         w = expand(node_of(weight), broadcast_shapes(node_of(weight).type.shape, x.type.shape))
 
     def formula(x: Node, t: Node) -> Node:
@@ -215,15 +221,15 @@ def binary_cross_entropy_with_logits(
         )
     check_reduction(reduction)
     x, t = node_of(input), node_of(target)
+    check_floating(x, "log_sigmoid_cpu")
     if t.type.dtype.category != FLOATING:
         raise RuntimeError(
             "result type Float can't be cast to the desired output type "
             f"{scalar_name(t.type.dtype)}"
         )
-    check_constant("binary_cross_entropy_with_logits", "weight", weight)
-    check_constant("binary_cross_entropy_with_logits", "pos_weight", pos_weight)
     positive = None if pos_weight is None else node_of(pos_weight)
     w = None if weight is None else node_of(weight)
+    not_differentiable("binary_cross_entropy_with_logits", weight=w, pos_weight=positive)
 
     def formula(x: Node, t: Node) -> Node:
         soft = log_sigmoid(x)
@@ -260,6 +266,8 @@ def kl_div(
         reduction = reduction_of(size_average, reduce, reduction)
     elif reduction == "mean":
         warnings.warn(KL_MEAN, stacklevel=2)
+    if any(n.type.dtype.category != FLOATING for n in (node_of(input), node_of(target))):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     batch = reduction == "batchmean"
     if batch:
         reduction = "sum"
@@ -280,7 +288,3 @@ def kl_div(
     if batch and input.dim():
         result = ops.div(result, float(input.size(0)))
     return wrap(result)
-
-
-for _function in (kl_div, binary_cross_entropy_with_logits):
-    FUNCTIONS[_function.__name__] = _function

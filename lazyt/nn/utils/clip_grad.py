@@ -19,6 +19,11 @@ NON_FINITE = (
     "`error_if_nonfinite=False`"
 )
 
+NO_GRADIENTS = (
+    "Expected !nested_tensorlist[0].empty() to be true, but got false.  (Could this error message "
+    "be improved?  If so, please report an enhancement request to PyTorch.)"
+)
+
 
 def _listed(tensors: Any) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
@@ -85,17 +90,14 @@ def clip_grad_value_(
 ) -> None:
     """Limits every element of the gradients to [-clip_value, clip_value], in place.
 
-    Errors: RuntimeError where no parameter has a gradient.
+    Errors: RuntimeError, as in PyTorch, where no parameter has a gradient.
     """
     bound = float(clip_value)
-    gradients = [p.grad for p in _listed(parameters) if p.grad is not None]
-    if not gradients:
-        raise RuntimeError(
-            "Expected !nested_tensorlist[0].empty() to be true, but got false.  (Could this error "
-            "message be improved?  If so, please report an enhancement request to PyTorch.)"
-        )
-    for gradient in gradients:
-        gradient.clamp_(min=-bound, max=bound)
+    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    if not grads:
+        raise RuntimeError(NO_GRADIENTS)
+    for grad in grads:
+        grad.clamp_(min=-bound, max=bound)
 
 
 def clip_grad_norm(
