@@ -151,7 +151,13 @@ def _run(program: Statements, torch: types.ModuleType, strides: bool) -> Outcome
     out: list[Any] = []
     names: dict[str, Any] = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
     names |= {"np": np, "copy": copy, "io": io, "out": out, "host": host, "__name__": "program"}
-    for module in ("utils.checkpoint", "nn.utils.parametrize", "func", "autograd.functional"):
+    for module in (
+        "utils.checkpoint",
+        "utils.data",
+        "nn.utils.parametrize",
+        "func",
+        "autograd.functional",
+    ):
         importlib.import_module(f"{torch.__name__}.{module}")
 
     def saved(value: Any) -> io.BytesIO:

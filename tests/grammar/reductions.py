@@ -163,6 +163,7 @@ class Reductions(Functions):
         frac = (v.store.frac if exact else INEXACT) if dtype != I64 else 0
         made = self.bounded(self.result(text, shape, dtype, top, frac, (v,), (v,), True))
         if made is not None:
+            self.mix((v,))
             made.loose |= made.scrambled
             self.bind(made)
 

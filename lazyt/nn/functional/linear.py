@@ -116,7 +116,7 @@ def _general_linear(input: Any, x: Node, weight: Any, w: Node, bias: Any, b: Nod
         y = input.matmul(weight)
         return y if bias is None else y + bias
     if x.type.shape[-1] != w.type.shape[1] or x.type.dtype is not w.type.dtype:
-        _refuse(x, w, b)
+        _refuse(x, w, b if input.is_contiguous() else None)
     lead = x.type.shape[:-1]
     transposed = permute_(w, arg=((1, 0),))
     if transposed.grad:
