@@ -365,9 +365,10 @@ def update(t: Tensor, node: Node) -> Tensor:
 
 
 def fit_shape(target: tuple[int, ...], result: tuple[int, ...]) -> None:
-    if broadcast_shapes(target, result) != target:
+    shape = broadcast_shapes(target, result)
+    if shape != target:
         raise RuntimeError(
-            f"output with shape {list(target)} doesn't match the broadcast shape {list(result)}"
+            f"output with shape {list(target)} doesn't match the broadcast shape {list(shape)}"
         )
 
 

@@ -348,7 +348,8 @@ def _pieces(
             pieces.append(r)
         elif id(r._storage) in memory:
             shown = view_as(r, r) if any(r is t for t in inputs) else r
-            pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, name))
+            own = name if len(returned) > 1 else OfFunction(name)
+            pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, own))
         else:
             pieces.append(like_operands(_named(copy(piece), ctx._tag, piece), r))
     return pieces
@@ -365,7 +366,7 @@ def _showing(shown: Tensor, node: Node, number: int, name: str) -> Tensor:
     meta = shown._own_meta()
     if meta.base is not None:
         meta.untracked = False
-        meta.multi = (number, OfFunction(name))
+        meta.multi = (number, name)
     return shown
 
 

@@ -116,7 +116,11 @@ REARRANGED = [
     Shaped("torch.diag_embed({x})", lambda a: np.empty((*a.shape, a.shape[-1])), (1, 2)),
     Shaped("{x}.tril(-1)", np.copy, (2, 3)),
     Shaped("torch.triu({x}, 1)", np.copy, (2, 3)),
-    Shaped("torch.meshgrid({x}, {x}, indexing='ij')[0]", lambda a: np.meshgrid(a, a)[0], (1,)),
+    Shaped(
+        "torch.meshgrid({x}, {x}, indexing='ij')[0]",
+        lambda a: np.broadcast_to(a[:, None], (a.size, a.size)),
+        (1,),
+    ),
     Shaped("{x}.masked_select({x} == {x})", lambda a: a.ravel().copy()),
     Shaped("{x}.take(torch.tensor([0, -1, 0]))", lambda a: np.take(a, [0, -1, 0])),
     Shaped(
@@ -204,7 +208,7 @@ class Reductions(Functions):
             made.loose |= made.scrambled
             self.bind(made)
         elif not (v.loose and (".flatten" in text or ".unflatten" in text)):
-            multiple = "split" in text
+            multiple = "split" in text or "meshgrid" in text
             self.bind(v.view(text, array, guarded=multiple or not self.recording))
 
     def several_outputs(self) -> None:

@@ -282,6 +282,7 @@ class Program(Creation):
             v.track.free()
             w.track.free()
             var.track = Track()
+        var.track.inner = True
         self.bind(var)
 
     def use_grad(self) -> None:

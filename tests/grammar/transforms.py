@@ -11,7 +11,7 @@ import numpy as np
 
 from .base import Statement
 from .examples import Shape
-from .model import INEXACT
+from .model import INEXACT, Track
 from .training import Training
 
 
@@ -118,8 +118,7 @@ TENSOR_HOOKS = [
     "{x}.register_hook(lambda g: g * 0.5)",
     "{x}.register_hook(lambda g: out.append(g.sum().item()))",
     "{x}.retain_grad()",
-    "{x}.register_post_accumulate_grad_hook(\n"
-    "    lambda t: None if t.grad is None else out.append(t.grad.sum().item())\n)",
+    "{x}.register_post_accumulate_grad_hook(lambda t: setattr(t, 'grad', None))",
     "handle = {x}.register_hook(lambda g: g + 1)\nhandle.remove()",
 ]
 REGIONS = [
@@ -191,9 +190,9 @@ class Transforms(Training):
             return
         made = self.result(text, shape, v.dtype, 5, INEXACT, (v,), (v,), True)
         made.loose = len(shape) > 1
-        made.track.inner = True
         if not row.differentiable:
-            made.track = type(made.track)()
+            made.track = Track()
+        made.track.inner = True
         self.bind(made)
 
     def call_custom(self) -> None:
