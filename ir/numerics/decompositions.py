@@ -42,7 +42,7 @@ def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
                 where = _element(place, a.shape[:-2])
                 break
         raise LinAlgError(
-            f"linalg.solve: {where}The solver failed because the input matrix is singular."
+            f"torch.linalg.solve: {where}The solver failed because the input matrix is singular."
         ) from None
 
 

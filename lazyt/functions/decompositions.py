@@ -26,6 +26,7 @@ from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, wrap
 from ..info import finfo
 from ..registry import public
 from ..tensor import Tensor
+from .dims import numbered
 from .matrix_products import operands
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def logdet(input: Tensor) -> Tensor:
     node = _square("logdet", "lu_cpu", A=input)
     sign = dec.sign_of_det(node)
     result = ops.where(ops.lt(sign, 0.0), float("nan"), dec.log_of_det(node))
-    return wrap(tagged(result, "Log", node))
+    return wrap(tagged(result, "Where", node))
 
 
 # --- factors --------------------------------------------------------------------------------------
@@ -261,10 +262,11 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Te
 
     Errors: LinAlgError, when it is computed, for a matrix that is not positive-definite.
     """
-    factor = dec.cholesky(
-        _symmetric(_square("linalg.cholesky", "cholesky_cpu", A=A), "U" if upper else "L")
-    )
-    return deliver(copy(transposed(factor)) if upper else factor, out, "linalg_cholesky", EXACT)
+    node = _square("linalg.cholesky", "cholesky_cpu", A=A)
+    factor = dec.cholesky(_symmetric(node, "U" if upper else "L"))
+    if upper:
+        factor = tagged(copy(transposed(factor)), "LinalgCholeskyEx", node)
+    return deliver(factor, out, "linalg_cholesky", EXACT)
 
 
 def old_cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -299,7 +301,7 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
 
 def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
     """The eigenvalues of symmetric matrices, ascending; reads one triangle."""
-    node, parts = _eigen(A, UPLO, "linalg.eigvalsh")
+    node, parts = _eigen(A, UPLO, "linalg.eigh")
     values = tagged(copy(parts[0]), "LinalgEigh", node)
     return deliver(values, out, "linalg_eigvalsh", EXACT)
 
@@ -379,7 +381,8 @@ def of_singular_values(a: Node, ord: Any) -> Node:
     values = _singular_values(a)
     axis = (len(values.type.shape) - 1,)
     op = red.sum_ if ord == "nuc" else red.amax if ord > 0 else red.amin
-    return op(values, arg=(axis, False))
+    names = {red.sum_: "SumBackward1", red.amax: "AmaxBackward0", red.amin: "AminBackward0"}
+    return numbered(op(values, arg=(axis, False)), names[op], values)
 
 
 public(det, "det")
