@@ -264,6 +264,13 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _neighbour(a: Any, b: Any) -> Node:
+    (x, y), dtype = promoted(a, b)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise unsupported("nextafter_cpu", dtype)
+    return ops.nextafter(x, y)
+
+
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
@@ -384,6 +391,7 @@ COMPUTE: dict[str, Compute] = {
     "fmax": _plain(ops.fmax),
     "fmin": _plain(ops.fmin),
     "atan2": _of_floats(ops.atan2),
+    "nextafter": _neighbour,
     "eq": _comparing(ops.eq),
     "ne": _comparing(ops.ne),
     "lt": _comparing(ops.lt),
@@ -409,7 +417,15 @@ ALIASES = {
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 WITHOUT_HISTORY = COMPARISONS | {"logical_and", "logical_or", "logical_xor"}
-TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY: tuple[str, ...] = (
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "arctan2",
+    "nextafter",
+)
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
