@@ -507,10 +507,16 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _rounding(mode: str | None) -> Compute:
     if mode is None:
         return compute_div
-    if mode == "floor":
-        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
-    if mode == "trunc":
-        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
+    if mode in ("floor", "trunc"):
+        divide = _floor_div if mode == "floor" else _trunc_div
+
+        def rounded_quotient(a: Any, b: Any) -> Node:
+            node = renamed(divide(a, b), "DivBackward2")
+            if b.__class__ is Node and b.grad and a.__class__ is Node and node.tag is not None:
+                node.tag.keeps = (a,)
+            return node
+
+        return rounded_quotient
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )

@@ -269,7 +269,7 @@ def nan_to_num(
         result = ops.where(ops.isnan(node), float(nan or 0.0), node)
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
-        tagged(node, "NanToNum", node_of(input))
+        tagged(node, "NanToNum", node_of(input), keeps=(node_of(input),))
     if node is node_of(input):
         node = ops.cast_(node, arg=(dtype,))
     text = "nan_to_num: dtype of out: {have} should be same as input: {want}"
