@@ -26,19 +26,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lazyt.ir.dtypes import BY_NAME
-
+from .cache_loops import AHEAD, CacheLoops
 from .cstyle import C_TYPES, DEAR, REDUCTIONS, computed
 from .loops import Apply, Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
-from .nest_writer import Axis, NestWriter, reductions_of, used
+from .nest_writer import Axis, reductions_of, used
+from .split_loops import SplitLoops, longest_inside
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
-SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
-AHEAD = 512  # elements of the next row that are fetched at once, and then computed on in this one
-LINE = 64  # bytes that memory is fetched in
 
 
 @dataclass(frozen=True)
@@ -78,29 +75,21 @@ def render(kernel: Kernel) -> CKernel:
 class Point:
     """Where statements run: pointers of a suffix, at index j along `inner` if there is one.
 
-    block: j counts within a block of columns, and row values are arrays.
+    block: j counts within a block of columns, and row values are arrays. clear: no pick is outside
+    along `inner`.
     """
 
     inner: Axis | None
     suffix: str
     block: bool = False
+    clear: bool = False
 
 
-def _longer_inside(rows: list[Axis]) -> list[Axis]:
-    """The loops of a map, the longest inside where the innermost is very short; not the outermost,
-    which is shared out."""
-    *_, inner = rows
-    longest = max(rows[1:-1], key=lambda axis: axis.extent, default=inner)
-    if inner.extent > SHORT or longest.extent <= inner.extent:
-        return rows
-    return [axis for axis in rows if axis is not longest] + [longest]
-
-
-class _Writer(NestWriter):
+class _Writer(SplitLoops, CacheLoops):
     def __init__(self, kernel: Kernel):
         super().__init__(kernel)
         if not kernel.axes:
-            self.rows = _longer_inside(self.rows)
+            self.rows = longest_inside(self.rows)
         self.dtype: dict[str, str] = {}
         self.row_values: set[str] = set()
         for stage in kernel.stages:
@@ -200,17 +189,31 @@ class _Writer(NestWriter):
 
     def map(self) -> None:
         *outer, inner = self.rows
-        names = self.outer_loops(outer, "i", shared=True)
+        turned = self.turned(outer, inner)
+        if turned is None:
+            names = self.outer_loops(outer, "i", shared=True)
+        else:
+            names = self.tiles(outer, turned, inner)
         first = "lo" if not outer else "0"
         last = "hi" if not outer else self.extent(inner)
+        if turned is not None:
+            first, last = "g", "h"
         self.advance(outer, names, "q")
-        self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
+        at = Point(inner, "q" if outer else "")
+        first, last = self.edges(at, first, last)
+        self.row_pointers(at)
+        self.map_loop(replace(at, clear=True), first, last)
+        self.close(len(outer) + (0 if turned is None else 2))
+
+    def map_loop(self, at: Point, first: str, last: str) -> None:
+        """The vector loop of a map; where picks may be outside, a plain one."""
+        if at.clear:
+            self.line("#pragma omp simd" + self.guard(self.kernel.statements()))
         self.line(f"for (int64_t j = {first}; j < {last}; j++) {{")
         self.depth += 1
-        suffix = "q" if outer else ""
         for stage in self.kernel.stages:
-            self.statements(stage.statements, Point(inner, suffix))
-        self.close(1 + len(outer))
+            self.statements(stage.statements, at)
+        self.close()
 
     def over_rows(self) -> None:
         names = self.outer_loops(self.rows, "i", shared=True)
@@ -277,31 +280,6 @@ class _Writer(NestWriter):
             if self.keeps_nan(r):
                 value = f"{r.name}n ? ({kind})NAN : {value}"
             self.line(f"const {kind} {r.name} = {value};")
-
-    def next_row(self, stage: Stage, inner: Axis) -> list[int]:
-        """The parameters of which this stage fetches the next row, by their positions.
-
-        The first loop over a row waits for memory, the later ones for the processor, unless what
-        the first will read next is on its way meanwhile.
-        """
-        loops = [s for s in self.running if s.loop]
-        if self.whole or len(loops) < 2 or stage is not loops[1]:
-            return []
-        rows, params = self.rows[-1], self.kernel.params
-        read = {s.param for s in loops[0].statements if isinstance(s, Load)}
-        return [
-            k
-            for k, p in enumerate(params)
-            if p in read and not p.counted and rows.strides[k] and inner.strides[k] == 1
-        ]
-
-    def fetch(self, params: list[int]) -> None:
-        """Asks for a chunk of the next row. An address past the end is not an error."""
-        for k in params:
-            p, step = self.kernel.params[k], self.stride(self.rows[-1], k)
-            elements = LINE // BY_NAME[p.dtype].itemsize
-            self.line(f"for (int64_t j = c; j < e; j += {elements})")
-            self.line(f"    __builtin_prefetch({p.name}r + {step} + j);")
 
     def over_columns(self) -> None:
         *outer, inner = self.rows

@@ -117,6 +117,7 @@ INTEGERS = {
     "trunc_div": "lz_trunc_div_{t}({0}, lz_divisor_{t}({1}))",
     "remainder": "lz_remainder_{t}({0}, lz_divisor_{t}({1}))",
     "fmod": "lz_fmod_{t}({0}, lz_divisor_{t}({1}))",
+    "pow": "lz_pow_{t}({0}, {1})",
     "shift_left": "lz_shift_left_{t}({0}, {1})",
     "shift_right": "lz_shift_right_{t}({0}, {1})",
     "philox": "lz_philox({0}, {1}, {2}, {3}, {4}, {5})",
@@ -152,7 +153,10 @@ WRAPPING = ("add", "sub", "mul", "neg", "abs")
 INTEGER_SUFFIX = {"int32": "i32", "int64": "i64"}
 
 # When an operation refuses its operands. Those of integers that divide have an expression above.
-REFUSALS = {"class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})"}
+REFUSALS = {
+    "class_checked": "(({0} < 0 || {0} >= {1}) && {0} != {2})",
+    "index_checked": "({0} < 0 || {0} >= {1})",
+}
 DIVISIONS = ("floor_div", "trunc_div", "remainder", "fmod")
 
 

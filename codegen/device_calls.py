@@ -22,7 +22,7 @@ from lazyt.ir.graph import Value
 from lazyt.ir.opdef import literal
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
-from lazyt.ir.types import contiguous_strides
+from lazyt.ir.types import TensorType, contiguous_strides
 
 from . import cuda
 from .grouping import has_template
@@ -30,7 +30,7 @@ from .launches import CudaKernel
 from .lower import Lowered
 from .memory import DEVICE_UPDATES
 from .numpy_calls import Writer, sliced
-from .templates import NO_UNITS, MatrixUnits
+from .templates import NO_UNITS, WHOLE, MatrixUnits
 from .templates.own import OwnKernel, own_kernel
 
 # Views that are the same text on every device.
@@ -48,10 +48,16 @@ class DeviceWriter(Writer):
         self.units = units
 
     def fresh(self, v: Value, like: str = "") -> str:
-        type = v.type
-        if type.device == "cpu":
-            return super().fresh(v, like)
+        return super().fresh(v, like) if v.type.device == "cpu" else self.empty(v.type)
+
+    @staticmethod
+    def empty(type: TensorType) -> str:
+        """The text that makes memory on a device."""
         return f"empty({literal(type.shape)}, {type.dtype.name!r}, {type.device!r})"
+
+    def shows(self, v: Value) -> bool:
+        result = v.op is not None and v.op.name == "get" and v.type.device != "cpu"
+        return super().shows(v) and not result
 
     def row_major(self, text: str, v: Value) -> str:
         return super().row_major(text, v) if v.type.device == "cpu" else f"contiguous({text})"
@@ -87,13 +93,19 @@ class DeviceWriter(Writer):
             return False
         own = self.own(v)
         assert own is not None, v
-        self.line(f"    {self.name(v)} = {self.fresh(v)}")
+        self.line(f"    {self.name(v)} = {self.memory_of(v)}")
         self.call(v, own, [v])
         return True
 
+    def memory_of(self, v: Value) -> str:
+        """The text that makes memory for a value, or for each of its results."""
+        if v.type.__class__ is not tuple:
+            return self.fresh(v)
+        return f"({', '.join(self.empty(t) for t in v.type)})"
+
     def own(self, v: Value, nest: tuple[Group, Lowered] | None = None) -> OwnKernel | None:
         """An operation's own kernel, with the nest that ends it."""
-        units = self.units.get(v.type.device, NO_UNITS)
+        units = self.units.get(device_of(v), NO_UNITS)
         return own_kernel(v, self.strides(v), nest, units.compute(v))
 
     def strides(self, v: Value) -> list[tuple[int, ...]]:
@@ -107,15 +119,24 @@ class DeviceWriter(Writer):
 
     def call(self, v: Value, own: OwnKernel, results: list[Value]) -> None:
         """Writes the launch of an operation's own kernel, whose results have their memory."""
-        arrays = [
-            self.row_major(self.name(s), s)
-            if s not in results and place(s).root in self.scattered
-            else self.name(s)
-            for s in own.values
-        ]
+        arrays = []
+        for s in own.values:
+            if s not in self.number:  # one of several results
+                arrays.append(f"{self.name(v)}[{s.arg[0]}]")
+            elif s not in results and self.rearranged(v, s):
+                arrays.append(self.row_major(self.name(s), s))
+            else:
+                arrays.append(self.name(s))
         numbers = [self.number_of(s) for s in own.numbers]
         self.line(f"    g{len(self.templates)}({', '.join([*arrays, *numbers])})", v)
-        self.templates.append((own.kernel, v.type.device, len(arrays), len(numbers)))
+        self.templates.append((own.kernel, device_of(v), len(arrays), len(numbers)))
+
+    def rearranged(self, v: Value, s: Value) -> bool:
+        """Whether an operand has to be brought into row-major order for the own kernel of `v`."""
+        found = place(s)
+        if found.root in self.scattered:
+            return True
+        return v.op.name in WHOLE and found.strides != contiguous_strides(s.type.shape)
 
     def nest(self, together: list[tuple[Group, Lowered]]) -> None:
         group, lowered = together[0]
@@ -140,6 +161,11 @@ class DeviceWriter(Writer):
         arrays = ", ".join(dict.fromkeys(self.name(s) for s in v.operands()))
         call = f"by_host(lambda {arrays}: {text}, {device!r}, {names!r}, {arrays})"
         self.line(f"    {self.name(v)} = {call}", v)
+
+
+def device_of(v: Value) -> str:
+    """Where a value is, or all of its results are."""
+    return v.type[0].device if v.type.__class__ is tuple else v.type.device
 
 
 def launched(together: list[Lowered]) -> CudaKernel:

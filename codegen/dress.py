@@ -209,9 +209,10 @@ def own_names(
     names, named = nest
     wardrobe = Wardrobe({*taken, *names.values(), *LOCALS["own"].values()})
     found = LOCALS["own"] | {text: dressed(word, names) for word, text in own.names.items()}
-    for word, v, side in zip(own.arrays, own.values, SIDES):
-        found[word] = wardrobe.choose(called(v, given), VIEWS.get(_kind(v), side))
-    if own.ending is None:
+    for word, v, side in zip(own.arrays, own.values, own.arrays if own.whole else SIDES):
+        more = side if own.whole else VIEWS.get(_kind(v), side)
+        found[word] = wardrobe.choose(called(v, given), more)
+    if own.ending is None and not own.whole:
         result = found[own.arrays[-1]] = wardrobe.choose(called(own.values[-1], given), "array")
         found["acc"] = wardrobe.choose(f"{result}_value")
     return found

@@ -28,8 +28,11 @@ SUFFIXES = {
     "w": "wide",
     "p": "partial",
     "n": "nan",
+    "s": "stride",
     "t": "total",
     "k": "share",
+    "in": "inside",
+    "out": "outside",
     "i0": "index",
     "i1": "index_1",
 }
@@ -46,6 +49,10 @@ LOCALS = {
         "m": "width",
         "c": "chunk",
         "e": "chunk_end",
+        "u": "tile",
+        "w": "tile_end",
+        "g": "strip",
+        "h": "strip_end",
         "k": "share",
         "bad": "refused",
     },
@@ -58,11 +65,20 @@ LOCALS = {
     },
 }
 # Operations that have kernels of their own, in the title of one.
-PRODUCTS = {
+OWN_KERNELS = {
     "matmul": "a matrix product",
     "conv": "a convolution",
     "conv_input": "the gradient of a convolution's input",
     "conv_weight": "the gradient of a convolution's weight",
+    "segment_reduce": "each row takes the values that name it",
+    "count_each": "how often each number occurs",
+    "topk": "the first of sorted rows",
+    "kthvalue": "one of sorted rows",
+    "cumsum": "a running sum",
+    "cumprod": "a running product",
+    "cummax": "a running maximum",
+    "cummin": "a running minimum",
+    "logcumsumexp": "a running sum of exponentials",
 }
 # What the operands of a product are called behind a name that is taken.
 SIDES = ("left", "right")
@@ -104,6 +120,7 @@ RESULTS = {
     "tanh": "hyperbolic_tangent",
     "erf": "error_function",
     "where": "chosen",
+    "isnan": "is_nan",
     "cast": "converted",
     "eq": "is_equal",
     "ne": "is_unequal",
@@ -122,10 +139,12 @@ RESULTS = {
     "floor": "floored",
     "round": "rounded",
     "class_checked": "checked",
+    "index_checked": "checked",
     "copy": "copied",
     "gather": "picked",
     "index": "picked",
     "row_pick": "picked",
+    "affine_pick": "picked",
     "arange": "position",
     "positions": "position",
     "philox": "random_bits",
@@ -310,6 +329,7 @@ RULES: dict[str, Callable] = {
     "tanh": _of_operand("tanh_{}"),
     "erf": _of_operand("erf_{}"),
     "class_checked": _of_operand("checked_{}"),
+    "index_checked": _of_operand("checked_{}"),
     "eq": _comparison("is"),
     "ne": _comparison("is_not"),
     "lt": _comparison("below"),

@@ -25,7 +25,7 @@ from lazyt.ir.types import TensorType, contiguous_strides
 
 from .cstyle import can
 from .memory import DEVICE_UPDATES
-from .templates import TEMPLATES, template
+from .templates import TEMPLATES, WHOLE, template, whole
 
 
 def on_devices(graph: Graph) -> bool:
@@ -88,14 +88,22 @@ def _hosted(grouping: Grouping) -> list[Value]:
 
 def takes_epilogues(v: Value) -> bool:
     """Whether a value is a product on a device, by a kernel that can end with what follows it."""
+    return v.op is not None and v.op.name in TEMPLATES and has_own_kernel(v)
+
+
+def has_own_kernel(v: Value) -> bool:
+    """Whether an operation is on a device, by a kernel of its own."""
     return on_device(v) and has_template(v)
 
 
 def has_template(v: Value) -> bool:
     """Whether an operation has a kernel of its own, wherever it runs."""
-    if v.type.__class__ is not TensorType or not v.type.numel:
+    types = v.type if v.type.__class__ is tuple else (v.type,)
+    if v.op is None or not all(t.numel for t in types):
         return False
-    if v.op is None or v.op.name not in TEMPLATES:
+    if v.op.name in WHOLE:
+        return whole(v) is not None
+    if v.op.name not in TEMPLATES:
         return False
     return template(v, [contiguous_strides(s.type.shape) for s in v.operands()]) is not None
 
@@ -116,6 +124,6 @@ def no_kernel(v: Value) -> str:
     types = [s.type for s in (v, *v.operands()) if s.type.__class__ is TensorType]
     if not all(t.numel for t in types):
         what += " of no elements"
-    elif v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES:
+    elif v.op.elementwise or v.op.kind == "reduce" or what in TEMPLATES or what in WHOLE:
         what += f" of {v.operands()[0].type.dtype.name}"
     return f"{what} has no kernel on devices: NumPy computes it on the host"

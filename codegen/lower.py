@@ -12,6 +12,7 @@ output of its dtype lends its memory in between.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,6 +95,7 @@ class _Lowering:
         self.tables: dict[Value, Param] = {}  # by the operation that reads them
         self.reached: dict[tuple, tuple[Value, Param]] = {}  # tables, by how they are read
         self.alike: dict[tuple, str] = {}  # the first parameter of a root, by how it moves
+        self.neighbours: set[str] = set()  # those that move alike through one root
         self.positions: dict[tuple[int, ...], Param] = {}  # along an axis, by their strides
         self.stores: dict[Value, Param] = {}
         self.numbers: dict[Scalar, Number] = {}
@@ -191,7 +193,10 @@ class _Lowering:
         if counted(s):
             return Param(name, dtype, strides, counted=True)
         twin = self.alike.setdefault((self._place(s).root, strides, reach), name)
-        return Param(name, dtype, strides, reach=reach, twin="" if twin == name else twin)
+        if twin == name:
+            return Param(name, dtype, strides, reach=reach)
+        self.neighbours |= {name, twin}
+        return Param(name, dtype, strides, reach=reach, twin=twin)
 
     def _next(self) -> str:
         """The name of the next parameter that is read."""
@@ -348,7 +353,11 @@ class _Lowering:
         if not along and not stage.end:
             self._load_for_row(name, param, stage)
         elif not any(isinstance(t, Load) and t.name == name for t in stage.statements):
-            stage.statements.append(Load(name, param))
+            # Neighbours are loaded before anything is computed: compilers turn a choice between
+            # what one has loaded and what another would load into branches.
+            leading = itertools.takewhile(lambda t: isinstance(t, Load), stage.statements)
+            at = len(list(leading)) if param.name in self.neighbours else len(stage.statements)
+            stage.statements.insert(at, Load(name, param))
         return name
 
     def _load_for_row(self, name: str, param: Param, stage: Stage) -> None:

@@ -187,25 +187,39 @@ class NestWriter:
     def pick_inside(self, s: Pick, at: Any) -> None:
         """A load of what is inside of the reach, and another value elsewhere."""
         inside, steps = [], []
-        alike = s.param.twin or s.param.name
-        offsets = s.offsets or (0,) * len(s.indices)
-        for k, (o, n, reach) in enumerate(zip(s.indices, offsets, s.param.reach, strict=True)):
-            extent = self._entry((alike, k, "extent"), reach.extent)
-            text = self.operand(o, "int64")
-            if n:
-                text += f" {'-' if n < 0 else '+'} {abs(n)}"
-            if reach.start is not None:
-                text += f" - {self._entry((alike, k, 'start'), reach.start)}"
-            place = f"{s.name}i{k}"
-            self.line(f"const {self.index} {place} = {text};")
-            inside.append(f"{place} >= 0 && {place} < {extent}")
-            steps.append(place)
-            if reach.stride != 1:
-                steps[-1] += f" * {self._entry((alike, k, 'stride'), reach.stride)}"
+        for k in range(len(s.indices)):
+            place = self.place(s, k)
+            inside.append(self.is_inside(s, k))
+            steps.append(self.step(s, k, place))
         element = self.loaded(s.param, at, " + ".join(steps))
         outside = self.operand(s.outside, s.param.dtype)
         text = f"({' && '.join(inside)} ? {element} : {outside})"
         self.define(s.name, s.param.dtype, text, at)
+
+    def place(self, s: Pick, k: int) -> str:
+        """The place along axis `k` of the reach, by its name."""
+        text = self.operand(s.indices[k], "int64") + self.shift(s, k)
+        self.line(f"const {self.index} {s.name}i{k} = {text};")
+        return f"{s.name}i{k}"
+
+    def shift(self, s: Pick, k: int) -> str:
+        """What is added to an index, as the end of a text."""
+        n, start = s.offsets[k] if s.offsets else 0, s.param.reach[k].start
+        text = f" {'-' if n < 0 else '+'} {abs(n)}" if n else ""
+        return text if start is None else f"{text} - {self._reach(s, k, 'start', start)}"
+
+    def is_inside(self, s: Pick, k: int) -> str:
+        """Whether the place along axis `k` is inside of the reach."""
+        extent = self._reach(s, k, "extent", s.param.reach[k].extent)
+        return f"{s.name}i{k} >= 0 && {s.name}i{k} < {extent}"
+
+    def step(self, s: Pick, k: int, place: str) -> str:
+        """The elements from the beginning of the reach to a place along axis `k`."""
+        stride = s.param.reach[k].stride
+        return place if stride == 1 else f"{place} * {self._reach(s, k, 'stride', stride)}"
+
+    def _reach(self, s: Pick, k: int, what: str, value: int) -> str:
+        return self._entry((s.param.twin or s.param.name, k, what), value)
 
     def loaded(self, param: Param, at: Any, further: str = "") -> str:
         """The value of an element, as it is computed with."""

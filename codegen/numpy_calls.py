@@ -220,11 +220,15 @@ class Writer:
         for i, v in enumerate(self.graph.outputs):
             text = self.name(v)
             if i not in self.shared:
-                if v.op is None or v.op.view or v in owned:
+                if self.shows(v) or v in owned:
                     text = f"copied({text})"
                 owned.add(v)
             texts.append(text)
         return texts
+
+    def shows(self, v: Value) -> bool:
+        """Whether a value shows memory that is not its own: an input's, or that of another."""
+        return v.op is None or v.op.view
 
     def buffer(self, v: Value) -> str | None:
         """The text of the buffer a result goes into; writes the line that chooses a donated one."""

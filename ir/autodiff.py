@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from .cotangents import PARTS, Collected
 from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
 from .ops_elementwise import add
+from .ops_linalg import Outer
 from .ops_reduce import sum_
-from .ops_shape import Partial, alias, replaced, reshape, scatter_partial
+from .ops_shape import Partial, alias, replaced, reshape
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -27,6 +29,19 @@ SECOND_BACKWARD = (
     "graph a second time or if you need to access saved tensors after calling backward."
 )
 OUTPUT = -1
+
+
+class Anomaly(Protocol):
+    """What looks for errors in backwards while `autograd.detect_anomaly` is on."""
+
+    def check(self, node: Node, operand: int, cotangent: Node) -> None:
+        """Called with what the backward of a node gives for an operand."""
+
+    def blame(self, node: Node) -> None:
+        """Called with the node whose backward has raised, or was looked at."""
+
+
+ANOMALY: list[Anomaly | None] = [None]
 
 
 class Call(Protocol):
@@ -47,6 +62,7 @@ class Tag:
     keeps: what PyTorch's backward saves beyond what the primitives do: no write may replace it.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
+    after: called with the cotangents of the operands, which it may replace, and of the result.
     retain: called last with the cotangent (`Tensor.retain_grad`).
     call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function;
         `call.release()` lets go of what it saved.
@@ -55,7 +71,7 @@ class Tag:
 
     __slots__ = (
         "name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed",
-        "steps",
+        "steps", "after",
     )  # fmt: skip
 
     # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
@@ -82,6 +98,7 @@ class Tag:
         self.grad_fn: Any = None
         self.freed = False
         self.steps = False
+        self.after: dict | None = None
 
 
 class Copied(Tag):
@@ -128,18 +145,20 @@ def _derive_saved(node: Node, i: int) -> tuple[int, ...]:
     trace, limit = LOCAL.trace, LOCAL.limit
     LOCAL.trace, LOCAL.limit = [], 1 << 60
     try:
-        result = rule(g, y, *stand_in)
-        used = _read_by(result.g if result.__class__ is Partial else result, y)
+        used = _read_by(rule(g, y, *stand_in), y)
     finally:
         LOCAL.trace, LOCAL.limit = trace, limit
     indices = [k for k, s in enumerate(stand_in) if id(s) in used and s.__class__ is Node]
     return tuple(indices + [OUTPUT] if id(y) in used else indices)
 
 
-def _read_by(result: Node | None, y: Node) -> set[int]:
+def _read_by(result: Any, y: Node) -> set[int]:
     """The identities of everything a cotangent is computed from, the output `y` as a whole."""
     used: set[int] = set()
-    stack = [result] if result is not None else []
+    if result.__class__ is Outer:
+        stack = [result.left, result.g]
+    else:
+        stack = [result.g if result.__class__ is Partial else result] if result is not None else []
     while stack:
         n = stack.pop()
         if id(n) not in used:
@@ -258,6 +277,19 @@ def short_name(grad_name: str) -> str:
     return name + number.lstrip("0")
 
 
+def hint() -> str:
+    """What PyTorch advises where a saved value was overwritten."""
+    if ANOMALY[0] is not None:
+        return (
+            "the backtrace further above shows the operation that failed to compute its gradient. "
+            "The variable in question was changed in there or anywhere later. Good luck!"
+        )
+    return (
+        "enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
+
+
 def overwritten_text(node: Node, mark: Any) -> str:
     if mark.text is not None:
         return mark.text
@@ -275,9 +307,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
-        f"{expected} instead. Hint: enable anomaly detection to find the operation that failed to "
-        "compute its gradient, with torch.autograd.set_detect_anomaly(True, "
-        "check_nan=False)."
+        f"{expected} instead. Hint: {hint()}"
     )
 
 
@@ -361,13 +391,16 @@ def differentiate(
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
-    before, partial = (local.grad, local.origin), local.partial
-    local.grad, local.partial = create, inputs is not None
+    before, outer = (local.grad, local.origin), (local.partial, local.reached)
+    local.grad, local.partial, local.reached = create, inputs is not None, order
     try:
         for n in reversed(order):
             g = cotangents.pop(n, None)
             if g is None:
                 continue
+            if g.__class__ is Collected:
+                local.origin = (n.code, n.line)
+                g = g.total(n.type)
             tag = n.tag
             if tag is not None:
                 if tag.hooks:
@@ -385,10 +418,18 @@ def differentiate(
             if wanted is not None and n not in wanted:
                 continue
             local.origin = (n.code, n.line)
-            _backward_of(n, g, cotangents, needed)
+            if tag is None or not tag.after:
+                _backward_of(n, g, cotangents, needed)
+            else:
+                _with_hooks_after(n, g, cotangents, needed)
             visited.append(n)
+    except Exception:
+        if ANOMALY[0] is not None:
+            ANOMALY[0].blame(n)
+        raise
     finally:
-        (local.grad, local.origin), local.partial = before, partial
+        local.grad, local.origin = before
+        local.partial, local.reached = outer
     if not retain:
         freed = Freed(frozenset().union(*map(_leaves_under, order)))
         for n in visited:
@@ -462,16 +503,48 @@ def _run_hooks(tag: Tag, g: Node, before: tuple) -> Node:
     return g
 
 
-def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
-    """Applies the vjp of one node and adds its results to the cotangents of needed operands."""
+def _with_hooks_after(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
+    """`_backward_of`, with hooks that see what the node gives its operands, and may replace it."""
+    given: list[tuple[Node, Any]] = []
+    _backward_of(n, g, cotangents, needed, given)
+    operands = [s for s, _ in given]
+    found = [_whole(s, c) for s, c in given]
+    for hook in list(n.tag.after.values()):
+        found = hook(found, g) or found
+    for s, c in zip(operands, found):
+        if c is not None:
+            _accumulate(cotangents, s, c)
+
+
+def _whole(node: Node, c: Any) -> Node:
+    """A cotangent that is no part."""
+    if c.__class__ not in PARTS:
+        return c
+    collected = Collected(None)
+    collected.take(c)
+    return collected.total(node.type)
+
+
+def _backward_of(
+    n: Node, g: Any, cotangents: dict, needed: set | None, given: list | None = None
+) -> None:
+    """Applies the vjp of one node and adds its results to the cotangents of needed operands.
+
+    given: where it says so, operands and their cotangents go there instead.
+    """
     if n.grad == FREED:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op
     src = n.src
     if n.tag is not None and n.tag.call is not None:
-        for s, c in zip(src, n.tag.call(g)):
+        for i, (s, c) in enumerate(zip(src, n.tag.call(g))):
             if c is not None and s.grad:
-                _accumulate(cotangents, s, c)
+                if ANOMALY[0] is not None:
+                    ANOMALY[0].check(n, i, c)
+                if given is None:
+                    _accumulate(cotangents, s, c)
+                else:
+                    given.append((s, c))
         return
     _check_saved(n)
     vjp = op.vjp
@@ -501,10 +574,14 @@ def _backward_of(n: Node, g: Any, cotangents: dict, needed: set | None) -> None:
         c = rule(g, y, *operands) if table else rule(i, g, y, *operands)
         if c is None:
             continue
+        if ANOMALY[0] is not None:
+            ANOMALY[0].check(n, i, _whole(s, c))
         if op.name == "get" and s.tag is not None and s.tag.call is not None:
             _accumulate_result(cotangents, s, n.arg[0], c)
-        else:
+        elif given is None:
             _accumulate(cotangents, s, c)
+        else:
+            given.append((s, c))
 
 
 def _check_saved(n: Node) -> None:
@@ -527,12 +604,15 @@ def _with_value(n: Node, now: Node) -> Node:
 
 def _accumulate(cotangents: dict, node: Node, c: Any) -> None:
     have = cotangents.get(node)
-    if c.__class__ is Partial:
-        cotangents[node] = scatter_partial(have, c, node.type)
-        return
-    if node.type.__class__ is not tuple and c.type.shape != node.type.shape:
+    part = c.__class__ in PARTS
+    if not part and node.type.__class__ is not tuple and c.type.shape != node.type.shape:
         c = sum_to(c, node.type.shape)
-    cotangents[node] = c if have is None else add(have, c)
+    if part and have.__class__ is not Collected:
+        have = cotangents[node] = Collected(have)
+    if have.__class__ is Collected:
+        have.take(c)
+    else:
+        cotangents[node] = c if have is None else add(have, c)
 
 
 def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> None:

@@ -18,13 +18,14 @@ from .dtypes import int64
 from .node import Node
 from .ops_constant import arange_, full, typed
 from .ops_decompositions import solve
-from .ops_elementwise import cast, eq, ne, where
+from .ops_elementwise import add, cast, eq, mul, ne, where
 from .ops_index import index, index_put
 from .ops_linalg import conv, conv_weight, matmul, transposed
 from .ops_nn import row_pick
 from .ops_order import median, nanmedian, searchsorted
 from .ops_rearrange import tile_
 from .ops_reduce import get, std, sum_, var, var_whole
+from .ops_segments import segment_reduce
 from .ops_shape import expand, pad_, permute, reshape, stop
 
 Flags = tuple[bool, ...]
@@ -132,7 +133,7 @@ for _name in (
     "matrix_exp",
 ):  # fmt: skip
     RULES[_name] = as_it_is
-RULES["class_checked"] = pointwise
+RULES["class_checked"] = RULES["index_checked"] = pointwise
 
 
 @rule("resample")
@@ -310,6 +311,28 @@ def _row_put(n: Node, src: list, mapped: Flags, size: int) -> Node:
     return index_put(empty, g, rows, at, arg=((0, 1), True))
 
 
+@rule("segment_reduce")
+def _segment_reduce(n: Node, src: list, mapped: Flags, size: int) -> Node:
+    extents, *how = n.arg
+    outer, count, inner = n.src[0].type.shape
+    at = src[1]
+    if mapped[1] and len(n.src[1].type.shape) == 1:
+        at = expand(reshape(at, (size, 1, count, 1)), (size, outer, count, inner))
+    elif len(n.src[1].type.shape) == 3:
+        at = at if mapped[1] else spread(at, size)
+    value, _, *before = all_batched(src, mapped, size)
+    at = folded(at) if len(at.type.shape) == 4 else at
+    return segment_reduce(folded(value), at, *before, arg=((size, *extents), *how))
+
+
+@rule("count_each")
+def _count_each(n: Node, src: list, mapped: Flags, size: int) -> Node:
+    (bins,) = n.arg
+    x = reshape(src[0], (size, n.src[0].type.numel, 1))
+    numbers = arange_(0, 1, arg=typed((bins,), x.type.dtype, x.type.device))
+    return sum_(cast(eq(x, numbers), x.type.dtype), arg=((1,), False))
+
+
 # --- order ----------------------------------------------------------------------------------------
 
 
@@ -349,6 +372,9 @@ def _matmul(n: Node, src: list, mapped: Flags, size: int) -> Node:
         return matmul(b, transposed(a))
     a = _as_stack(a, mapped[0], m, max(m, k, 2), row=True)
     b = _as_stack(b, mapped[1], k, max(m, k, 2), row=False)
+    if a.type.shape[-1] == 1 and n.type.dtype.is_floating_point:
+        # Columns times rows, for which stacks of matrices are slow; a sum has no negative zero.
+        return reshape(add(mul(a, b), 0.0), (size, *n.type.shape))
     return reshape(matmul(a, b), (size, *n.type.shape))
 
 

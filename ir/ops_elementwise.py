@@ -211,7 +211,6 @@ pow_: Op = elementwise(
     "power({0}, {1}, out={out})",
     vjp=(_pow_base, _pow_exponent),
     samples="positive",
-    raising="integers",
     also_saves=lambda n: (0, 1, -1) if n.src[1].__class__ is Node else (),
 )
 # An operand that is nan, or whose partner is, receives the cotangent, as in PyTorch.

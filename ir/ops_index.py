@@ -80,6 +80,19 @@ scatter: Op = Op(
 )
 
 
+# Indices as they are, for operations that wrap negative ones where these are to be refused: for an
+# axis of {1} elements.
+index_checked: Op = Op(
+    "index_checked",
+    "index_checked({0}, {1}, {axis})",
+    kind="opaque",
+    raising="always",
+    fields=("axis",),
+    infer=lambda src, arg: src[0].type,
+    samples=lambda: [(([1, 3, 2], 4), (0,))],
+)
+
+
 def _untouched(g: Node, at: Node, axis: int, include_self: bool) -> Node:
     """The cotangent of what stood there before: none where a place receives something anew."""
     if include_self:
@@ -247,6 +260,12 @@ def check_strict(at: np.ndarray, extent: int, axis: int) -> None:
         )
 
 
+def index_checked_(at: np.ndarray, extent: int, axis: int) -> np.ndarray:
+    """A copy of `at`; IndexError where an index is negative or past the end."""
+    check_strict(at, extent, axis)
+    return at.copy()
+
+
 def wrapped(at: np.ndarray, extent: int, axis: int) -> np.ndarray:
     """Negative indices counted from the end; IndexError in PyTorch's words beyond either end."""
     if not at.size:
@@ -323,6 +342,7 @@ def scatter_reduce_(
 
 provide(
     gather=gather_,
+    index_checked=index_checked_,
     index=index_,
     index_put=index_put_,
     scatter_add=scatter_add_,

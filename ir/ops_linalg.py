@@ -60,8 +60,25 @@ def _matmul_left(g: Node, y: Node, a: Any, b: Any) -> Node:
     return _like(matmul(g, transposed(b)), a)
 
 
-def _matmul_right(g: Node, y: Node, a: Any, b: Any) -> Node:
+class Outer:
+    """A cotangent left^T @ g of a matrix, of (rows, m) and (rows, n): those that one matrix gets of
+    several products may be one product (cotangents.py)."""
+
+    __slots__ = ("left", "g")
+
+    def __init__(self, left: Node, g: Node):
+        self.left = left
+        self.g = g
+
+    def product(self) -> Node:
+        """The cotangent by itself."""
+        return matmul(transposed(self.left), self.g)
+
+
+def _matmul_right(g: Node, y: Node, a: Any, b: Any) -> Node | Outer:
     """a^T @ g; a stack against one matrix is one product of tall matrices, not a sum of many."""
+    if len(a.type.shape) == len(b.type.shape) == 2:
+        return Outer(a, g)
     lifted, _, g = _as_matrices(a, b, g)
     if len(b.type.shape) <= 2 and len(lifted.type.shape) > 2:
         rows = math.prod(lifted.type.shape[:-1])

@@ -64,7 +64,9 @@ def resample_(x: np.ndarray, tables: list[np.ndarray], axis: int) -> np.ndarray:
     """The sum over k of x[places[k]] * weights[k] along an axis."""
     places, weights = tables[:2]
     along = (1,) * axis + (-1,) + (1,) * (x.ndim - axis - 1)
-    total = x.take(places[0], axis) * weights[0].reshape(along)
+    total = x.take(places[0], axis)
+    if len(places) > 1 or not np.all(weights == 1):  # else elements as they are
+        total *= weights[0].reshape(along)
     for at, weight in zip(places[1:], weights[1:]):
         total += x.take(at, axis) * weight.reshape(along)
     return total

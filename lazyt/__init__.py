@@ -43,6 +43,8 @@ from lazyt.inspect import explain as explain
 from lazyt.inspect import reset_stats as reset_stats
 from lazyt.inspect import stats as stats
 from lazyt.ir import dtypes as _dtypes
+from lazyt.missing import announce as _announce
+from lazyt.missing import missing as _missing
 from lazyt.printing import set_printoptions as set_printoptions
 from lazyt.random import default_generator as default_generator
 from lazyt.registry import FUNCTIONS as _FUNCTIONS
@@ -92,15 +94,18 @@ channels_last = "torch.channels_last"
 __version__ = "0.1.0"
 
 # What is imported when it is first named: submodules, and names by the submodule they are from.
-_LATER = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim", "profiler")
-_LATER += ("serialization", "utils")
+_LATER: tuple[str, ...] = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim")
+_LATER += ("multiprocessing", "profiler", "serialization", "utils")
 _AUTOCAST = """
 autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
 set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache
-autocast_increment_nesting autocast_decrement_nesting
+autocast_increment_nesting autocast_decrement_nesting is_autocast_cpu_enabled
+set_autocast_cpu_enabled get_autocast_cpu_dtype set_autocast_cpu_dtype get_autocast_gpu_dtype
+set_autocast_gpu_dtype
 """
 _FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
 _FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")
+_FROM["is_anomaly_enabled"] = _FROM["is_anomaly_check_nan_enabled"] = "autograd.anomaly_mode"
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -116,7 +121,7 @@ def __getattr__(name: str) -> _typing.Any:
         if name in _FUNCTIONS:
             globals()[name] = _FUNCTIONS[name]
             return _FUNCTIONS[name]
-    raise AttributeError(f"module 'torch' has no attribute '{name}'")
+    raise _missing(__name__, name)
 
 
 def _later_method(name: str) -> _typing.Any:
@@ -131,3 +136,4 @@ def _later_method(name: str) -> _typing.Any:
 
 
 _attach(**{name: _later_method(name) for name in ("prelu", "hardshrink")})
+_announce(Tensor, "torch.Tensor")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from lazyt.spawned import children_too
 from lazyt.torch_names import torch_is_lazyt
 
 
@@ -26,7 +27,7 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     else:
         sys.path.insert(0, folder)
     try:
-        with torch_is_lazyt():
+        with torch_is_lazyt(), children_too():
             return runpy.run_path(path, run_name="__main__")
     finally:
         sys.argv = argv

@@ -9,6 +9,7 @@ from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
+from lazyt.missing import getattr_of
 
 from .dispatch import EXACT, deliver, fit_exactly, scalar_name, wrap
 from .functions.arithmetic import compute_mul
@@ -182,3 +183,5 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
 public(matrix_power, "matrix_power")
 public(inv, "inverse")
 FUNCTIONS["chain_matmul"] = chain_matmul
+
+__getattr__ = getattr_of(__name__)

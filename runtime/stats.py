@@ -29,6 +29,7 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.listeners: list = []  # told of every primitive that the evaluator applies
         self.reset()
 
     def reset(self) -> None:
@@ -44,6 +45,8 @@ class Counters:
         if not op.view:
             self.kernels += 1
             self.by_op[op.name] = self.by_op.get(op.name, 0) + 1
+        for listener in self.listeners:
+            listener.called(op)
 
     def count_plan(self, plan: Any) -> None:
         """A run of a plan: only the run is noted here, its kernels are added up on demand."""

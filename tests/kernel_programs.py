@@ -103,6 +103,20 @@ def step():
     totals = x.sum(0)
     return totals
 """,
+    "max_pool": """
+images = torch.linspace(-1, 1, 2 * 3 * 64).view(2, 3, 8, 8).sin().requires_grad_()
+grad_pooled = torch.ones(2, 3, 4, 4)
+def step():
+    images.grad = None
+    pooled = F.max_pool2d(images, 2)
+    pooled.backward(grad_pooled)
+    return pooled
+""",
+    "max_pool_of_padded": """
+images = torch.linspace(-1, 1, 2 * 3 * 64).view(2, 3, 8, 8).sin()
+def step():
+    return F.max_pool2d(images, (1, 3), 2, (0, 1))
+""",
 }
 
 # What these multiply ends, on a device, with what follows.

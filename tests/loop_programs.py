@@ -58,6 +58,19 @@ def cross_entropy_backward(x: Any, classes: Any) -> Callable[[], Any]:
     return run
 
 
+def pooling_backward(x: Any, pool: Callable[[Any], Any]) -> Callable[[], Any]:
+    seed = pool(x).detach().clone()
+    seed.tolist()
+
+    def run() -> Any:
+        input = x.detach().requires_grad_()
+        pooled = pool(input)
+        pooled.backward(seed)
+        return pooled, input.grad
+
+    return run
+
+
 def optimizer(kind: Callable[..., Any], count: int = 60) -> Callable[[], Any]:
     """A step of an optimizer over so many parameters of several shapes."""
     parameters = [nn.Parameter(torch.ones(3 + i % 5, 4)) for i in range(count)]
@@ -92,6 +105,10 @@ def programs() -> dict[str, Callable[[], Any]]:
         "batch_norm_training": quiet(lambda: batch(images)),
         "cross_entropy": quiet(lambda: F.cross_entropy(x, classes)),
         "cross_entropy_training": cross_entropy_backward(x, classes),
+        "max_pool_training": pooling_backward(images, lambda t: F.max_pool2d(t, 2)),
+        "overlapping_pool_training": pooling_backward(images, lambda t: F.max_pool2d(t, 3, 2, 1)),
+        "average_pool_training": pooling_backward(images, lambda t: F.avg_pool2d(t, 3, 2, 1)),
+        "large_pool_training": pooling_backward(images, lambda t: F.max_pool2d(t, 5, 1)),
         "sgd": optimizer(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
         "adam": optimizer(torch.optim.Adam),
         "adamw": optimizer(torch.optim.AdamW),

@@ -11,255 +11,14 @@ tensor: dtype, shape, requires_grad, is_leaf, values, gradient. `--show N` print
 from __future__ import annotations
 
 import argparse
-import contextlib
-import copy
 import random
 import re
 import sys
 import time
-import types
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import import_module
-from typing import Any
-from unittest import mock
+from collections.abc import Callable
 
-import numpy as np
 from grammar import generate
-from harness import fresh_state, load
-
-Statements = list[str]
-
-
-@dataclass
-class Outcome:
-    """What a program did: exception type of each statement, and what was left at the end."""
-
-    errors: list[str | None] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    state: dict[str, Any] = field(default_factory=dict)
-    broke: bool = False  # the implementation says itself that this is its own mistake
-
-
-Runner = Callable[[Statements], Outcome]
-
-
-@lru_cache(maxsize=100_000)
-def compiled(statement: str) -> types.CodeType:
-    return compile(statement, "<statement>", "exec")
-
-
-def describe(value: Any, strides: bool) -> dict[str, Any]:
-    """A tensor or array as plain data."""
-    if isinstance(value, np.ndarray):
-        return {"array": value.copy()}
-    seen: dict[str, Any] = {
-        "dtype": str(value.dtype).split(".")[-1],
-        "shape": tuple(value.shape),
-        "values": host(value.data),
-    }
-    if strides:
-        seen["stride"] = tuple(value.stride())
-    try:
-        seen["is_leaf"] = bool(value.is_leaf)
-    except RuntimeError:  # a view that a write to its base made unusable
-        return seen
-    seen["requires_grad"] = bool(value.requires_grad)
-    seen["grad"] = None if value.grad is None else host(value.grad.detach())
-    return seen
-
-
-def host(value: Any) -> np.ndarray:
-    """A copy of a tensor's values for the host."""
-    return np.array(value.cpu().numpy())
-
-
-@contextlib.contextmanager
-def drawn_on_the_cpu() -> Iterator[None]:
-    """While open, lazyt's draws for a device are those of the CPU's generator, to be compared."""
-    from lazyt.functions import draws
-    from lazyt.ir.ops_device import transfer
-
-    dropout = import_module("lazyt.nn.functional.dropout")  # the name is a function's, too
-
-    def draw_on(device: str, *args: Any, **parameters: Any) -> Any:
-        return transfer(original("cpu", *args, **parameters), device)
-
-    original = draws.draw_on
-    with (
-        mock.patch.object(draws, "draw_on", draw_on),
-        mock.patch.object(dropout, "draw_on", draw_on),
-    ):
-        yield
-
-
-def apart(program: Statements) -> Statements:
-    """The program without memory that NumPy and tensors share, as none is between devices."""
-    rewrites = (
-        ("torch.from_numpy(", "torch.tensor("),
-        ("torch.as_tensor(", "torch.tensor("),
-        (".numpy()", ".clone().cpu().numpy()"),
-        ("np.asarray(", "host("),
-    )
-    found = []
-    for statement in program:
-        for old, new in rewrites:
-            statement = statement.replace(old, new)
-        found.append(statement)
-    return found
-
-
-def ends_program(statement: str, error: str | None) -> bool:
-    """Whether nothing that follows is worth comparing.
-
-    A backward that fails half-way leaves gradients and freed memory behind that depend on the
-    engine's order.
-    """
-    return error is not None and ("backward(" in statement or "autograd.grad(" in statement)
-
-
-def run(
-    program: Statements, torch: types.ModuleType, strides: bool = False, device: str = "cpu"
-) -> Outcome:
-    """Run a program statement by statement; its new tensors are on the device."""
-    if device == "cpu":
-        return _run(program, torch, strides)
-    torch.set_default_device(device)
-    try:
-        with drawn_on_the_cpu():
-            return _run(program, torch, strides)
-    finally:
-        torch.set_default_device("cpu")
-
-
-def _run(program: Statements, torch: types.ModuleType, strides: bool) -> Outcome:
-    out: list[Any] = []
-    names: dict[str, Any] = {"torch": torch, "np": np, "copy": copy, "out": out, "host": host}
-    result = Outcome()
-    fresh_state(torch)
-    stopped = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for statement in program:
-            error = None
-            try:
-                exec(compiled(statement), names)
-            except Exception as raised:
-                error = type(raised).__name__
-                result.messages.append(f"{statement!r}: {error}: {raised}")
-                result.broke |= "INTERNAL ASSERT FAILED" in str(raised)
-            result.errors.append(error)
-            if ends_program(statement, error):
-                stopped = True
-                break
-        torch.set_grad_enabled(True)
-        for name in sorted(names):
-            if re.fullmatch(r"[xn]\d+", name):
-                try:
-                    seen = describe(names[name], strides)
-                except Exception as raised:
-                    seen = {"unreadable": type(raised).__name__}
-                if stopped:
-                    seen.pop("grad", None)
-                result.state[name] = seen
-    result.state["out"] = out
-    return result
-
-
-def runner(name: str, strides: bool = False, device: str = "cpu") -> Runner:
-    """Runs programs on the implementation of that name."""
-    torch = load(name)
-    return lambda program: run(program, torch, strides, device)
-
-
-def ignoring(pattern: str, runs: Runner) -> Runner:
-    """The same, but programs with a message that has the pattern count as broken."""
-
-    def filtered(program: Statements) -> Outcome:
-        outcome = runs(program)
-        outcome.broke |= any(re.search(pattern, message) for message in outcome.messages)
-        return outcome
-
-    return filtered
-
-
-# Comparison
-
-
-def tolerance(program: Statements) -> float:
-    """Relative and absolute tolerance: float64 throughout, or float32 somewhere."""
-    return 1e-3 if any("float32" in line for line in program) else 1e-7
-
-
-def close(a: Any, b: Any, tol: float) -> bool:
-    """Whether two read values agree: nested lists, numbers, strings, arrays, shapes and dtypes."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-            return False
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        if a.dtype.kind != "f":
-            return bool((a == b).all())
-        finite: list[float] = np.abs(a[np.isfinite(a)]).ravel().tolist()
-        scale = max([1.0, *finite])
-        return bool(np.allclose(a, b, rtol=0, atol=tol * scale, equal_nan=True))
-    if isinstance(a, (bool, np.bool_)) or isinstance(b, (bool, np.bool_)):
-        return type(a) is type(b) and a == b
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(close(x, y, tol) for x, y in zip(a, b))
-    if isinstance(a, (float, np.floating)) and isinstance(b, (float, np.floating)):
-        x, y = float(a), float(b)
-        return x == y or (x != x and y != y) or abs(x - y) <= tol * max(1.0, abs(x))
-    if type(a).__name__ == "dtype":
-        return str(a) == str(b)
-    if type(a).__name__ == "Tensor" and type(b).__name__ == "Tensor":
-        return close(a.tolist(), b.tolist(), tol)
-    if isinstance(a, str) and isinstance(b, str):
-        # Which zero a sum or a maximum of zeros gives depends on PyTorch's vector instructions.
-        a, b = (re.sub(r"-(0\.0*)(?![0-9])", r"\1", "".join(text.split())) for text in (a, b))
-        b = re.sub(r",device='cuda:\d+'", "", b)
-        return a == b
-    return type(a) is type(b) and a == b
-
-
-def differs(program: Statements, expected: Outcome, actual: Outcome) -> str | None:
-    """The first difference of two outcomes, in words; None where they agree.
-
-    A program that PyTorch itself breaks on says nothing.
-    """
-    if expected.broke:
-        return None
-    for statement, a, b in zip(program, expected.errors, actual.errors):
-        if a != b:
-            told = next((m for m in actual.messages if m.startswith(repr(statement))), "")
-            return f"{statement!r} raised {b}, expected {a}  {told}".rstrip()
-    tol = tolerance(program)
-    reads, got = expected.state["out"], actual.state["out"]
-    for number, (a, b) in enumerate(zip(reads, got)):
-        if not close(a, b, tol):
-            return f"out[{number}]\n  expected {a}\n  got      {b}"
-    if len(reads) != len(got):
-        return f"out has {len(got)} reads, expected {len(reads)}"
-    for name, a in expected.state.items():
-        if name == "out":
-            continue
-        b = actual.state.get(name)
-        if b is None or not a.keys() <= b.keys():
-            return f"{name}\n  expected {a}\n  got      {b}"
-        for key in a:
-            if not close(a[key], b[key], tol):
-                return f"{name}.{key}\n  expected {a[key]}\n  got      {b[key]}"
-    return None
-
-
-def check(program: Statements, expected: Runner, actual: Runner) -> str | None:
-    """Run a program on both; the first difference in words, or None."""
-    try:
-        return differs(program, expected(program), actual(program))
-    except Exception as error:
-        return f"comparing raised {type(error).__name__}: {error}"
+from outcomes import Runner, Statements, apart, check, compiled, differs, ignoring, runner
 
 
 def with_reads(program: Statements, choose: random.Random) -> tuple[Statements, list[int]]:
@@ -323,8 +82,13 @@ def shrink(program: Statements, fails: Callable[[Statements], bool]) -> Statemen
 
 def report(program: Statements, expected: Runner, actual: Runner) -> str:
     """A failing program, shrunk, as text that can be pasted, with the difference."""
-    short = shrink(program, lambda p: check(p, expected, actual) is not None)
-    head = "import copy\nimport numpy as np\nimport lazyt as torch\nout = []\n"
+
+    def fails(shorter: Statements) -> bool:
+        found = check(shorter, expected, actual)
+        return found is not None and "expected NameError" not in found
+
+    short = shrink(program, fails)
+    head = "import copy\nimport numpy as np\nimport lazyt as torch\nfrom lazyt import nn\nF, out = nn.functional, []\n"
     found = str(check(short, expected, actual)).replace("\n", "\n# ")
     return head + "\n".join(short) + f"\n# {found}"
 

@@ -18,7 +18,7 @@ from surface import lines_of
 
 import lazyt
 from lazyt.amp import operations
-from lazyt.amp.casting import STATE
+from lazyt.amp.state import STATE
 
 # `a` is float32 4×4, `h` the same in the lower precision, `d` in float64, `i` integers.
 LINES = """
@@ -115,6 +115,40 @@ torch.nn.Linear(4, 2)(a)
 torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 1))(a)
 torch.nn.Conv2d(1, 2, 3)(a[None, None])
 torch.nn.CrossEntropyLoss()(torch.nn.Linear(4, 4)(a), i)
+torch.nn.LSTM(4, 4)(a)[0]
+torch.nn.LSTM(4, 4, 2, bidirectional=True)(h)[1][1]
+torch.nn.RNN(4, 4)(a)[1]
+torch.nn.GRU(4, 4)(a)[0]
+torch.nn.GRU(4, 4)(h)[0]
+torch.nn.LSTMCell(4, 4)(a)[0]
+torch.nn.LSTMCell(4, 4)(h)[1]
+torch.nn.GRUCell(4, 4)(a)
+torch.nn.GRUCell(4, 4)(h)
+torch.nn.RNNCell(4, 4)(a)
+torch.nn.MultiheadAttention(4, 2)(a, a, a)[0]
+torch.nn.TransformerEncoderLayer(4, 2, 8, 0.0)(a[None])
+torch.nn.TransformerDecoderLayer(4, 2, 8, 0.0)(a[None], a[None])
+torch.nn.ConvTranspose3d(1, 1, 2)(h[None, None, None])
+F.scaled_dot_product_attention(a[None], a[None], a[None])
+F.interpolate(h[None, None], scale_factor=2, mode="bilinear")
+F.grid_sample(h[None, None], torch.zeros(1, 2, 2, 2, dtype=h.dtype))
+F.cosine_similarity(h, h)
+F.pairwise_distance(h, h)
+F.pdist(a)
+F.margin_ranking_loss(h[0], h[1], h[2])
+F.triplet_margin_loss(h, h, h)
+F.cosine_embedding_loss(h, h, h[0].sign())
+F.poisson_nll_loss(h, h)
+F.multi_margin_loss(h, i)
+F.multilabel_margin_loss(h, i.expand(4, 4))
+F.soft_margin_loss(h, h)
+F.hinge_embedding_loss(h, h.sign())
+F.max_pool3d(h[None, None], 1)
+F.fractional_max_pool2d(h[None, None], 2, output_size=2).mean() * 0
+F.adaptive_max_pool3d(h[None, None], 1)
+F.instance_norm(h[None, None])
+torch.linalg.vecdot(a, a)
+torch.linalg.vector_norm(h)
 """
 
 # What PyTorch's lists for CUDA make of the same operands, where it differs from the CPU's; written
@@ -221,6 +255,8 @@ def test_every_line_has_the_dtype_of_torch(lower: str, oracle: Any) -> None:
         with lib.autocast("cpu", dtype=getattr(lib, lower)), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for line in lines_of(LINES):
+                if lower == "float16" and "LSTM(" in line:
+                    continue  # PyTorch has none on every CPU
                 lib.manual_seed(0)
                 value = eval(line, names)
                 found[line] = (dtype_of(value), value.detach().double().reshape(-1).tolist())
@@ -470,14 +506,14 @@ def test_who_never_asks_pays_nothing() -> None:
 import lazyt as torch
 from lazyt.nn.functional import linear as held
 matmul = torch.matmul
-before = (matmul.__code__, held.__code__, torch.add.__code__)
+before = (matmul.__code__, held.__code__, torch.exp.__code__)
 a = torch.ones(2, 2)
 with torch.autocast("cpu", enabled=False):
-    assert (matmul.__code__, held.__code__, torch.add.__code__) == before
+    assert (matmul.__code__, held.__code__, torch.exp.__code__) == before
     assert matmul(a, a).dtype == torch.float32
 with torch.autocast("cpu"):
     assert matmul(a, a).dtype == held(a, a).dtype == torch.bfloat16
-    assert torch.add.__code__ is before[2]
+    assert torch.exp.__code__ is before[2]  # only listed for CUDA
 print("done")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -533,3 +569,29 @@ def test_scalers_are_saved_and_pickled() -> None:
     half.grad = lazyt.ones(1, dtype=lazyt.float16)
     with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients."):
         scaler.unscale_(lazyt.optim.SGD([half]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lower", ["float16", "bfloat16"])
+def test_training_on_a_device(lower: str) -> None:
+    """Thirty steps in lower precision and with scaled gradients end where float32 ends."""
+    x = (lazyt.arange(96.0).view(32, 3) * 0.37).sin()
+    y = (x.sum(1) > 0).long()
+    last = {}
+    for device in ("cpu", "cuda"):
+        lazyt.manual_seed(0)
+        net = lazyt.nn.Sequential(lazyt.nn.Linear(3, 16), lazyt.nn.Tanh(), lazyt.nn.Linear(16, 2))
+        net.to(device)
+        optimizer = lazyt.optim.Adam(net.parameters(), lr=0.05)
+        scaler = lazyt.amp.GradScaler(device, init_scale=1024.0, enabled=device == "cuda")
+        for _ in range(30):
+            optimizer.zero_grad()
+            with lazyt.autocast(device, getattr(lazyt, lower), enabled=device == "cuda"):
+                out = net(x.to(device))
+                loss = lazyt.nn.functional.cross_entropy(out, y.to(device))
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        assert dtype_of(out) == (lower if device == "cuda" else "float32")
+        last[device] = loss.item()
+    assert last["cuda"] == pytest.approx(last["cpu"], abs=0.01)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_tier import needs_compiler
 from layer_tools import numpy_state, same, same_error
 from surface import lines_of
 
@@ -15,6 +16,7 @@ import lazyt
 import lazyt.nn
 import lazyt.nn.functional
 from lazyt.nn.attention import SDPBackend, sdpa_kernel
+from lazyt.runtime.plan import Plan
 
 DOT_PRODUCTS = lines_of("""
 f(q, k, v)
@@ -403,3 +405,15 @@ def test_choosing_an_implementation():
     with pytest.raises(AssertionError, match="got str"), sdpa_kernel("math"):
         pass
     assert (str(SDPBackend.MATH), int(SDPBackend.ERROR)) == ("SDPBackend.MATH", -1)
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", [{}, {"attn_mask": True}, {"is_causal": True}])
+def test_what_lies_between_the_products_is_one_nest(options, plans: list[Plan]) -> None:
+    """In the C tier: the scale, the mask and the softmax; a mask's rows may be another."""
+    if "attn_mask" in options:
+        options = {"attn_mask": lazyt.randn(6, 6) > 0}
+    q, k, v = lazyt.randn(3, 2, 2, 6, 4)
+    lazyt.nn.functional.scaled_dot_product_attention(q, k, v, **options).tolist()
+    made = plans[-1].kernels_by_op
+    assert made["matmul"] == 2 and made["loops"] == (2 if options else 1)

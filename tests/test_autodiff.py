@@ -129,10 +129,77 @@ def test_needed_values_follow_from_which_operand_needs_a_gradient() -> None:
 # --- accumulation ---------------------------------------------------------------------------------
 
 
+def test_cotangents_of_slices_that_cover_a_value_are_put_together_once() -> None:
+    with tracing(grad=True) as trace:
+        x = leaf(2, 6)
+        parts = [narrow(x, 1, start, n) for start, n in ((3, 1), (0, 3), (4, 2))]
+        total = None
+        for i, part in enumerate(parts, 1):
+            y = op("sum")(op("mul")(part, float(i)), arg=((0, 1), False))
+            total = y if total is None else op("add")(total, y)
+        before = len(trace)
+        _, (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
+        made = Counter(n.op.name for n in trace[before:])
+    assert made["cat"] == 1
+    assert made["full"] == made["strided_update"] == made["strided_add"] == 0
+    np.testing.assert_array_equal(evaluated(trace, {})[g], [[2, 2, 2, 1, 3, 3]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        (((0, 2), (3, 2)), [1, 1, 0, 1, 1]),  # something left out
+        (((0, 3), (2, 3)), [1, 1, 2, 1, 1]),  # an element in both
+        (((0, 5), (0, 5)), [2] * 5),  # all of it, twice
+        (((0, 2), (2, 3), (1, 1)), [1, 2, 1, 1, 1]),
+    ],
+)
+def test_cotangents_of_slices_that_do_not_cover_a_value_once(windows, expected) -> None:
+    with tracing(grad=True) as trace:
+        x = leaf(5)
+        parts = [op("slice")(x, start, arg=((n,), (1,))) for start, n in windows]
+        total = None
+        for part in parts:
+            y = op("sum")(part, arg=((0,), False))
+            total = y if total is None else op("add")(total, y)
+        _, (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
+    np.testing.assert_array_equal(evaluated(trace, {})[g], expected)
+
+
+def test_products_with_one_matrix_share_its_gradient() -> None:
+    """Steps of a loop: one product of all rows, where copying them is cheaper than adding."""
+
+    def made(rows: int) -> tuple[Counter, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        with tracing(grad=True) as trace:
+            w, x = leaf(4, 4), leaf_of(rng.standard_normal((rows, 4)))
+            own, h = rng.standard_normal((4, 4)), x
+            for _ in range(3):
+                h = op("matmul")(h, w)
+            before = len(trace)
+            _, (g,) = differentiate([h], [seed_like(h)], retain=True, create=False, inputs=[w])
+            counts = Counter(n.op.name for n in trace[before:])
+        found = evaluated(trace, {w: own})[g]
+        a, seed = x.value, np.ones((rows, 4))
+        terms = (
+            (a @ own @ own).T @ seed,
+            (a @ own).T @ (seed @ own.T),
+            a.T @ (seed @ own.T @ own.T),
+        )
+        return counts, found, sum(terms)
+
+    few, found, expected = made(1)
+    assert (few["matmul"], few["cat"], few["add"]) == (3, 2, 0)
+    np.testing.assert_allclose(found, expected)
+    many, found, expected = made(20)
+    assert (many["matmul"], many["cat"], many["add"]) == (5, 0, 2)
+    np.testing.assert_allclose(found, expected)
+
+
 def test_cotangents_of_many_slices_go_into_one_buffer() -> None:
     rows = 200
     with tracing(grad=True) as trace:
-        x = leaf(rows, 3)
+        x = leaf(rows + 1, 3)
         total = None
         for i in range(rows):
             y = op("mul")(narrow(x, 0, i, 1), float(i))
@@ -144,7 +211,8 @@ def test_cotangents_of_many_slices_go_into_one_buffer() -> None:
     assert made["full"] == 1
     assert made["add"] == made["pad"] == made["sum"] == 0
     assert len(trace) - before <= 3 * rows
-    np.testing.assert_array_equal(evaluated(trace, {})[g], np.arange(rows)[:, None] * np.ones(3))
+    expected = np.append(np.arange(rows), 0)[:, None] * np.ones(3)
+    np.testing.assert_array_equal(evaluated(trace, {})[g], expected)
 
 
 def test_cotangents_of_overlapping_windows_add_up() -> None:

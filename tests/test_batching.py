@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph_tools import leaf_of
+from random_graphs import Builder
 from test_primitives import NAMES, WHOLE, samples
 
 import lazyt  # noqa: F401 (registers the frontend's primitives)
@@ -27,7 +28,7 @@ SIZE = 3
 # Whose operands are numbers, or several results: `get` is batched with what makes them.
 WITHOUT_OPERANDS = {"full", "arange", "positions", "number", "get"}
 # What the passes make of other primitives: no traced function holds them.
-MADE_BY_PASSES = {"affine_pick", "div_by_total", "exp_nonpositive"}
+MADE_BY_PASSES = {"affine_pick", "div_by_total", "exp_nonpositive", "segment_reduce", "count_each"}
 BATCHED = [n for n in NAMES if n not in WITHOUT_OPERANDS | MADE_BY_PASSES]
 # Applied one by one, with PyTorch's warning: torch has no rule for them either.
 WITHOUT_RULE = {"histogram"}
@@ -127,3 +128,50 @@ def test_a_primitive_without_a_rule_warns_and_names_itself() -> None:
         found = batching.batched(node)
     batching.close()
     np.testing.assert_array_equal(value_of(found), [[1, 1], [2, 0]])
+
+
+def run_random(seed: int, exchange: Any) -> list[Node]:
+    """The nodes of a random program, over leaves that `exchange` gives for those it begins with."""
+    builder = Builder(np.random.default_rng(seed))
+    builder.pool = [exchange(leaf) for leaf in builder.pool]
+    for _ in range(25):
+        builder.step()
+    return builder.made
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs(seed: int) -> None:
+    """Forty programs of 25 primitives, every leaf of them batched."""
+
+    def rolled(leaf: Node, b: int) -> np.ndarray:
+        return examples("", np.asarray(leaf.value), b)
+
+    each = []
+    for b in range(SIZE):
+        made = run_random(seed, lambda leaf, b=b: leaf_of(rolled(leaf, b), leaf.dtype))
+        each.append([results(n) if n.op.results == 1 else None for n in made])
+    batching = Batching(SIZE)
+    made = run_random(
+        seed,
+        lambda leaf: batching.place(
+            leaf_of(np.stack([rolled(leaf, b) for b in range(SIZE)]), leaf.dtype)
+        ),
+    )
+    whole = [batching.batched(n) if n.op.results == 1 else None for n in made]
+    batching.close()
+    for k, (node, example) in enumerate(zip(whole, made, strict=True)):
+        if node is None:
+            continue
+        assert node.type.shape == (SIZE, *example.type.shape)
+        assert node.type.dtype is example.type.dtype
+        tolerance = {"float16": 2e-2, "bfloat16": 1e-1}.get(node.type.dtype.name, 1e-4)
+        with np.errstate(all="ignore"):
+            found = np.asarray(value_of(node), np.float64)
+        for b in range(SIZE):
+            np.testing.assert_allclose(
+                found[b],
+                np.asarray(each[b][k][0], np.float64),
+                rtol=tolerance,
+                atol=tolerance,
+                err_msg=f"{example.op.name}",
+            )

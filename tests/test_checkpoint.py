@@ -53,6 +53,9 @@ y = saved(lambda a: a.sin() * 2, x, preserve_rng_state=False)
 y.sum().backward()
 print(numbers(x.grad))
 """,
+    "what its result is called": """
+print(saved(torch.sin, x).grad_fn.name(), saved(lambda a: a.view(-1), x).grad_fn.name())
+""",
     "sequential": """
 y = checkpoint_sequential(net, 3, x, use_reentrant=reentrant)
 y.pow(2).sum().backward()

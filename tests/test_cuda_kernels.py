@@ -280,11 +280,18 @@ def over(kernel: Kernel) -> tuple[tuple[str, str], ...]:
 
 
 @functools.cache
+def of_programs() -> dict[str, Case]:
+    return {
+        f"{name}_{k}" if k else name: Case(kernels)
+        for name, f in loop_programs.programs().items()
+        for k, kernels in enumerate(lowered(f))
+    }
+
+
+@functools.cache
 def cases() -> dict[str, Case]:
     found = dict([*operations(), *casts(), *reductions(), *random_nests()])
-    for name, f in loop_programs.programs().items():
-        for k, kernels in enumerate(lowered(f)):
-            found[f"{name}_{k}" if k else name] = Case(kernels)
+    found |= {name: case for name, case in of_programs().items() if told(case.kernels[0])}
     found |= {name: Case(kernels) for name, kernels in shapes()}
     for name, case in list(found.items()):
         if over(case.kernels[0]) and not case.edges:
@@ -467,7 +474,7 @@ def compiled_by_nvcc(texts: dict[str, str], arch: str, folder: Path) -> str:
 
 @needs_nvcc
 def test_nvcc_compiles_them_without_spills(tmp_path: Path) -> None:
-    texts = {case.cuda.name: case.cuda.text for case in cases().values()}
+    texts = {case.cuda.name: case.cuda.text for case in (cases() | of_programs()).values()}
     texts |= {kernel.name: kernel.text for kernel, _ in wide_cases().values()}
     said = compiled_by_nvcc(texts, "sm_90", tmp_path)
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)

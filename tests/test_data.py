@@ -25,7 +25,6 @@ from lazyt.utils.data import (
     WeightedRandomSampler,
     default_collate,
     default_convert,
-    get_worker_info,
     random_split,
 )
 
@@ -339,17 +338,41 @@ def test_a_stream_longer_than_it_said():
         assert [b.tolist() for b in DataLoader(Stream(), batch_size=2)] == [[0, 1], [2]]
 
 
-def test_worker_info_is_only_inside():
-    seen = []
+def test_stacked_data_sets(oracle):
+    theirs = oracle.utils.data
 
-    class Asking(Dataset):
-        def __len__(self):
-            return 4
+    def run(lib, module):
+        x, y = lib.arange(6.0).view(3, 2), lib.arange(3)
+        rows = module.TensorDataset(x)
+        pairs = module.StackDataset(module.Subset(y, [2, 0, 1]), rows)
+        named = module.StackDataset(first=x, second=pairs)
+        loader = module.DataLoader(named, batch_size=2)
+        found = [plain(pairs[1]), len(named), [plain(v) for v in named[2].values()]]
+        return found + [[plain(v) for v in batch.values()] for batch in loader]
 
-        def __getitem__(self, index):
-            seen.append(get_worker_info().id)
-            return index
+    assert run(lazyt, ours) == run(oracle, theirs)
+    for module in (ours, theirs):
+        with pytest.raises(ValueError, match="At least one dataset should be passed"):
+            module.StackDataset()
+        with pytest.raises(ValueError, match="but both types are given"):
+            module.StackDataset([1], a=[2])
+        with pytest.raises(ValueError, match="Size mismatch between datasets"):
+            module.StackDataset([1], [2, 3])
 
-    loader = DataLoader(Asking(), num_workers=2, worker_init_fn=lambda i: seen.append(f"init {i}"))
-    assert [b.item() for b in loader] == [0, 1, 2, 3] and get_worker_info() is None
-    assert seen == ["init 0", 0, "init 1", 1, 0, 1]
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"drop_last": True, "seed": 3}])
+@pytest.mark.parametrize("size", [1, 7, 8])
+def test_shares_of_several_processes(options, size, oracle):
+    for rank in range(3):
+        samplers = [
+            module.DistributedSampler(range(size), num_replicas=3, rank=rank, **options)
+            for module in (ours, oracle.utils.data)
+        ]
+        for epoch in (0, 4):
+            for sampler in samplers:
+                sampler.set_epoch(epoch)
+            assert list(samplers[0]) == list(samplers[1]) and len(samplers[0]) == len(samplers[1])
+    with pytest.raises(ValueError, match="Invalid rank 3, rank should be in the interval"):
+        ours.DistributedSampler(range(size), 3, 3)
+    with pytest.raises(RuntimeError, match="Requires distributed package to be available"):
+        ours.DistributedSampler(range(size))

@@ -328,6 +328,15 @@ def test_modules_move(move: Callable) -> None:
         lambda ps: torch.optim.Adam(ps, amsgrad=True),
         lambda ps: torch.optim.AdamW(ps, fused=True),
         lambda ps: torch.optim.Adam(ps, capturable=True),
+        lambda ps: torch.optim.RMSprop(ps, momentum=0.9, centered=True),
+        lambda ps: torch.optim.Adagrad(ps, fused=True),
+        lambda ps: torch.optim.Adadelta(ps, capturable=True),
+        torch.optim.Adamax,
+        lambda ps: torch.optim.NAdam(ps, capturable=True),
+        torch.optim.NAdam,
+        lambda ps: torch.optim.RAdam(ps, decoupled_weight_decay=True, weight_decay=0.1),
+        lambda ps: torch.optim.Rprop(ps, capturable=True),
+        lambda ps: torch.optim.ASGD(ps, t0=1),
     ],
 )
 def test_training_stays_on_the_device(make: Callable) -> None:
@@ -344,8 +353,10 @@ def test_training_stays_on_the_device(make: Callable) -> None:
     state = optimizer.state_dict()["state"]
     for own in state.values():
         moves = any(optimizer.param_groups[0].get(k) for k in ("fused", "capturable"))
-        assert devices_of(own.pop("step", [])) <= (GPU if moves else {"cpu"})
-        assert devices_of(own) == GPU
+        moves = moves or isinstance(optimizer, torch.optim.ASGD)
+        for number in ("step", "mu_product"):
+            assert devices_of(own.pop(number, [])) <= (GPU if moves else {"cpu"})
+        assert not own or devices_of(own) == GPU
 
 
 def test_loaded_state_goes_to_the_parameters() -> None:

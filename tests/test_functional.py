@@ -99,6 +99,8 @@ LINEAR = [
     case("F.pad(x, (1, 2, 2, 1), mode='reflect')", (2, 3, 3)),
     case("F.pad(x, (1, 2), mode='replicate')", (2, 3)),
     case("F.pad(x, (1, 2, 0, 3), mode='circular')", (1, 2, 3, 4)),
+    case("F.pad(x, (-1, 1), mode='circular')", (1, 2, 4)),
+    case("F.pad(x, (2, -2), mode='circular')", (1, 2, 4)),
     case("F.normalize(x, dim=0)", (2, 3)),
 ]
 CONVOLUTIONS = [

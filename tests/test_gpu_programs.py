@@ -10,7 +10,8 @@ import random
 import pytest
 from grammar import generate
 from harness import implementation
-from random_programs import apart, check, report, runner
+from outcomes import apart, check, runner
+from random_programs import report
 
 pytestmark = pytest.mark.gpu
 

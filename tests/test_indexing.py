@@ -451,3 +451,22 @@ def test_functions(line: str, oracle: types.ModuleType) -> None:
     expected = outcome(oracle, PREPARATION, line)
     actual = outcome(LAZYT, PREPARATION, line)
     assert same(expected, actual), f"{expected}\n{actual}"
+
+
+# Negative indices that are not known when these are called.
+STRICT = """
+torch.index_select(y, 0, torch.tensor([1]) * -1)
+y.index_select(1, torch.tensor([1]) * -1)
+y.index_add(0, torch.tensor([1]) * -1, y[:1])
+y.index_copy(1, torch.tensor([1]) * -1, y[:, :1])
+"""
+
+
+@pytest.mark.parametrize("line", lines_of(STRICT))
+def test_negative_indices_are_refused_when_they_are_computed(
+    line: str, oracle: types.ModuleType
+) -> None:
+    kind, _, text = outcome(oracle, PREPARATION, f"({line}).tolist()")
+    assert kind == "error", text
+    kind, name, text = outcome(LAZYT, PREPARATION, f"({line}).tolist()")
+    assert (kind, name) == ("error", "IndexError") and text.startswith("index -1 is out of bounds")

@@ -307,6 +307,20 @@ REFUSED = {
         G("torch._utils", "_rebuild_tensor_v2") + b"(K\x01K\x00))\x89NtR",
         "a tensor needs a storage",
     ),
+    "the insides of a tensor": (
+        G("torch._tensor", "_rebuild_from_type_v2") + b"("
+        + G("torch._utils", "_rebuild_tensor_v2") + G("torch", "Tensor")
+        + tensor(b"K\x00", b"K\x04\x85", b"K\x01\x85").removesuffix(b"R").removeprefix(
+            G("torch._utils", "_rebuild_tensor_v2")
+        )
+        + b"N}" + T("_storage") + b"K\x01s\x86tR",
+        "a tensor has no attribute '_storage' of a program",
+    ),
+    "attributes that are no texts": (
+        G("torch._utils", "_rebuild_parameter_with_state") + b"("
+        + tensor(b"K\x00", b"K\x04\x85", b"K\x01\x85") + b"\x88N}K\x01K\x02stR",
+        "attributes of a tensor are named by texts",
+    ),
     "a parameter of no tensor": (
         G("torch._utils", "_rebuild_parameter") + b"(K\x01\x89NtR",
         "a Parameter needs a tensor",

@@ -24,7 +24,7 @@ from lazyt.runtime.cuda.host import build
 TESTS = Path(__file__).parent
 ARITHMETIC = """
 add sub mul neg abs sign maximum minimum relu eq lt logical_and where floor_div trunc_div remainder
-fmod bitwise_and bitwise_or bitwise_not shift_left shift_right signbit isnan copy sum amax amin
+fmod bitwise_and bitwise_or bitwise_not shift_left shift_right signbit isnan copy pow sum amax amin
 any all
 """
 GROUPS = {

@@ -81,6 +81,45 @@ def test_single_precision(c, oracle):
     check(c, oracle, "float32", 1e-3, 1e-4)
 
 
+BY_NUMBER = [
+    case("torch.hinge_embedding_loss(x, t, 0.5, 2)", (3,), t=SIGNS),
+    case("torch.margin_ranking_loss(x, w, t, reduction=0)", (3,), (3,), t=SIGNS),
+    case("torch.cosine_embedding_loss(x, w, t)", (3, 4), (3, 4), t=SIGNS),
+    case("torch.triplet_margin_loss(x, w, b, swap=True)", *[(3, 4)] * 3),
+    case("torch.poisson_nll_loss(x, t, True, False, 1e-8, 1)", (3,), t=[0.0, 1, 5]),
+    *(case(f"torch.kl_div(x, w.exp(), {n})", (3, 4), (3, 4)) for n in (0, 1, 2)),
+    case("torch.kl_div(x, w, log_target=True)", (3, 4), (3, 4)),
+    case("torch.binary_cross_entropy_with_logits(x, w, None, k, 2)", (3,), (3,), k=SIGNS),
+    case("torch.bilinear(x, w, b)", (3, 2), (3, 4), (5, 2, 4)),
+    case("torch.hardshrink(x, 0.2)", (3, 4)),
+    case("torch.constant_pad_nd(x, (1, 2), 3)", (2, 3)),
+    case("torch.affine_grid_generator(x, (2, 1, 3, 4), False)", (2, 2, 3)),
+    case("torch.grid_sampler(x, w, 0, 1, True)", (1, 2, 3, 3), (1, 2, 2, 2), second=False),
+]
+
+
+@pytest.mark.parametrize("c", BY_NUMBER, ids=lambda c: c.text)
+def test_settings_by_number(c, oracle):
+    check(c, oracle, "float64", 1e-9, 1e-11)
+
+
+DROPS = """
+torch.dropout(x, 0.5, True)
+torch.dropout_(x, 0.5, True)
+torch.feature_dropout(x, 0.5, True)
+torch.feature_dropout_(x, 0.5, True)
+torch.alpha_dropout(x, 0.5, True)
+torch.alpha_dropout_(x, 0.5, True)
+torch.feature_alpha_dropout(x, 0.5, True)
+torch.feature_alpha_dropout_(x, 0.5, False)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("text", DROPS)
+def test_dropouts_of_torch(text, oracle):
+    same(f"x = torch.randn(4, 3, 5)\nresult = [{text}, x, torch.rand(1)]", oracle, 1e-5, 1e-6)
+
+
 PAIR, TRIPLET = "torch.randn(3, 4), torch.randn(3, 4)", ", ".join(["torch.randn(3, 4)"] * 3)
 LABELLED = "torch.randn(3, 4), torch.tensor([2, 0, 1])"
 SIGNED = "torch.tensor([1., -1., 1.])"
@@ -141,6 +180,8 @@ F.pdist(o(3))
 F.pdist(o(3, 2).long())
 F.pdist(o(3, 2), -1)
 F.pairwise_distance(o(2, 3), o(2, 4))
+torch.dropout(o(3), 1.5, True)
+torch.alpha_dropout_(o(3), -1.0, True)
 nn.TripletMarginLoss(margin=0)
 nn.TripletMarginWithDistanceLoss(margin=0)
 nn.MultiMarginLoss(p=3)

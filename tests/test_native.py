@@ -17,8 +17,9 @@ from c_tier import needs_compiler
 from grammar import generate
 from graph_tools import compile_trace, evaluated, run_plan, tracing
 from harness import implementation
+from outcomes import check, runner
 from random_graphs import build
-from random_programs import check, report, runner
+from random_programs import report
 
 import lazyt as torch
 from lazyt.runtime import drain, native, programs
@@ -348,3 +349,30 @@ def test_whole_numbers_that_change_are_exact(c_tier: None) -> None:
         assert (x * 2 + n > n).tolist() == [False, True, True]
     for scale in (0.5, 0.25):
         assert (x * scale).tolist() == [0.0, scale, 2 * scale]
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ((32, 32), (1, 0)),
+        ((33, 65), (1, 0)),
+        ((97, 200), (1, 0)),
+        ((40, 3, 70), (2, 1, 0)),
+        ((7, 33, 70), (0, 2, 1)),
+        ((33, 34, 35), (1, 2, 0)),
+        ((700, 900), (1, 0)),  # shared by threads
+    ],
+)
+def test_what_lies_across_is_read_in_tiles(
+    shape: tuple[int, ...], order: tuple[int, ...], c_tier: None
+) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    y = np.random.default_rng(1).normal(size=tuple(shape[a] for a in order)).astype(np.float32)
+    a, b = torch.tensor(x), torch.tensor(y)
+    for _ in range(3):
+        found = b + a.permute(order)
+        np.testing.assert_array_equal(found.numpy(), y + x.transpose(order))
+    (kernel,) = torch.explain(lambda: b + a.permute(order)).kernels
+    assert "tile_end" in kernel.c
+    (plain,) = torch.explain(lambda: b * 2 + b).kernels
+    assert "tile_end" not in plain.c

@@ -195,7 +195,9 @@ nn.Conv2d(2, 4, 3, padding=2, padding_mode='circular')(torch.randn(1, 2, 6, 5))
 nn.Conv2d(2, 4, 3, padding='same', padding_mode='replicate')(torch.randn(1, 2, 6, 5))
 nn.ConvTranspose2d(2, 1, 3, stride=2)(torch.randn(1, 2, 3, 3), output_size=[8, 7])
 nn.MaxPool2d(2, return_indices=True)(torch.randn(1, 2, 4, 4))[1]
+nn.MaxPool2d(2, stride=())(torch.randn(1, 4, 4))
 nn.AvgPool1d(3, 1, 1)(torch.randn(1, 2, 5))
+nn.AvgPool2d(2)(torch.tensor([[[-1, -2], [-3, -5]]]))
 nn.AdaptiveAvgPool2d(2)(torch.randn(1, 2, 5, 5))
 nn.LayerNorm((2, 3))(torch.randn(4, 2, 3))
 nn.GroupNorm(2, 4)(torch.randn(3, 4, 5))
@@ -435,6 +437,14 @@ TRAINING = [
     "nn.Linear(8, 3)",
     "nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2, padding=1), nn.BatchNorm2d(4), nn.SiLU(), "
     "nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)",
+    "nn.Unflatten(1, (1, 2, 3)), nn.ReflectionPad2d(1), "
+    "nn.utils.spectral_norm(nn.Conv2d(1, 4, 3)), nn.InstanceNorm2d(4, affine=True), "
+    "nn.PixelShuffle(2), nn.LeakyReLU(0.2), "
+    "nn.Upsample(scale_factor=2, mode='bilinear'), nn.AdaptiveMaxPool2d((3, 2)), nn.Flatten(), "
+    "nn.LazyLinear(3)",
+    "nn.Unflatten(1, (2, 3)), nn.utils.parametrizations.weight_norm(nn.ConvTranspose1d(2, 4, 2)), "
+    "nn.RReLU(), nn.LocalResponseNorm(2), nn.FeatureAlphaDropout(0.2), nn.LPPool1d(2, 2), "
+    "nn.Upsample(5), nn.Flatten(), nn.LazyBatchNorm1d(), nn.LazyLinear(3)",
 ]
 
 
@@ -442,6 +452,7 @@ TRAINING = [
 def test_training(text, oracle):
     same(
         f"net = nn.Sequential({text})\n"
+        "net(torch.randn(12, 6))\n"
         "opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)\n"
         "x, t = torch.randn(12, 6), torch.randint(0, 3, (12,))\n"
         "result = []\n"

@@ -192,6 +192,14 @@ norm(layer(torch.randn(4, 2)))
 fused = nn.utils.fuse_linear_bn_eval(layer.eval(), norm.eval())
 result += [fused(torch.ones(1, 2)), fused.weight]
 """,
+    "called with other weights": """
+net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+x = torch.randn(4, 2)
+given = {'0.weight': torch.ones(3, 2, requires_grad=True), '0.bias': torch.zeros(3)}
+y = nn.utils.stateless.functional_call(net, given, x)
+y.square().sum().backward()
+result = [y, given['0.weight'].grad, net[0].weight.grad is None, net[0].weight]
+""",
     "not drawn": """
 net = nn.utils.skip_init(nn.Linear, 3, 2, bias=False)
 result = [torch.rand(2), str(net), list(net.state_dict()), net.weight.shape == (2, 3)]

@@ -15,7 +15,8 @@ from grammar import generate
 from harness import implementation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import Outcome, Runner, Statements, check, reads_matter, report, run, runner
+from outcomes import Outcome, Runner, Statements, check, run, runner
+from random_programs import reads_matter, report
 
 BATCH = 25
 ONCE_DIFFERENT = Path(__file__).parent / "data" / "once_different.txt"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
+from c_tier import needs_compiler
 from layer_tools import numpy_state, same, same_error
 from surface import lines_of
 
 import lazyt
 import lazyt.nn
 from lazyt.nn.utils import rnn
+from lazyt.runtime.plan import Plan
 
 LAYERS = lines_of("""
 nn.RNN(3, 4)
@@ -167,6 +170,8 @@ nn.GRU(3, 2)(torch.randn(2, 2, 3).double())
 nn.GRU(3, 2)(torch.ones(2, 2, 3, dtype=torch.int64))
 nn.GRU(3, 2)(torch.randn(2, 2, 3), torch.randn(1, 3, 2))
 nn.GRU(3, 2)(torch.randn(2, 2, 3), torch.randn(1, 2))
+nn.GRU(3, 2)(torch.randn(2, 2, 3), torch.randn(1, 2, 2).double())
+nn.LSTM(3, 2, proj_size=1)(torch.ones(2, 2, 3), [torch.zeros(1, 2, 1).half(), torch.ones(1, 2, 2)])
 nn.GRU(3, 2)(torch.randn(2, 3), torch.randn(1, 1, 2))
 nn.LSTM(3, 2)(torch.randn(2, 2, 3), (torch.randn(1, 2, 2), torch.randn(1, 2, 3)))
 nn.LSTM(3, 2)(torch.randn(2, 2, 3), (torch.randn(1, 2, 3), torch.randn(1, 2, 2)))
@@ -341,3 +346,22 @@ def test_long_sequences_take_linear_work():
     one, two, four = traced(50), traced(100), traced(200)
     assert four - two == 2 * (two - one)
     assert two - one < 50 * 60
+
+
+@needs_compiler
+def test_a_step_is_one_product_and_two_nests_each_way(plans: list[Plan]) -> None:
+    """In the C tier; the weights' gradients are one product each, however many steps there are."""
+
+    def kernels(steps: int) -> Counter[str]:
+        m, x = lazyt.nn.LSTM(2, 3), lazyt.ones(steps, 1, 2)
+        str(x.sum())
+        m(x)[0].sum().backward()
+        assert m.weight_hh_l0.grad.isfinite().all()
+        return Counter(plans[-1].kernels_by_op)
+
+    nine, ten = kernels(9), kernels(10)
+    assert ten - nine == Counter(matmul=2, loops=4)
+    # Two for each step but the last, forwards and backwards, one for its gates alone, and the
+    # projection, its weight's gradient and that of the recurrent weight.
+    assert nine["matmul"] == 2 * 9 - 1 + 3
+    assert not {"strided_update", "strided_add"} & set(nine)

@@ -461,6 +461,15 @@ def test_paths_and_file_objects(tmp_path: Path) -> None:
         assert torch.load(file).tolist() == [0, 1, 2]
 
 
+def test_storages_are_read_before_the_file_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "storage.pt"
+    for zipped in (True, False):
+        torch.save(torch.arange(3.0).storage(), path, _use_new_zipfile_serialization=zipped)
+        storage = torch.load(path)
+        path.unlink()
+        assert storage.tolist() == [0, 1, 2]
+
+
 def test_the_folder_in_the_archive_is_called_after_the_file(tmp_path: Path) -> None:
     for name, folder in {"a.pt": "a", "a b.tar.gz": "a b.tar", "ü.pt": "ü", "none": "none"}.items():
         torch.save(1, tmp_path / name)

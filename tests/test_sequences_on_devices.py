@@ -38,6 +38,7 @@ torch.manual_seed(0)
 """
 LAYERS = {
     "lstm": "compare(nn.LSTM(3, 4), torch.randn(3, 2, 3))",
+    "many steps": "compare(nn.RNN(3, 4), torch.randn(12, 2, 3))",
     "encoder": """
 compare(nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True), torch.randn(2, 3, 8))
 """,

@@ -11,7 +11,7 @@ from c_tier import needs_compiler
 from grammar import generate
 from harness import implementation
 from loop_programs import lenet_step, optimizer
-from random_programs import runner
+from outcomes import runner
 
 import lazyt as torch
 from lazyt.runtime import drain, scans, traces

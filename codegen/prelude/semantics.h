@@ -123,9 +123,18 @@ LZ_INLINE int64_t lz_remainder_i64(int64_t a, int64_t b) {
 /* ---- Integers: what else C leaves undefined ----------------------------------------------------
 
    A divisor of 0 is refused by whoever calls; the quotient then is of no use. Shifts by a count that
-   is negative or no less than the width leave 0, to the right the sign (NumPy's rule). */
+   is negative or no less than the width leave 0, to the right the sign (NumPy's rule). A negative
+   power is what truncation leaves of the reciprocal, and that of 0 is 0. */
 
 #define LZ_INTEGERS(T, U, S, WIDTH)                                                               \
+  LZ_INLINE T lz_pow_##S(T a, T b) {                                                              \
+    U square = (U)a, product = 1;                                                                 \
+    for (T rest = b; rest > 0; rest >>= 1) {                                                      \
+      product *= rest & 1 ? square : 1;                                                           \
+      square *= square;                                                                           \
+    }                                                                                             \
+    return b >= 0 ? (T)product : a == 1 ? 1 : a == -1 ? 1 - 2 * (b & 1) : 0;                      \
+  }                                                                                               \
   LZ_INLINE T lz_divisor_##S(T b) { return b == 0 ? 1 : b; }                                      \
   LZ_INLINE T lz_shift_left_##S(T a, T count) {                                                   \
     T moved = (T)((U)a << (count & (WIDTH - 1)));                                                 \

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lazyt.ir.graph import Scalar, Value
+from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place
 
@@ -21,6 +22,7 @@ from ..loops import Apply, Kernel, Load, Stage, Statement, Store
 from ..lower import Lowered
 from .epilogue import render
 from .table import template
+from .whole import whole
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,19 @@ class OwnKernel:
     """kernel: in CUDA C. values: what its arrays stand for: the operands, what the epilogue reads,
     the results; arrays: what these are called in the text. numbers: those given at run time.
 
-    ending: the epilogue in loop IR, None where the value is stored as it is. names: what the names
-    of the nest's loop IR, arrays among them, are called in the text.
+    results: how many of the arrays, the last ones, are written. ending: the epilogue in loop IR,
+    None where the value is stored as it is. names: what the names of the nest's loop IR, arrays
+    among them, are called in the text. whole: whether the kernel is one that nothing may follow.
     """
 
     kernel: CudaKernel
     values: list[Value]
     arrays: list[str]
     numbers: list[Scalar] = field(default_factory=list)
+    results: int = 1
     ending: Kernel | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
 
 
 def own_kernel(
@@ -52,6 +57,11 @@ def own_kernel(
     those of the device compute it, of float32 in tf32.
     """
     if nest is None:
+        made = whole(v)
+        if made is not None:
+            outputs = results_of(v)
+            values, arrays = [*v.operands(), *outputs], list(made.arrays)
+            return OwnKernel(made.kernel, values, arrays, results=len(outputs), whole=True)
         kernel = template(v, strides, (), matrix_units, matrix_units)
         if kernel is None:
             return None
@@ -67,7 +77,16 @@ def own_kernel(
     names = {p.name: f"{'y' if p.out else 'x'}{2 + i}" for i, p in enumerate(rendered.params)}
     values = [*v.operands(), *(of[p] for p in rendered.params)]
     arrays = [*_sides(kernel), *names.values()]
-    return OwnKernel(kernel, values, arrays, lowered.numbers, ending, {**rendered.names, **names})
+    results = sum(p.out for p in rendered.params)
+    known = {**rendered.names, **names}
+    return OwnKernel(kernel, values, arrays, lowered.numbers, results, ending, known)
+
+
+def results_of(v: Value) -> list[Value]:
+    """A value, or each of its results."""
+    if v.type.__class__ is not tuple:
+        return [v]
+    return [Value(REGISTRY["get"], (v,), (i,), t, v.origin) for i, t in enumerate(v.type)]
 
 
 def _sides(kernel: CudaKernel) -> list[str]:

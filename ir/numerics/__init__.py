@@ -6,6 +6,6 @@ of the result's shape and dtype to write into. None of them silences NumPy's flo
 warnings: the caller runs a whole plan under one ``np.errstate(all="ignore")``.
 """
 
-from .elementwise import round_bfloat16
+from .elementwise import bfloat16_bits, bfloat16_of_bits, round_bfloat16
 
-__all__ = ["round_bfloat16"]
+__all__ = ["bfloat16_bits", "bfloat16_of_bits", "round_bfloat16"]

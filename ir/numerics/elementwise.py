@@ -322,3 +322,13 @@ def round_bfloat16(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     if undefined.any():
         np.copyto(result, np.float32(np.nan), where=undefined)
     return result
+
+
+def bfloat16_bits(x: np.ndarray) -> np.ndarray:
+    """The 16 bits of every bfloat16, as uint16, of an array that carries them in float32."""
+    return (np.ascontiguousarray(x).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+
+
+def bfloat16_of_bits(bits: np.ndarray) -> np.ndarray:
+    """The float32 carrier of bfloat16s that are given as uint16."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -153,6 +153,42 @@ def scatter_reduce(
     return _finish(out, result)
 
 
+def segment_reduce(
+    values: np.ndarray,
+    at: np.ndarray,
+    base: list[np.ndarray],
+    shape: tuple[int, ...],
+    how: str,
+    include_self: bool,
+) -> np.ndarray:
+    """``base`` (zeros without one) with ``values (outer, N, inner)`` reduced into the rows that
+    ``at`` names, ``(N,)`` for all or one for each value; others are dropped.
+
+    ``shape`` and that of ``base`` have the elements of ``(outer, rows, inner)``. ``how`` is that of
+    ``scatter_reduce``, or "last" for the last value.
+    """
+    outer, count, inner = values.shape
+    rows = prod(shape) // max(outer * inner, 1)
+    result = np.array(base[0], order="C") if base else np.zeros(shape, values.dtype)
+    result = result.reshape(shape)
+    at = np.broadcast_to(at.reshape(1, count, 1) if at.ndim == 1 else at, values.shape)
+    there = (at >= 0) & (at < rows)
+    blocks, _, columns = np.ogrid[:outer, :count, :inner]
+    where = ((blocks * rows + at) * inner + columns)[there]
+    flat, sent = result.reshape(-1), values[there]
+    if how == "last":
+        flat[where] = sent
+        return result
+    made = scatter_reduce(flat, 0, where, sent, how, include_self)
+    return made.reshape(result.shape)
+
+
+def count_each(numbers: np.ndarray, bins: int) -> np.ndarray:
+    """How often each of 0, 1, …, ``bins`` - 1 is among ``numbers``."""
+    there = numbers[(numbers >= 0) & (numbers < bins)]
+    return np.bincount(there.reshape(-1), minlength=bins).astype(numbers.dtype, copy=False)
+
+
 def index_positions(shape: tuple[int, ...], indices: tuple[Index, ...]) -> np.ndarray:
     """Flat positions of ``x[indices]`` for an ``x`` of ``shape``, laid out as that result is.
 

@@ -75,9 +75,10 @@ class Build:
         return self.shaped(Value(REGISTRY["arange"], (0, 1), arg, number, self.of.origin), own)
 
     def constant(self, number: Any, type: TensorType) -> Value:
-        """A tensor of one number, in memory."""
+        """A tensor of one number."""
         arg = typed(type.shape, type.dtype, type.device)
-        return self.op("copy", Value(REGISTRY["full"], (number,), arg, type, self.of.origin))
+        number = float(number) if type.dtype.is_floating_point else number
+        return Value(REGISTRY["full"], (number,), arg, type, self.of.origin)
 
     def in_memory(self, x: Value) -> Value:
         """`x`, or a copy of a constant: what is read at other places has to be in memory."""

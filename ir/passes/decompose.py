@@ -20,6 +20,7 @@ from ..opdef import REGISTRY
 from ..ops_reduce import count_of, reduced
 from ..types import TensorType
 from .build import Build
+from .on_devices import for_device
 from .pools import POOL_PIECES, POOLS
 from .rearrange import REARRANGED, selected
 
@@ -30,6 +31,9 @@ def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) ->
     def rule(v: Value) -> Value:
         if not wanted(v):
             return v
+        type = v.type[0] if v.type.__class__ is tuple else v.type
+        if type.device != "cpu":
+            v = for_device(Build(v), v)
         if v.op.name == "get":
             of = v.src[0].op
             parts = None if of is None else PIECES.get(of.name)
@@ -194,8 +198,9 @@ RULES: dict[str, Callable[[Build, Value], Value]] = {
     "nll_grad": _nll_grad,
     "class_count": _class_count,
 }
-PIECES: dict[str, Callable[[Build, Value], Value]] = POOL_PIECES | {
+PIECES: dict[str, Callable[[Build, Value], Value]] = {
     "standardize": _standardized,
     "max_with_index": selected,
     "min_with_index": selected,
+    **POOL_PIECES,
 }

@@ -42,7 +42,7 @@ def materialize(graph: Graph, looped: Set[Value]) -> Graph:
             return v
         if v.op.name == "reshape" and place(v).root is v:
             return Value(v.op, (copied(v.src[0]),), v.arg, v.type, v.origin)
-        constant = v.op.name == "full" or (v.op.name == "arange" and counted(v))
+        constant = v.op.name in ("full", "number") or counted(v)
         return copied(v) if constant and needs_memory(born.get(v, v), users, kept, looped) else v
 
     return rewrite(graph, rule, born)

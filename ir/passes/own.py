@@ -1,7 +1,8 @@
 """Products without a transpose after them, and copies of what nobody else has.
 
 The gradient of a weight used as `w.t()` comes out as `(x.t() @ g).t()`; computed as `g.t() @ x` it
-has the layout it is kept in. And a copy of a value that only the copy reads is the value itself.
+has the layout it is kept in. And a copy of a value that only the copy reads is the value itself; so
+is that of one of several results on a device, where each has memory of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def own_results(graph: Graph) -> Graph:
             if len(a.type.shape) != rank or len(b.type.shape) != rank:
                 return v
             return Value(inner.op, (transposed(b), transposed(a)), (), v.type, inner.origin)
-        if v.op.kind == "copy" and inner.op.kind not in ("view", "copy"):
+        result = inner.op.name == "get" and inner.type.device != "cpu"
+        if v.op.kind == "copy" and (result or inner.op.kind not in ("view", "copy")):
             return inner
         return v
 

@@ -98,7 +98,7 @@ def _small_maximum(b: Build, x: Value, w: Windows, type: TensorType, which: int)
             winner = b.where(better, w.place(offset), winner, places)
     if which == 0:
         return b.computed(best)
-    return b.constant(winner, places) if isinstance(winner, int) else winner
+    return b.in_memory(b.constant(winner, places)) if isinstance(winner, int) else winner
 
 
 def _first_inside(b: Build, x: Value, w: Windows, type: TensorType) -> Value | int:
@@ -227,28 +227,29 @@ def _max_pool_grad(b: Build, v: Value) -> Value:
 # --- average --------------------------------------------------------------------------------------
 
 
-def _divided(b: Build, total: Value, w: Windows, include_pad: bool, divisor: int | None) -> Value:
-    """Sums of windows divided by how many elements each has."""
-    number, found = 1, None
-    shape = total.type.shape
+def _divisor(
+    b: Build, like: Value, w: Windows, include_pad: bool, divisor: int | None
+) -> Value | float:
+    """What the sum of each window is divided by: a number, or one for every window of `like`."""
+    if divisor is not None:
+        return float(divisor)
+    number, found, shape = 1, None, like.type.shape
     counts = window_counts(w.spatial, w.kernel, w.stride, w.padding, w.out, include_pad)
-    for i, (count, n, t, k, p) in enumerate(zip(counts, w.spatial, w.stride, w.kernel, w.padding)):
-        if divisor is not None or (count == count[0]).all():
-            number *= int(count[0])
+    for i, (own, n, t, k, p) in enumerate(zip(counts, w.spatial, w.stride, w.kernel, w.padding)):
+        if (own == own[0]).all():
+            number *= int(own[0])
             continue
-        first = scaled(b, counting(b, total, shape, len(shape) - w.rank + i), t)
+        first = scaled(b, counting(b, like, shape, len(shape) - w.rank + i), t)
         if include_pad:  # the window begins at `first`, the padding behind ends at n + 2 p
-            own = b.op("clamp_max", b.op("sub", n + 2 * p, first), k)
+            many = b.op("clamp_max", b.op("sub", n + 2 * p, first), k)
         else:
             first = b.op("sub", first, p)
             end = b.op("clamp_max", b.op("add", first, k), n)
-            own = b.op("sub", end, b.op("clamp_min", first, 0))
-        found = own if found is None else b.op("mul", found, own)
-    if divisor is not None:
-        return b.op("div", total, float(divisor))
+            many = b.op("sub", end, b.op("clamp_min", first, 0))
+        found = many if found is None else b.op("mul", found, many)
     if found is None:
-        return b.op("div", total, float(number))
-    return b.op("div", total, b.cast(scaled(b, found, number), total.type.dtype))
+        return float(number)
+    return b.cast(scaled(b, found, number), like.type.dtype)
 
 
 def _average_windows(v: Value, spatial: Extents, out: Extents, arg: tuple) -> Windows:
@@ -272,7 +273,7 @@ def _avg_pool(b: Build, v: Value) -> Value:
             seen = element(b, x, w, offset, 0.0, dtype)
             total = seen if total is None else b.op("add", total, seen)
     assert total is not None
-    return _divided(b, total, w, include_pad, divisor)
+    return b.op("div", total, _divisor(b, total, w, include_pad, divisor))
 
 
 def _avg_pool_grad(b: Build, v: Value) -> Value:
@@ -282,28 +283,33 @@ def _avg_pool_grad(b: Build, v: Value) -> Value:
     rank = len(spatial)
     w = _average_windows(v, spatial, g.type.shape[-rank:], tuple(arg))
     rows = Rows(v.type.shape[:-rank], w)
-    share = b.in_memory(_divided(b, g, w, *arg[-2:]))
-    large = prod(w.over) > WRITTEN_OUT
-    if large:
+    divisor = _divisor(b, g, w, *arg[-2:])
+    share = g if isinstance(divisor, float) else b.op("div", g, divisor)
+    found = _shares(b, b.in_memory(share), w, rows)
+    return rows.cut(b, b.op("div", found, divisor) if isinstance(divisor, float) else found)
+
+
+def _shares(b: Build, share: Value, w: Windows, rows: Rows) -> Value:
+    """The sum over the windows that each element lies in of what they have for it."""
+    if prod(w.over) > WRITTEN_OUT:
         shape = w.over + rows.shape
         found = rows.all_earlier(b, share, 0.0)
         for i, (k, t, m) in enumerate(zip(w.kernel, w.stride, w.over)):
             if m * t > k:
-                at = b.op(
-                    "add", rows.within(b, g, shape, i), scaled(b, counting(b, g, shape, i), t)
-                )
+                back = scaled(b, counting(b, share, shape, i), t)
+                at = b.op("add", rows.within(b, share, shape, i), back)
                 found = b.where(b.told("lt", at, k), found, 0.0, found.type)
-        return rows.cut(b, _summed(b, found, tuple(range(rank)), rows.shape))
+        return _summed(b, found, tuple(range(w.rank)), rows.shape)
     total: Value | None = None
     for steps in product(*map(range, w.over)):
         part = rows.earlier(b, share, steps, 0.0)
-        for i, (back, k, t) in enumerate(zip(steps, w.kernel, w.stride)):
-            if (back + 1) * t > k:
-                inside = b.told("lt", rows.within(b, g, rows.shape, i), k - back * t)
+        for i, (before, k, t) in enumerate(zip(steps, w.kernel, w.stride)):
+            if (before + 1) * t > k:
+                inside = b.told("lt", rows.within(b, share, rows.shape, i), k - before * t)
                 part = b.where(inside, part, 0.0, part.type)
         total = part if total is None else b.op("add", total, part)
     assert total is not None
-    return rows.cut(b, b.computed(total))
+    return b.computed(total)
 
 
 POOLS: dict[str, Callable[[Build, Value], Value]] = {
@@ -314,4 +320,4 @@ POOLS: dict[str, Callable[[Build, Value], Value]] = {
     "avg_pool": _avg_pool,
     "avg_pool_grad": _avg_pool_grad,
 }
-POOL_PIECES = {"max_pool": _pooled}
+POOL_PIECES: dict[str, Callable[[Build, Value], Value]] = {"max_pool": _pooled}

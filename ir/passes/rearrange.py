@@ -5,20 +5,19 @@
     tril(x)         where(column - row <= 0, x, 0)
     tile(x)         reshape(copy(expand(reshape(x))))
     resample(x, …)  sum(x[places] * weights)
-    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y
+    cat(x, y)       pad(x, pad(y, 0)): an element of x, outside of it one of y; of many pieces, on
+                    a device, zeros in which each is written
 
 A nan is an extreme: the first one is what argmax names, which no element equals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..dtypes import float32, float64, int64
+from ..dtypes import float32, int64
 from ..graph import Value
-from ..opdef import REGISTRY
-from ..ops_shape import overlaps
 from .build import Build
 
 LARGEST = 2**63 - 1
@@ -122,13 +121,19 @@ def _nothing(x: Value) -> float | int:
 
 
 def _cat(b: Build, v: Value) -> Value:
-    (axis,) = v.arg
     pieces = [x for x in v.src if x.type.numel]
     same = all(x.type.dtype is v.type.dtype for x in pieces)
     if not 1 < len(pieces) <= MOST_PIECES or not same or len(pieces) < len(v.src):
         return v
-    extent = end = v.type.shape[axis]
-    found: Any = _nothing(v)
+    return joined(b, pieces, v.arg[0])
+
+
+def joined(b: Build, pieces: Sequence[Value], axis: int) -> Value:
+    """A few values of one dtype, one behind the other along an axis."""
+    extent = end = sum(x.type.shape[axis] for x in pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    found: Any = _nothing(pieces[0])
     for x in reversed(pieces):
         end -= x.type.shape[axis]
         found = _framed(b, b.in_memory(x), found, axis, end, extent)
@@ -147,29 +152,6 @@ def _roll(b: Build, v: Value) -> Value:
             behind = _framed(b, x, _nothing(x), axis, shift - extent, extent)
             x = _framed(b, x, behind, axis, shift, extent)
     return b.op("copy", x) if x is v.src[0] else x
-
-
-def _arange(b: Build, v: Value) -> Value:
-    """On a device: to the CPU's loops NumPy's range is an operand like any other."""
-    (start, step), type = v.src, v.type
-    if type.device == "cpu" or not type.numel or type.dtype.is_half or v.src == (0, 1):
-        return v
-    counted = b.along(v, type.shape, 0)
-    if type.dtype.is_floating_point:
-        counted = b.cast(counted, float64)
-    found = b.op("add", b.op("mul", counted, step), start)
-    return b.cast(found, type.dtype)
-
-
-def _strided_add(b: Build, v: Value) -> Value:
-    """On a device, where the cells of the window are different ones: read, add, put back."""
-    base, value, offset = v.src
-    sizes, strides = v.arg
-    if v.type.device == "cpu" or 0 in sizes or overlaps(sizes, strides):
-        return v
-    window = b.op("as_strided", base, offset, arg=v.arg, shape=sizes)
-    total = b.op("add", window, value, shape=sizes)
-    return Value(REGISTRY["strided_update"], (base, total, offset), v.arg, v.type, v.origin)
 
 
 def _resample(b: Build, v: Value) -> Value:
@@ -194,8 +176,6 @@ REARRANGED: dict[str, Callable[[Build, Value], Value]] = {
     "repeat_each": _repeat_each,
     "tril": _triangle,
     "triu": _triangle,
-    "arange": _arange,
-    "strided_add": _strided_add,
     "cat": _cat,
     "roll": _roll,
     "resample": _resample,

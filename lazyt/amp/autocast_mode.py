@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.amp.casting import DTYPES, STATE, divert_listed_functions
+from lazyt.amp.casting import divert_listed_functions
+from lazyt.amp.state import DTYPES, STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
@@ -68,8 +69,8 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
     if enabled is None:
         device_type, enabled = "cuda", device_type
     _check_device_type("set_autocast_enabled", device_type)
-    if enabled:
-        divert_listed_functions()
+    if enabled and device_type in DTYPES:
+        divert_listed_functions(device_type)
     others = tuple(device for device in STATE.on if device != device_type)
     STATE.on = (*others, device_type) if enabled else others
 
@@ -213,13 +214,12 @@ class autocast:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         enabled, dtype, cache = self._before.pop()
         autocast_decrement_nesting()
         set_autocast_enabled(self.device, enabled)
         set_autocast_dtype(self.device, dtype)
         set_autocast_cache_enabled(cache)
-        return False
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(func):
@@ -262,7 +262,7 @@ def _cast(value: Any, device_type: str, dtype: DType) -> Any:
         }
     if isinstance(value, Iterable):
         members = (_cast(v, device_type, dtype) for v in value)
-        return type(value)(members) if isinstance(value, list | tuple) else members  # type: ignore[call-arg]
+        return type(value)(members) if isinstance(value, list | tuple) else members
     return value
 
 

@@ -1,41 +1,25 @@
-"""Autocast at work: what a thread has turned on, and the casts that follow from it.
+"""Autocast at work: the casts that follow from what a thread has turned on.
 
-State is by thread and device type: whether autocast is on, and for which dtype. The functions of
-the lists in `operations` are diverted when autocast is first turned on; a diverted function looks
-at the state of its thread, casts its operands by its policy, and runs with autocast off, so that
-what it is made of is not cast again.
+The functions of a device type's lists (`operations`) are diverted when its autocast is first turned
+on. A diverted function looks at the state of its thread, casts its operands by its policy, and runs
+with autocast off, so that what it is made of is not cast again.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 from lazyt.amp.diversion import divert
 from lazyt.amp.operations import functions_named, policies
+from lazyt.amp.state import STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
 
-__all__ = ["DTYPES", "STATE", "divert_listed_functions"]
-
-# The device types that have lists, and the dtype each begins with.
-DTYPES: dict[str, DType] = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
-
-
-class _State(threading.local):
-    """What a thread has turned on."""
-
-    def __init__(self) -> None:
-        self.dtypes = dict(DTYPES)
-        self.on: tuple[str, ...] = ()  # device types
-        self.cache = True
-        self.nesting = 0
-
-
-STATE = _State()
+__all__ = ["divert_listed_functions"]
 
 _REFUSAL = """torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.
 Many models use a sigmoid layer right before the binary cross entropy layer.
@@ -111,6 +95,14 @@ def _framed(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -
     return function(*args, **kwargs)
 
 
+def _recurrent(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
+    """PyTorch's CPU adds products in lower precision to the wide state of a GRU, and runs the other
+    recurrences in lower precision all through."""
+    wide = device == "cpu" and args[0] == "GRU"
+    dtype = args[1].dtype if wide else STATE.dtypes[device]
+    return _cast_all(function, device, dtype, args, kwargs)
+
+
 def _refused(function: Callable[..., Any], device: str, args: Any, kwargs: Any) -> Any:
     raise RuntimeError(_REFUSAL)
 
@@ -122,43 +114,51 @@ _POLICIES = {
     "widest": _widest,
     "refused": _refused,
     "framed": _framed,
+    "recurrent": _recurrent,
 }
 
 
-def _call(
-    by_device: dict[str, Callable[..., Any]], original: Any, *args: Any, **kwargs: Any
-) -> Any:
-    """`original(*args, **kwargs)`, by the policy of the device its tensors are on."""
-    state = STATE
-    if not state.on or kwargs.get("out") is not None:
-        return original(*args, **kwargs)
-    for device in state.on:
-        policy = by_device.get(device)
+_Policies = dict[str, Callable[..., Any]]  # by device type
+
+
+def _watching(chosen: _Policies, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that calls `original` by the policy of the device its tensors are on."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not STATE.on or kwargs.get("out") is not None:
+            return original(*args, **kwargs)
+        return _call(chosen, original, args, kwargs)
+
+    return call
+
+
+def _call(chosen: _Policies, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    before = STATE.on
+    for device in before:
+        policy = chosen.get(device)
         if policy is None or not any(
             isinstance(x, Tensor) and x.device.type == device for x in _operands(args, kwargs)
         ):
             continue
-        before = state.on
-        state.on = tuple(other for other in before if other != device)
+        STATE.on = tuple(other for other in before if other != device)
         try:
             return policy(original, device, args, kwargs)
         finally:
-            state.on = before
+            STATE.on = before
     return original(*args, **kwargs)
 
 
+# What each diverted function does on the device types that were turned on.
+_CHOSEN: dict[FunctionType, _Policies] = {}
+
+
 @functools.cache
-def divert_listed_functions() -> dict[str, dict[str, str]]:
-    """Divert every function of the lists, once. By name and device type: its policy."""
-    table: dict[str, dict[str, str]] = {}
-    for device in DTYPES:
-        for name, policy in policies(device):
-            table.setdefault(name, {})[device] = policy
-    diverted: set[int] = set()
-    for name, chosen in table.items():
-        by_device = {device: _POLICIES[policy] for device, policy in chosen.items()}
+def divert_listed_functions(device: str) -> None:
+    """Divert every function of a device type's lists, the first time."""
+    for name, policy in policies(device):
         for function in functions_named(name):
-            if id(function) not in diverted:
-                diverted.add(id(function))
-                divert(function, functools.partial(_call, by_device))
-    return table
+            chosen = _CHOSEN.get(function)
+            if chosen is None:
+                chosen = _CHOSEN[function] = {}
+                divert(function, functools.partial(_watching, chosen))
+            chosen.setdefault(device, _POLICIES[policy])

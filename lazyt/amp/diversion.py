@@ -1,6 +1,6 @@
 """Diverting a function: from now on each call of it goes to another function.
 
-    original = divert(matmul, lambda original, a, b: original(a.half(), b.half()))
+    divert(matmul, lambda original: lambda a, b: original(a.half(), b.half()))
 
 Whoever holds `matmul`, under whatever name (a module, a class, a program that imported it), calls
 the other function. A program that never asks for it pays nothing: no function looks for a mode that
@@ -21,12 +21,8 @@ def _diverted(*args: Any, _handler: Callable[..., Any], **kwargs: Any) -> Any:
     return _handler(*args, **kwargs)
 
 
-def divert(function: FunctionType, handler: Callable[..., Any]) -> FunctionType:
-    """Let calls of `function` go to `handler(original, *args, **kwargs)`.
-
-    Returns:
-        The original: what `function` was before.
-    """
+def divert(function: FunctionType, make: Callable[[FunctionType], Callable[..., Any]]) -> None:
+    """Let calls of `function` go to `make(original)`, where `original` is what it was before."""
     original = FunctionType(
         function.__code__,
         function.__globals__,
@@ -42,6 +38,5 @@ def divert(function: FunctionType, handler: Callable[..., Any]) -> FunctionType:
     free = function.__code__.co_freevars
     function.__code__ = _diverted.__code__.replace(co_freevars=free)
     function.__defaults__ = None
-    function.__kwdefaults__ = {"_handler": functools.partial(handler, original)}
+    function.__kwdefaults__ = {"_handler": make(original)}
     function.__wrapped__ = original  # type: ignore[attr-defined]  # for inspect.signature
-    return original

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazyt import amp
-from lazyt.amp.casting import DTYPES
+from lazyt.amp.state import DTYPES
 from lazyt.ir.dtypes import DType
 
 __all__ = ["CPUAutocast", "CPUGradScaler", "CUDAAutocast", "CUDAGradScaler", "custom_of_cuda"]

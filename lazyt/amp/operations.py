@@ -10,6 +10,7 @@ https://docs.pytorch.org/docs/2.13/amp.html#autocast-op-reference (and of ATen/a
     widest     operands of several precisions become the widest of them
     refused    raises: its gradient would leave the range of float16
     framed     as float32, but only for frames that repeat what is there
+    recurrent  as lower, but a GRU on the CPU, which goes by its input
 
 Where a composition of PyTorch calls a listed operation and ours does not, it is listed with it
 (`COMPOSED`).
@@ -97,11 +98,13 @@ COMPOSED: dict[str, dict[str, tuple[str, ...]]] = {
         "lower": ("chain_matmul", "linalg_matrix_power", "linalg_multi_dot", "_contraction"),
         "float32": ("cross_entropy", "linalg_pinv", "linalg_lu_solve", "grid_sample"),
         "framed": ("pad",),
+        "recurrent": ("_recurrence",),
     },
     "cuda": {
         "lower": ("linalg_matrix_power", "_contraction"),
         "float32": ("cross_entropy", "square", "grid_sample", "pairwise_distance"),
         "out32": ("softmin",),
+        "recurrent": ("_recurrence",),
     },
 }
 
@@ -127,11 +130,14 @@ def functions_named(name: str) -> list[FunctionType]:
     from lazyt import linalg
     from lazyt.functions import contraction
     from lazyt.nn import functional
+    from lazyt.nn.functional import recurrent
     from lazyt.registry import FUNCTIONS
     from lazyt.tensor import Tensor
 
     if name == "_contraction":  # the products that einsum and tensordot are made of
         return [contraction.inner_product, contraction.inner_products]  # type: ignore[list-item]
+    if name == "_recurrence":  # the layers of nn.RNN, nn.LSTM and nn.GRU
+        return [recurrent.recurrence]  # type: ignore[list-item]
     family, _, rest = name.partition("_")
     places: Iterable[Any] = (
         FUNCTIONS.get(name),

@@ -17,6 +17,7 @@ from lazyt.gradmode import (
     no_grad,
     set_grad_enabled,
 )
+from lazyt.missing import missing
 
 from .engine import (
     Variable,
@@ -72,4 +73,4 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(f"{__name__}.{_MEMBERS[name]}"), name)
         globals()[name] = found
         return found
-    raise AttributeError(f"module 'torch.autograd' has no attribute '{name}'")
+    raise missing(__name__, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
@@ -24,10 +24,17 @@ NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 # --- roots and seeds ------------------------------------------------------------------------------
 
 
+class GradientEdge(NamedTuple):
+    """Where a gradient arrives: a node of the graph, and which of its results."""
+
+    node: Any
+    output_nr: int
+
+
 def _tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    return (value,) if isinstance(value, Tensor) else tuple(value)
+    return (value,) if isinstance(value, (Tensor, GradientEdge)) else tuple(value)
 
 
 def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], list[Node]]:
@@ -172,19 +179,22 @@ def grad(
     roots, seeds = _seeds(_tuple(outputs), _tuple(grad_outputs), create_graph)
     nodes = []
     for t in targets:
+        if isinstance(t, GradientEdge):
+            nodes.append(t.node._node)
+            continue
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         nodes.append(node_of(t))
     _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
     results: list[Tensor | None] = []
-    for i, (t, g) in enumerate(zip(targets, found)):
+    for i, (node, g) in enumerate(zip(nodes, found)):
         if g is None:
             if not allow:
                 raise RuntimeError(
                     f"The differentiated Tensor at index {i} appears to not have been used in the "
                     "graph. Set allow_unused=True if this is the desired behavior."
                 )
-            results.append(wrap(zeros_like(node_of(t))) if materialize_grads else None)
+            results.append(wrap(zeros_like(node)) if materialize_grads else None)
             continue
         if g.op.view or g.value is not None:
             local = LOCAL
@@ -416,11 +426,41 @@ class GradFn:
     def metadata(self) -> dict:
         return self.__dict__.setdefault("_metadata", {})
 
-    def register_hook(self, hook: Any) -> Any:
-        raise NotImplementedError("hooks on graph nodes are missing; use Tensor.register_hook")
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """`hook(grad_inputs, grad_outputs)` is called with tuples when the node's backward has run;
+        a tuple it returns takes the place of `grad_inputs`."""
+        tag = _tag(self._node)
+        if tag.leaf is not None:
+            return tag.leaf().register_post_accumulate_grad_hook(lambda t: hook((), (t.grad,)))
+
+        def run(found: list[Node], g: Node) -> list[Node | None] | None:
+            given = hook(tuple(map(wrap, found)), (wrap(g),))
+            return None if given is None else [n if n is None else node_of(n) for n in given]
+
+        return _registered(tag, "after", run)
+
+    def register_prehook(self, hook: Any) -> RemovableHandle:
+        """`hook(grad_outputs)` is called with a tuple before the node's backward runs; a tuple it
+        returns takes its place."""
+
+        def run(g: Node) -> Node | None:
+            given = hook((wrap(g),))
+            return None if given is None else node_of(given[0])
+
+        return _registered(_tag(self._node), "hooks", run)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {hex(id(self))}>"
+
+
+def _registered(tag: Tag, kind: str, hook: Any) -> RemovableHandle:
+    """Adds a hook to those of a tag."""
+    if getattr(tag, kind) is None:
+        setattr(tag, kind, {})
+    hooks = getattr(tag, kind)
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
 
 
 def grad_fn_name(node: Node) -> str:

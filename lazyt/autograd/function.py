@@ -15,7 +15,7 @@ from lazyt.dispatch import wrap
 from lazyt.functions.views import view_as
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, short_name
+from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, hint, short_name
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
@@ -83,9 +83,7 @@ class FunctionCtx:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an "
                     f"inplace operation: [{t.type()} {list(t.shape)}]{self._maker(t)} is at "
-                    f"version {t._version}; expected version {version} instead. Hint: enable "
-                    "anomaly detection to find the operation that failed to compute its gradient, "
-                    "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+                    f"version {t._version}; expected version {version} instead. Hint: {hint()}"
                 )
         return tuple(t for t, _ in self._saved)
 

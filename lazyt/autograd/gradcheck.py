@@ -347,7 +347,7 @@ class _Check:
             with fork_rng():
                 seeds = [output.detach().new_empty(output.shape).normal_() for _ in range(2)]
             options = {"retain_graph": True, "allow_unused": True}
-            expected = [grad(output, wanted, s, **options) for s in seeds]  # type: ignore[arg-type]
+            expected = [grad(output, wanted, s, **options) for s in seeds]
             found = batched_grad([output], wanted, [stack(seeds)], **options)
             for j, together in enumerate(found):
                 if together is None:

@@ -29,7 +29,7 @@ class SDPBackend(enum.IntEnum):
     OVERRIDEABLE = 4
 
     __str__ = enum.Enum.__str__
-    __format__ = enum.Enum.__format__  # type: ignore[assignment]
+    __format__ = enum.Enum.__format__
 
 
 # The implementations with switches in torch.backends.cuda, by the names of these.

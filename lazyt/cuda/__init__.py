@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazyt.missing import missing
+
 from .devices import (
     can_device_access_peer,
     current_device,
@@ -113,4 +115,4 @@ def __getattr__(name: str) -> Any:
         from .random import default_generators
 
         return default_generators()
-    raise AttributeError(f"module 'torch.cuda' has no attribute '{name}'")
+    raise missing(__name__, name)

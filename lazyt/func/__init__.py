@@ -1,7 +1,13 @@
 """torch.func: transforms of functions, which nest in each other.
 
-vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y)      # a gradient for each example
+    vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y)      # a gradient for each example
+
+`vmap` batches the traced graph, the others differentiate it.
 """
+
+from __future__ import annotations
+
+from lazyt.missing import getattr_of
 
 from .derivatives import (
     functionalize,
@@ -14,7 +20,7 @@ from .derivatives import (
     linearize,
     vjp,
 )
-from .modules import functional_call, stack_module_state
+from .modules import functional_call, replace_all_batch_norm_modules_, stack_module_state
 from .vmap import vmap
 
 __all__ = [
@@ -27,7 +33,10 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",
 ]
+
+__getattr__ = getattr_of(__name__)

@@ -18,6 +18,7 @@ from typing import Any
 from lazyt.autograd.engine import grad as autograd_grad
 from lazyt.dispatch import wrap
 from lazyt.functions.joining import cat
+from lazyt.functions.ranges import arange
 from lazyt.gradmode import enable_grad
 from lazyt.ir.ops_elementwise import zeros_like
 from lazyt.state import node_of
@@ -278,8 +279,6 @@ def pushed(
 
 def _basis(tensors: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:
     """Rows [start, stop) of the identity over all elements of `tensors`, cut up as they are."""
-    from lazyt import arange
-
     total = sum(t.numel() for t in tensors)
     first = tensors[0]
     rows = arange(start, stop, device=first.device).unsqueeze(1)
@@ -300,7 +299,7 @@ def rows_of_identity(
     total = sum(t.numel() for t in tensors)
     step = total if chunk_size is None else chunk_size
     parts = []
-    for start in range(0, total, max(step, 1)):
+    for start in range(0, max(total, 1), max(step, 1)):
         basis = _basis(tensors, start, min(start + step, total))
         parts.append(vmap(lambda *row: tuple(function(row)), randomness="same")(*basis))
     return [found[0] if len(found) == 1 else cat(list(found)) for found in zip(*parts)]

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
+from textwrap import indent
 from typing import Any, NamedTuple
 
 from lazyt.dispatch import wrap
@@ -47,6 +48,7 @@ MASK = (
 )
 # How a read is refused, by the function that reads.
 _REFUSALS = {"__bool__": CONTROL_FLOW, "item": ITEM, "tolist": NO_VALUE, "index_nodes": MASK}
+_REFUSALS["array_from"] = ITEM
 WRITE = (
     "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor "
     "`other` in extra_args that has more elements than `self`. This happened due to `other` being "
@@ -122,8 +124,8 @@ class Level(Batching):
         depth = LOCAL.levels.index(self) + 1
         batched = wrap(self.batched(node))
         with self.outside():
-            text = repr(batched.detach()).replace("\n", "\n    ")
-        return f"BatchedTensor(lvl={depth}, bdim=0, value=\n    {text}\n)"
+            text = indent(repr(batched.detach()), "    ")
+        return f"BatchedTensor(lvl={depth}, bdim=0, value=\n{text}\n)"
 
     def apply(self, cls: Any, args: tuple) -> Any:
         """An autograd.Function with a `vmap` of its own, on all examples at once."""

@@ -1,7 +1,9 @@
 """Modules as functions of their parameters, and many modules as one.
 
-functional_call(net, {"weight": w}, (x,))          # net(x), with w in the place of net.weight
-params, buffers = stack_module_state([net1, net2]) # {"weight": (2, ...), ...}
+    functional_call(net, {"weight": w}, (x,))           # net(x), with w in the place of net.weight
+    params, buffers = stack_module_state([net1, net2])  # {"weight": (2, ...), ...}
+
+A module is as it was once the call has returned, or raised.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from lazyt.functions.joining import stack
 from lazyt.nn.module import Module
+from lazyt.nn.modules.batchnorm import _BatchNorm
 from lazyt.tensor import Tensor
 
 
@@ -128,7 +131,7 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
         )
     if any(type(m) is not type(models[0]) for m in models):
         raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
-    parameters = [dict(m.named_parameters()) for m in models]
+    parameters: list[dict[str, Tensor]] = [dict(m.named_parameters()) for m in models]
     buffers = [dict(m.named_buffers()) for m in models]
     return _stacked(parameters), _stacked(buffers)
 
@@ -144,3 +147,13 @@ def _leaf(tensors: list[Tensor]) -> Tensor:
             f"Expected {len(tensors)} parameters or buffers to all require grad or not"
         )
     return stack([t.detach() for t in tensors]).requires_grad_(all(wanted))
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Lets every batch norm below `root` forget its running statistics, so that it normalizes by
+    those of the batch alone, which `vmap` can do; returns `root`."""
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

@@ -21,6 +21,11 @@ class Spec:
 
     __slots__ = ("kind", "context", "children", "leaves")
 
+    kind: Any
+    context: Any
+    children: list[Spec]
+    leaves: int
+
     def __init__(self, kind: Any, context: Any, children: list[Spec]):
         self.kind = kind
         self.context = context
@@ -110,7 +115,7 @@ def _put_together(leaves: Any, spec: Spec) -> Any:
         return deque(children, spec.context)
     if kind in _SEQUENCES:
         return kind(children)
-    return kind(*children)
+    return kind._make(children) if hasattr(kind, "_make") else kind(children)
 
 
 def tree_map(function: Callable, tree: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.ir.dtypes import DType
+from lazyt.ir.dtypes import DType, bfloat16
 from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.numerics import bfloat16_of_bits
 from lazyt.ir.ops_elementwise import full as full_node
 
 from ..device import DEFAULT, resolve, resolve_like, resolve_out
@@ -156,8 +157,13 @@ def frombuffer(
     offset: int = 0,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A 1-D tensor over the memory of a Python buffer."""
-    made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
+    """A 1-D tensor over the memory of a Python buffer; of bfloat16, whose bits are carried in
+    float32, a copy."""
+    if dtype is bfloat16:
+        bits = np.frombuffer(buffer, np.uint16, count, offset)
+        made = wrap(data_node(bfloat16_of_bits(bits), dtype))
+    else:
+        made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
     return made.requires_grad_() if requires_grad else made
 
 

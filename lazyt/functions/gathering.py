@@ -20,6 +20,7 @@ from lazyt.ir.ops_elementwise import add, cast, cast_, full, lt, where
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import gather as gather_op
 from lazyt.ir.ops_index import index as index_op
+from lazyt.ir.ops_index import index_checked
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import scatter as scatter_op
 from lazyt.ir.ops_index import scatter_add as scatter_add_op
@@ -91,11 +92,22 @@ def index_of(index: Tensor, name: str, message: str) -> Node:
 _SAME_INDICES = (cast_, reshape_)  # what may stand between an index and the user's tensor
 
 
-def check_known(node: Node, low: int, extent: int, axis: int, error: type, text: str) -> None:
-    """Raises where a known index is not in [low, extent)."""
+def _known_index(node: Node) -> Any:
+    """The array of an index, in some shape and dtype, where it can be looked at now."""
     while node.value is None and node.op in _SAME_INDICES:
         node = node.src[0]
-    value = known(node)
+    return known(node)
+
+
+def _strict(node: Node, extent: int, axis: int) -> Node:
+    """An index for an operation that would count negative ones from the end: where it is not known
+    yet, it is checked when it is computed."""
+    return node if _known_index(node) is not None else index_checked(node, extent, arg=(axis,))
+
+
+def check_known(node: Node, low: int, extent: int, axis: int, error: type, text: str) -> None:
+    """Raises where a known index is not in [low, extent)."""
+    value = _known_index(node)
     if value is None or not value.size:
         return
     outside = (value < low) | (value >= extent)
@@ -267,7 +279,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
         check_known(at, 0, extent, axis, IndexError, OUT_OF_SELF)
     if not shape:
         return deliver(copy(node), out, exact=OUT_OF_SELECT)
-    picked = index_op(node, at, arg=((axis,),))
+    picked = index_op(node, _strict(at, extent, axis), arg=((axis,),))
     return deliver(tagged(picked, "IndexSelect", node), out, exact=OUT_OF_SELECT)
 
 
@@ -317,7 +329,7 @@ def _rows(
                 "dimension 0."
             )
         value = reshape(value, rest)
-    return node, at, value, axis
+    return node, _strict(at, shape[axis] if shape else 1, axis), value, axis
 
 
 def compute_index_add(

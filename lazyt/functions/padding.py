@@ -62,6 +62,11 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     padded = len(widths) // 2
     if not padded or rank - padded not in (1, 2) or padded > 3:
         raise NotImplementedError(UNSUPPORTED.format(len(widths), rank))
+    if mode != "circular" and 0 in shape[-padded - 1 :]:
+        raise RuntimeError(
+            f"Expected {padded + 1}D or {padded + 2}D (batch mode) tensor with possibly 0 batch "
+            f"size and other non-zero dimensions for input, but got: {list(shape)}"
+        )
     result = node
     for axis in range(rank - padded, rank):
         places = _places(mode, shape, axis, *frame[axis], widths, padded)
@@ -96,16 +101,22 @@ def _places(
     extent = shape[axis]
     if not before and not after:
         return None
-    if extent + before + after < 1:
-        raise RuntimeError(
-            f"input (size {extent}) is too small for padding ({before}, {after}) at dimension "
-            f"{axis}"
-        )
-    places = np.arange(-before, extent + after)
     if mode == "circular":
         if before > extent or after > extent:
             raise RuntimeError("Padding value causes wrapping around more than once.")
-        return places % extent
+        # What is cropped on one side does not come back on the other.
+        first, stop = max(-before, 0), extent - max(-after, 0)
+        if stop <= first < extent:
+            raise RuntimeError("Negative padding value is resulting in an empty dimension")
+        steps = np.arange(-max(before, 0), stop - first + max(after, 0))
+        return first + steps % max(stop - first, 1)
+    if extent + before + after < 1:
+        name = "DHW"[axis - len(shape)]
+        raise RuntimeError(
+            f"input ({name}: {extent}) is too small. Calculated output {name}: "
+            f"{extent + before + after}"
+        )
+    places = np.arange(-before, extent + after)
     if mode == "replicate":
         return np.clip(places, 0, extent - 1)
     if before >= extent or after >= extent:

@@ -14,6 +14,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.autodiff import source_of
+from lazyt.ir.numerics import bfloat16_bits, bfloat16_of_bits
 from lazyt.ir.ops_shape import (
     alias,
     copy,
@@ -168,13 +169,10 @@ def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
 def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
     """The same bits read as another dtype (a copy: bits are not shared across dtypes).
 
-    Errors: RuntimeError where elements of another size do not fit the last dimension, and for
-    bfloat16, which is not kept as its bits.
+    Errors: RuntimeError where elements of another size do not fit the last dimension.
     """
     if dtype is self.dtype:
         return view(self, *self.shape)
-    if dtypes.bfloat16 in (dtype, self.dtype):
-        raise RuntimeError("view(dtype) from or to bfloat16 is not supported")
     from ..dispatch import from_array, scalar_name
     from ..state import array_of
 
@@ -193,6 +191,10 @@ def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
                 f"self.size(-1) must be divisible by {want // have} {what}, but got {last}"
             )
     bits = np.array(array_of(self), order="C")
+    if self.dtype is dtypes.bfloat16:
+        bits = bfloat16_bits(bits).reshape(bits.shape)
+    if dtype is dtypes.bfloat16:
+        bits = bfloat16_of_bits(bits.view(np.uint16))
     return from_array(bits.view(dtype.numpy), dtype, self._storage.node.type.device)
 
 

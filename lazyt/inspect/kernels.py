@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lazyt.codegen.device_calls import launched
 from lazyt.codegen.dress import LINE, quantity
-from lazyt.codegen.grouping import by_host, no_kernel, takes_epilogues
+from lazyt.codegen.grouping import by_host, has_own_kernel, no_kernel
 from lazyt.codegen.lower import Lowered, lower
 from lazyt.codegen.numpy_calls import NumpyCode, blocked
 from lazyt.codegen.templates.own import own_kernel
@@ -25,7 +25,7 @@ from lazyt.ir.places import place
 from lazyt.ir.printer import type_text
 
 from .origins import line_of, place_of
-from .texts import Texts
+from .texts import Texts, result_shape
 
 if TYPE_CHECKING:
     from .program import ProgramView
@@ -143,7 +143,7 @@ class _Kernels:
                 continue
             if group.values[0] not in line_of_value:
                 continue  # a constant that only nests read
-            if takes_epilogues(group.values[0]):
+            if has_own_kernel(group.values[0]):
                 found.append(self._own(group.values[0]))
                 continue
             parts = [group.values] if blocked(group) else [[v] for v in group.values]
@@ -173,9 +173,9 @@ class _Kernels:
         return made
 
     def _own(self, lead: Value, group: Group | None = None) -> Kernel:
-        """A product or convolution on a device, by a kernel of its own, with the nest it leads."""
+        """An operation on a device that has a kernel of its own, with the nest it leads."""
         code = self.view.code
-        group = group or Group([lead], [lead], lead.type.shape, lead.op.kind)
+        group = group or Group([lead], [lead], result_shape(lead), lead.op.kind)
         nest = (group, lower(group)) if group.lead is not None else None
         own = own_kernel(lead, [place(s).strides for s in lead.operands()], nest)
         line = code.line_of[lead]

@@ -12,7 +12,7 @@ from typing import Any
 
 from lazyt.codegen import memory as placing
 from lazyt.codegen.dress import quantity
-from lazyt.codegen.grouping import by_host, grouped, takes_epilogues
+from lazyt.codegen.grouping import by_host, grouped, has_own_kernel
 from lazyt.codegen.numpy_calls import NumpyCode, blocked
 from lazyt.codegen.source import generate
 from lazyt.ir.cost import Cost, cost, nbytes
@@ -271,7 +271,7 @@ def _kind(group: fusion.Group) -> str:
         return group.kind
     if by_host(group.values[0]):
         return "by NumPy on the host"
-    return "a kernel of its own" if takes_epilogues(group.values[0]) else group.kind
+    return "a kernel of its own" if has_own_kernel(group.values[0]) else group.kind
 
 
 def plan_text(view: ProgramView) -> str:

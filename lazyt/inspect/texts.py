@@ -31,7 +31,7 @@ from lazyt.codegen.dress import (
     quantity,
     words,
 )
-from lazyt.codegen.dress_words import LOCALS, PRODUCTS
+from lazyt.codegen.dress_words import LOCALS, OWN_KERNELS
 from lazyt.codegen.grouping import MOVING, has_template, loop_nests, no_kernel
 from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.lower import Lowered, lower
@@ -250,18 +250,18 @@ class Texts:
     def _own_in_cuda(self, own: OwnKernel) -> tuple[str, tuple[str, ...]]:
         lead = self._lead
         assert lead is not None
-        taken = words(own.kernel.text) - LOCALS["own"].keys() - {"a", "b", "acc"}
+        taken = words(own.kernel.text) - LOCALS["own"].keys() - {*own.arrays, "a", "b", "acc"}
         nest = self._dressing[0] if own.ending is not None else ({}, {})
         names = own_names(own, self.given, nest, taken)
         arrays = dict(zip(own.arrays, own.values))
-        outputs = [v for name, v in arrays.items() if name.startswith("y")]
+        outputs = own.values[-own.results :]
         members = [v for v in self.values if not v.op.view]
-        results = [names[name] for name in arrays if name.startswith("y")]
-        what = PRODUCTS[lead.op.name]
+        results = [names[name] for name in own.arrays[-own.results :]]
+        what = OWN_KERNELS.get(lead.op.name, lead.op.name)
         if own.ending is not None:
             what += ", then " + ", ".join(v.op.name for v in members if v is not lead)
         facts = Facts(
-            f"{listed(results)} over {list(lead.type.shape)}: {what}",
+            f"{listed(results)} over {list(result_shape(lead))}: {what}",
             [(names[name], v.type) for name, v in arrays.items() if v not in outputs],
             [(names[name], v.type) for name, v in arrays.items() if v in outputs],
             sum(cost(v).flops for v in members),
@@ -343,6 +343,11 @@ class Texts:
         used = set(PRELUDES) if self.nests else set()
         used.update(name for _, preludes in self._in_cuda for name in preludes)
         return {header(name): header_text(name) for name in sorted(used)}
+
+
+def result_shape(v: Value) -> tuple[int, ...]:
+    """The shape of a value, or of the first of several results."""
+    return (v.type[0] if v.type.__class__ is tuple else v.type).shape
 
 
 def _titled(results: list[str]) -> str:

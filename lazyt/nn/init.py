@@ -17,6 +17,7 @@ import numpy as np
 import lazyt
 from lazyt.functions.creation import tensor as tensor_of
 from lazyt.gradmode import no_grad
+from lazyt.missing import getattr_of
 from lazyt.tensor import Tensor
 
 NO_ELEMENTS = "Initializing zero-element tensors is a no-op"
@@ -288,3 +289,5 @@ kaiming_uniform = _under_old_name(kaiming_uniform_)
 kaiming_normal = _under_old_name(kaiming_normal_)
 orthogonal = _under_old_name(orthogonal_)
 sparse = _under_old_name(sparse_)
+
+__getattr__ = getattr_of(__name__)

@@ -62,16 +62,17 @@ class UninitializedTensorMixin:
         method = "<method 'numel' of 'torch._C.TensorBase' objects>"
         raise ValueError(_NO_VALUE.format(method, name))
 
-    def __repr__(self) -> str:
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return f"<{type(self).__name__}>"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return repr(self)
 
     def __reduce_ex__(self: Any, protocol: Any) -> tuple:
         return type(self), (self.requires_grad,)
 
 
-class UninitializedParameter(UninitializedTensorMixin, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
     """A parameter whose shape is not known yet."""
 
     __slots__ = ()
@@ -87,7 +88,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
         return memo[id(self)]
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[misc]
     """A buffer whose shape is not known yet."""
 
     __slots__ = ()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
 from lazyt.optim import lr_scheduler, swa_utils
 from lazyt.optim.adadelta import Adadelta
+from lazyt.optim.adafactor import Adafactor
 from lazyt.optim.adagrad import Adagrad
 from lazyt.optim.adam import Adam
 from lazyt.optim.adamax import Adamax
 from lazyt.optim.adamw import AdamW
 from lazyt.optim.asgd import ASGD
 from lazyt.optim.lbfgs import LBFGS
+from lazyt.optim.muon import Muon
 from lazyt.optim.nadam import NAdam
 from lazyt.optim.optimizer import Optimizer
 from lazyt.optim.radam import RAdam
@@ -22,10 +25,12 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
@@ -34,3 +39,5 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+__getattr__ = getattr_of(__name__)

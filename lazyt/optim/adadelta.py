@@ -72,7 +72,7 @@ class Adadelta(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "square_avg": lazyt.zeros_like(param),
             "acc_delta": lazyt.zeros_like(param),
         }
@@ -81,7 +81,7 @@ class Adadelta(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         rho, eps = group["rho"], group["eps"]
-        self._numbers.add_one(param)
+        self._numbers.add_one(own["step"])
         squares, deltas = own["square_avg"], own["acc_delta"]
         squares.mul_(rho).addcmul_(grad, grad, value=1 - rho)
         delta = deltas.add(eps).sqrt() / squares.add(eps).sqrt() * grad

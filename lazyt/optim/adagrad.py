@@ -93,14 +93,14 @@ class Adagrad(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "sum": lazyt.full_like(param, self.defaults["initial_accumulator_value"]),
         }
 
     def _update(
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
-        count = self._numbers.add_one(param)
+        count = self._numbers.add_one(own["step"])
         lr = as_scalar(group["lr"]) / (1 + (count - 1) * group["lr_decay"])
         total = own["sum"]
         total.addcmul_(grad, grad, value=1)

@@ -104,7 +104,7 @@ class Adam(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         own = {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "exp_avg": lazyt.zeros_like(param),
             "exp_avg_sq": lazyt.zeros_like(param),
         }
@@ -112,11 +112,11 @@ class Adam(UpdateRule):
             own["max_exp_avg_sq"] = lazyt.zeros_like(param)
         return own
 
-    def _count(self, group: dict[str, Any], param: Tensor, step: Tensor) -> Any:
+    def _count(self, group: dict[str, Any], step: Tensor) -> Any:
         """Add 1 to the step tensor; the new count: a number, or a tensor where all that follows
         from it stays on tensors, so that nothing is read and autograd may track it."""
         if not (group["capturable"] or group["differentiable"]):
-            return self._numbers.add_one(param)
+            return self._numbers.add_one(step)
         if group["differentiable"] and step.requires_grad:
             raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
         step += 1
@@ -126,7 +126,7 @@ class Adam(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         beta1, beta2 = group["betas"]
-        count = self._count(group, param, own["step"])
+        count = self._count(group, own["step"])
         mean, squares = own["exp_avg"], own["exp_avg_sq"]
         mean.lerp_(grad, 1 - beta1)
         if isinstance(beta2, Tensor):

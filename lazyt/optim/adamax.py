@@ -69,7 +69,7 @@ class Adamax(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "exp_avg": lazyt.zeros_like(param),
             "exp_inf": lazyt.zeros_like(param),
         }
@@ -78,7 +78,7 @@ class Adamax(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         beta1, beta2 = group["betas"]
-        count = self._numbers.add_one(param)
+        count = self._numbers.add_one(own["step"])
         mean, largest = own["exp_avg"], own["exp_inf"]
         mean.lerp_(grad, 1 - beta1)
         largest.copy_(lazyt.maximum(largest * beta2, grad.abs() + group["eps"]))

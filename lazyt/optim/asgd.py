@@ -73,9 +73,9 @@ class ASGD(UpdateRule):
         on_device = {**group, "capturable": True}
         new = self._numbers.new
         return {
-            "step": new(on_device, param, "step", 0.0),
-            "eta": new(on_device, param, "eta", _number(group["lr"])),
-            "mu": new(on_device, param, "mu", 1.0),
+            "step": new(on_device, param, 0.0),
+            "eta": new(on_device, param, _number(group["lr"])),
+            "mu": new(on_device, param, 1.0),
             "ax": lazyt.zeros_like(param),
         }
 
@@ -83,16 +83,16 @@ class ASGD(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         numbers, lr, lambd = self._numbers, _number(group["lr"]), group["lambd"]
-        count = numbers.add_one(param)
-        eta, mu = numbers.get(param, "eta"), numbers.get(param, "mu")
+        count = numbers.add_one(own["step"])
+        eta, mu = numbers.get(own["eta"]), numbers.get(own["mu"])
         average = own["ax"]
         param.mul_(1 - lambd * eta).add_(grad, alpha=-eta)
         if mu == 1:
             average.copy_(param)
         else:
             average.add_(param.sub(average).mul_(mu))
-        numbers.put(param, "eta", lr / ((1 + lambd * lr * count) ** group["alpha"]))
-        numbers.put(param, "mu", 1 / max(1, count - group["t0"]))
+        numbers.put(own["eta"], lr / ((1 + lambd * lr * count) ** group["alpha"]))
+        numbers.put(own["mu"], 1 / max(1, count - group["t0"]))
 
 
 def _number(lr: Any) -> float:

@@ -128,7 +128,7 @@ class LBFGS(Optimizer):
         return direction
 
     @no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Iterate until a tolerance or a limit is met; the closure's first result.
 
         Args:

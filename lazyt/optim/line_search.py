@@ -108,7 +108,7 @@ def strong_wolfe(
         ends = (bracket[0].t, bracket[1].t)
         if abs(ends[1] - ends[0]) * reach < least_change:
             break
-        t = _cubic_minimum(*bracket)
+        t = _cubic_minimum(bracket[0], bracket[1])
         # A point too near an end, twice or outside, is moved a tenth of the bracket inwards.
         margin = 0.1 * (max(ends) - min(ends))
         if min(max(ends) - t, t - min(ends)) < margin:

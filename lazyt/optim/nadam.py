@@ -83,8 +83,8 @@ class NAdam(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
-            "mu_product": self._numbers.new(group, param, "mu_product", 1.0),
+            "step": self._numbers.new(group, param, 0.0),
+            "mu_product": self._numbers.new(group, param, 1.0),
             "exp_avg": lazyt.zeros_like(param),
             "exp_avg_sq": lazyt.zeros_like(param),
         }
@@ -94,10 +94,10 @@ class NAdam(UpdateRule):
     ) -> None:
         lr, decay = as_scalar(group["lr"]), group["momentum_decay"]
         beta1, beta2 = group["betas"]
-        count = self._numbers.add_one(param)
+        count = self._numbers.add_one(own["step"])
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (count * decay))
         following = beta1 * (1.0 - 0.5 * 0.96 ** ((count + 1) * decay))
-        product = self._numbers.multiply(param, "mu_product", mu)
+        product = self._numbers.multiply(own["mu_product"], mu)
         mean, squares = own["exp_avg"], own["exp_avg_sq"]
         mean.lerp_(grad, 1 - beta1)
         squares.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)

@@ -133,7 +133,7 @@ def without_grad(step: _Hook) -> _Hook:
             with enable_grad():
                 loss = closure()
         grad, origin = is_grad_enabled(), LOCAL.origin
-        set_grad_enabled(self.defaults["differentiable"])
+        set_grad_enabled(self.defaults.get("differentiable", False))
         LOCAL.origin = caller()  # looked up once: all operations of a step are the same user line
         try:
             step(self)

@@ -79,7 +79,7 @@ class RAdam(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "exp_avg": lazyt.zeros_like(param),
             "exp_avg_sq": lazyt.zeros_like(param),
         }
@@ -88,7 +88,7 @@ class RAdam(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         beta1, beta2 = group["betas"]
-        count = self._numbers.add_one(param)
+        count = self._numbers.add_one(own["step"])
         mean, squares = own["exp_avg"], own["exp_avg_sq"]
         mean.lerp_(grad, 1 - beta1)
         squares.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)

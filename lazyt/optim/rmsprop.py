@@ -77,7 +77,7 @@ class RMSprop(UpdateRule):
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         own = {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "square_avg": lazyt.zeros_like(param),
         }
         if group["momentum"] > 0:
@@ -90,7 +90,7 @@ class RMSprop(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         lr, alpha, momentum = as_scalar(group["lr"]), group["alpha"], group["momentum"]
-        self._numbers.add_one(param)
+        self._numbers.add_one(own["step"])
         square_avg = own["square_avg"]
         square_avg.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
         if group["centered"]:

@@ -74,7 +74,7 @@ class Rprop(UpdateRule):
         else:
             size.fill_(first)
         return {
-            "step": self._numbers.new(group, param, "step", 0.0),
+            "step": self._numbers.new(group, param, 0.0),
             "prev": lazyt.zeros_like(param),
             "step_size": size,
         }
@@ -84,7 +84,7 @@ class Rprop(UpdateRule):
     ) -> None:
         smaller, larger = group["etas"]
         low, high = group["step_sizes"]
-        self._numbers.add_one(param)
+        self._numbers.add_one(own["step"])
         before, size = own["prev"], own["step_size"]
         agreement = grad * before.clone() if group["differentiable"] else grad * before
         turned = agreement < 0

@@ -2,7 +2,7 @@
 
     class SignDescent(UpdateRule):
         def _start(self, group, param):
-            return {"step": self._numbers.new(group, param, "step", 0.0)}
+            return {"step": self._numbers.new(group, param, 0.0)}
 
         def _update(self, group, param, grad, own):
             descend(param, grad.sign(), as_scalar(group["lr"]))
@@ -38,56 +38,51 @@ def step_dtype(fused: bool | None = None) -> Any:
 class KnownNumbers:
     """The numbers in an optimizer's state, which PyTorch keeps as tensors without dimensions.
 
-    Reading such a tensor would compute everything that is pending. So each number is written down
-    beside its tensor, with the tensor's version after that write, and read only where somebody
-    else wrote since: a checkpoint, a user.
+    Reading such a tensor would compute everything that is pending. So beside each tensor its number
+    is written down, with the tensor's version after that write, and read only where somebody else
+    wrote since: a checkpoint, a user.
     """
 
     def __init__(self, optimizer: Optimizer, names: Iterable[str]) -> None:
         self._optimizer, self._names = optimizer, tuple(names)
-        self._known: dict[tuple[Tensor, str], tuple[Tensor, int, float]] = {}
+        self._known: dict[Tensor, tuple[int, float]] = {}
 
-    def new(self, group: dict[str, Any], param: Tensor, name: str, value: float) -> Tensor:
+    def new(self, group: dict[str, Any], param: Tensor, value: float) -> Tensor:
         """A tensor that holds `value`: on the parameter's device if the step runs there."""
         fused = group.get("fused")
         device = param.device if fused or group.get("capturable") else lazyt.device("cpu")
         tensor: Tensor = lazyt.full((), value, dtype=step_dtype(fused), device=device)
-        self._known[param, name] = (tensor, tensor._version, _rounded(value, tensor))
+        self._known[tensor] = (tensor._version, _rounded(value, tensor))
         return tensor
 
-    def get(self, param: Tensor, name: str) -> float:
-        """What the tensor `state[param][name]` holds."""
-        tensor = self._optimizer.state[param][name]
-        known = self._known.get((param, name))
-        if known is None or known[0] is not tensor or known[1] != tensor._version:
+    def get(self, tensor: Tensor) -> float:
+        """What a tensor of the state holds."""
+        known = self._known.get(tensor)
+        if known is None or known[0] != tensor._version:
             self._read()
-            known = self._known[param, name]
-        return known[2]
+            known = self._known[tensor]
+        return known[1]
 
-    def put(self, param: Tensor, name: str, value: float) -> None:
-        """Write `value` into the tensor `state[param][name]`, which holds a finite number."""
-        tensor = self._optimizer.state[param][name]
+    def put(self, tensor: Tensor, value: float) -> None:
+        """Write `value` into a tensor of the state that holds a finite number."""
         # As arithmetic it joins the kernel of the update; a fill would be a call by itself.
         tensor.mul_(0).add_(value)
-        self._known[param, name] = (tensor, tensor._version, _rounded(value, tensor))
+        self._known[tensor] = (tensor._version, _rounded(value, tensor))
 
-    def add_one(self, param: Tensor, name: str = "step") -> float:
-        """Add 1 to the tensor `state[param][name]`; the new number."""
-        count = self.get(param, name) + 1
-        tensor = self._optimizer.state[param][name]
+    def add_one(self, tensor: Tensor) -> float:
+        """Add 1 to a tensor of the state; the new number."""
+        count = self.get(tensor) + 1
         tensor += 1
-        self._known[param, name] = (tensor, tensor._version, count)
+        self._known[tensor] = (tensor._version, count)
         return count
 
-    def multiply(self, param: Tensor, name: str, factor: float) -> float:
-        """Multiply the tensor `state[param][name]` by `factor`; the new number."""
-        value = self.get(param, name)
-        tensor = self._optimizer.state[param][name]
-        tensor *= factor
-        product = value * factor
+    def multiply(self, tensor: Tensor, factor: float) -> float:
+        """Multiply a tensor of the state by `factor`; the new number."""
+        product = self.get(tensor) * factor
         if tensor.dtype != lazyt.float64:
-            product = float(np.float32(value) * np.float32(factor))
-        self._known[param, name] = (tensor, tensor._version, product)
+            product = float(np.float32(self.get(tensor)) * np.float32(factor))
+        tensor *= factor
+        self._known[tensor] = (tensor._version, product)
         return product
 
     def _read(self) -> None:
@@ -97,10 +92,12 @@ class KnownNumbers:
         for param in chain.from_iterable(group["params"] for group in optimizer.param_groups):
             own = optimizer.state.get(param, {})
             for name in self._names:
-                tensor, known = own.get(name), self._known.get((param, name))
-                if tensor is None or (known and known[0] is tensor and known[1] == tensor._version):
+                tensor = own.get(name)
+                if tensor is None:
                     continue
-                self._known[param, name] = (tensor, tensor._version, tensor.item())
+                known = self._known.get(tensor)
+                if known is None or known[0] != tensor._version:
+                    self._known[tensor] = (tensor._version, tensor.item())
 
 
 def _rounded(value: float, tensor: Tensor) -> float:
@@ -137,7 +134,7 @@ class UpdateRule(Optimizer):
                 own = self.state.get(param, {})
                 for name in self.number_names:
                     if name in own and not isinstance(own[name], Tensor):
-                        own[name] = self._numbers.new(group, param, name, float(own[name]))
+                        own[name] = self._numbers.new(group, param, float(own[name]))
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
         """The state of a parameter before its first step, in PyTorch's order."""
@@ -153,7 +150,7 @@ class UpdateRule(Optimizer):
     def step(self) -> None:
         """Update every parameter that has a gradient; returns what the closure returns."""
         for group in self.param_groups:
-            if group["foreach"] and group["differentiable"]:
+            if group.get("foreach") and group.get("differentiable"):
                 raise AssertionError("_foreach ops don't support autograd")
             for param in group["params"]:
                 grad = param.grad
@@ -163,17 +160,21 @@ class UpdateRule(Optimizer):
                 if not own:
                     own.update(self._start(group, param))
                 self._check_devices(group, param)
-                if group["maximize"]:
+                if group.get("maximize"):
                     grad = -grad
-                decay = group.get("weight_decay", 0)
-                if isinstance(decay, Tensor) or decay != 0:
-                    if group.get("decoupled_weight_decay"):
-                        param.mul_(1 - as_scalar(group["lr"]) * decay)
-                    elif isinstance(decay, Tensor):
-                        grad = grad.addcmul(param, decay)
-                    else:
-                        grad = grad.add(param, alpha=decay)
-                self._update(group, param, grad, own)
+                self._update(group, param, self._decayed(group, param, grad), own)
+
+    def _decayed(self, group: dict[str, Any], param: Tensor, grad: Tensor) -> Tensor:
+        """The gradient with the group's weight decay, which may go into the parameter instead."""
+        decay = group.get("weight_decay", 0)
+        if not isinstance(decay, Tensor) and decay == 0:
+            return grad
+        if group.get("decoupled_weight_decay"):
+            param.mul_(1 - as_scalar(group["lr"]) * decay)
+            return grad
+        if isinstance(decay, Tensor):
+            return grad.addcmul(param, decay)
+        return grad.add(param, alpha=decay)
 
     def _check_devices(self, group: dict[str, Any], param: Tensor) -> None:
         if not group.get("capturable") or param.device.type in self.capturable_devices:

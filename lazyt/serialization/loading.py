@@ -70,7 +70,9 @@ def load(
             source = _mapped(f) if mmap else None
             storages = _Storages(archive, source, map_location)
             data = io.BytesIO(archive.read("data.pkl"))
-            return unpickled(data, storages.persistent_load, pickle_load_args)
+            result = unpickled(data, storages.persistent_load, pickle_load_args)
+            storages.finish()
+            return result
         if mmap:
             raise RuntimeError(messages.MMAP_LEGACY)
         return legacy.load(file, map_location, unpickled, pickle_load_args)
@@ -141,9 +143,15 @@ class _Storages:
                 raise corrupt(f"reading file {name}: it has {nbytes} bytes for {numel} elements")
             made = LoadedStorage(dtype, numel, self._reader(name))
             storage = self._loaded[key] = self._restore(made, location)
-        elif kind is not UNTYPED and storage.dtype is not kind.dtype:
+        elif kind is not UNTYPED and getattr(storage, "dtype", None) is not kind.dtype:
             raise pickle.UnpicklingError(f"storage {key} is said to be of two dtypes")
         return storage
+
+    def finish(self) -> None:
+        """Reads, while the file is open, what no tensor lies on."""
+        for storage in self._loaded.values():
+            if isinstance(storage, LoadedStorage) and storage.fresh:
+                storage.make((storage.size(),))
 
     def _reader(self, name: str) -> Read:
         def read(shape: tuple[int, ...], dtype: DType) -> np.ndarray:

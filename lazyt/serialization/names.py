@@ -49,7 +49,28 @@ ALSO: dict[Name, Any] = {
 _GIVEN = {id(thing): name for name, thing in FIXED.items()}
 
 # Modules, and single classes, that PyTorch has elsewhere.
+_LAZY = {"Conv": "conv", "ConvTranspose": "conv", "BatchNorm": "batchnorm"}
+_LAZY["InstanceNorm"] = "instancenorm"
 _MOVED = {
+    **{
+        f"lazyt.nn.modules.lazy.Lazy{kind}{rank}d": f"torch.nn.modules.{place}"
+        for kind, place in _LAZY.items()
+        for rank in (1, 2, 3)
+    },
+    "lazyt.nn.modules.lazy.LazyLinear": "torch.nn.modules.linear",
+    **{
+        f"lazyt.optim.lr_scheduler.{part}": "torch.optim.lr_scheduler"
+        for part in ("base", "combined", "cycles", "factors", "plateau")
+    },
+    "lazyt.nn.modules.attention": "torch.nn.modules.activation",
+    "lazyt.nn.functional.linear_cross_entropy": "torch.nn.modules.linear_cross_entropy_options",
+    "lazyt.nn.modules.cross_map": "torch.nn.modules.normalization",
+    "lazyt.nn.modules.linear_cross_entropy": "torch.nn.modules.loss",
+    "lazyt.nn.modules.max_windows": "torch.nn.modules.pooling",
+    "lazyt.nn.modules.pixelshuffle.ChannelShuffle": "torch.nn.modules.channelshuffle",
+    "lazyt.nn.modules.rnn_cells": "torch.nn.modules.rnn",
+    "lazyt.nn.modules.transformer_layers": "torch.nn.modules.transformer",
+    "lazyt.nn.parallel": "torch.nn.parallel.data_parallel",
     "lazyt.optim.adam.AdamW": "torch.optim.adamw",
     "lazyt.nn.module": "torch.nn.modules.module",
     "lazyt.nn.containers": "torch.nn.modules.container",
@@ -68,12 +89,24 @@ def name_of(thing: Any) -> Name | None:
         return None
     qualified = thing.__qualname__
     moved = _MOVED.get(f"{module}.{qualified}") or _MOVED.get(module)
+    if moved is None and isinstance(thing, types.FunctionType):
+        module = _public_in(thing, module)
     name = moved or "torch" + module.removeprefix("lazyt"), qualified
     try:
         same = found(*name) is thing
     except AttributeError:
         return None
     return name if same else None
+
+
+def _public_in(function: types.FunctionType, module: str) -> str:
+    """The first package, from the top, that has a function under its name: PyTorch has it there."""
+    parts = module.split(".")
+    for depth in range(1, len(parts)):
+        package = importlib.import_module(".".join(parts[:depth]))
+        if getattr(package, function.__qualname__, None) is function:
+            return package.__name__
+    return module
 
 
 def found(module: str, name: str) -> Any:

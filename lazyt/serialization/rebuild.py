@@ -146,10 +146,18 @@ def rebuild_from_type_v2(function: Callable, new_type: Any, args: tuple, state: 
 
 
 def _with_state(made: Any, state: Any) -> Any:
-    """A tensor with its attributes: a dict, or a pair of those in it and those in slots."""
+    """A tensor with its attributes: a dict, or a pair of those in it and those in slots.
+
+    Errors: TypeError for what is no such state; AttributeError for a slot that tensors have for
+    themselves.
+    """
     plain, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if not all(isinstance(name, str) for name in (*(plain or ()), *(slots or ()))):
+        raise TypeError("attributes of a tensor are named by texts")
     made.__dict__.update(plain or {})
     for name, value in (slots or {}).items():
+        if hasattr(Tensor, name):
+            raise AttributeError(f"a tensor has no attribute {name!r} of a program")
         setattr(made, name, value)
     return made
 

@@ -22,6 +22,7 @@ from lazyt.dispatch import data_node, wrap
 from lazyt.functions.memory import TypedStorage, UntypedStorage
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
+from lazyt.ir.numerics import bfloat16_bits, bfloat16_of_bits
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_shape import as_strided_
 from lazyt.ir.types import contiguous_strides
@@ -104,14 +105,14 @@ def disk_dtype(dtype: DType) -> np.dtype:
 def on_disk(array: np.ndarray, dtype: DType) -> np.ndarray:
     """The bytes of an array in its carrier, row-major, as a vector of uint8."""
     if dtype is dtypes.bfloat16:
-        array = (np.ascontiguousarray(array).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+        array = bfloat16_bits(array)
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def off_disk(array: np.ndarray, dtype: DType) -> np.ndarray:
     """The carrier of what was read with `disk_dtype`."""
     if dtype is dtypes.bfloat16:
-        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return bfloat16_of_bits(array)
     if dtype is dtypes.bool_ and array.view(np.uint8).max(initial=0) > 1:
         return array.view(np.uint8) != 0
     return array

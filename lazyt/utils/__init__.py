@@ -7,6 +7,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from lazyt.missing import missing
+
 _SUBMODULES = ("checkpoint", "data", "dlpack", "hooks")
 
 __all__ = ["checkpoint", "data", "dlpack", "hooks", "typename"]
@@ -15,7 +17,7 @@ __all__ = ["checkpoint", "data", "dlpack", "hooks", "typename"]
 def __getattr__(name: str) -> ModuleType:
     if name in _SUBMODULES:
         return importlib.import_module(f"lazyt.utils.{name}")
-    raise AttributeError(f"module 'lazyt.utils' has no attribute '{name}'")
+    raise missing(__name__, name)
 
 
 def typename(obj: object) -> str:

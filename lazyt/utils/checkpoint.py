@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from lazyt.autograd.engine import backward as autograd_backward
+from lazyt.autograd.engine import grad_fn_name
 from lazyt.autograd.function import Function, FunctionCtx, function
-from lazyt.dispatch import wrap
+from lazyt.dispatch import renamed, wrap
 from lazyt.func.trees import Spec, flatten, unflatten
 from lazyt.gradmode import enable_grad
 from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, differentiate
@@ -184,7 +185,10 @@ class Region:
         made.grad = LIVE
         made.tag = Tag("CheckpointBackward")
         made.tag.call = self
-        pieces = {id(t): wrap(copy(get(made, k))) for k, t in enumerate(tracked)}
+        pieces = {
+            id(t): wrap(renamed(copy(get(made, k)), grad_fn_name(roots[k])))
+            for k, t in enumerate(tracked)
+        }
         return unflatten([pieces.get(id(t), t) for t in outputs], spec)
 
     def _arguments(self) -> list[Node]:

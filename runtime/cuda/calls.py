@@ -6,6 +6,7 @@ of either kind, so that a plan (codegen/device_calls.py) reads the same wherever
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from lazyt.codegen.launches import CudaKernel
 from lazyt.codegen.numpy_calls import NumpyCode
 from lazyt.codegen.segments import batch
 from lazyt.ir.dtypes import BY_NAME
+from lazyt.ir.node import line_number
 from lazyt.ir.opdef import NAMESPACE
 from lazyt.ir.types import TensorType, viewed_strides
 
@@ -130,30 +132,51 @@ def scope_of(code: NumpyCode) -> dict[str, Any]:
     """What the source of a plan calls for devices, by name; compiles what is not compiled yet."""
     made: dict[str, _Call] = {}
     scope = dict(FUNCTIONS)
+    reasons = _reasons(code)
     for i, together in enumerate(code.nests):
         one = together[0]
         if one.device == "cpu":
             scope[f"k{i}"] = callers([batch([n.c for n in together])], [])[0]
         else:
-            made[f"k{i}"] = _Call(launched(together), one.device, len(one.values), len(one.numbers))
+            sizes = len(one.values), len(one.numbers)
+            reason = reasons.get(f"k{i}", "")
+            made[f"k{i}"] = _Call(launched(together), one.device, *sizes, reason)
     made |= {f"g{i}": _Call(*template) for i, template in enumerate(code.templates)}
     for where in dict.fromkeys(c.where for c in made.values()):
         functions([c.kernel for c in made.values() if c.where == where], device(number(where)))
     return scope | {name: c.function() for name, c in made.items()}
 
 
+def _reasons(code: NumpyCode) -> dict[str, str]:
+    """Where the operations stand that may refuse an operand, by the name of their kernel: the lines
+    of the program that the plan was made for."""
+    lines = code.source.splitlines()
+    found: dict[str, list[str]] = {}
+    for v, line in code.line_of.items():
+        if v.op.raises(v.type) and v.origin is not None and v.origin[0] is not None:
+            call = re.match(r" *(\w+)\(", lines[line - 1])
+            if call is not None:
+                places = found.setdefault(call[1], [])
+                maker, offset = v.origin
+                line_there = line_number(maker, offset)
+                places.append(f"{maker.co_filename}:{line_there}, in {maker.co_name}")
+    return {call: "; ".join(dict.fromkeys(places)) for call, places in found.items()}
+
+
 class _Call(NamedTuple):
-    """A kernel, its device, and how many arrays and numbers each of its nests has."""
+    """A kernel, its device, how many arrays and numbers each of its nests has, and where in the
+    user's program operands are that it may refuse."""
 
     kernel: CudaKernel
     where: str
     arrays: int
     numbers: int
+    reason: str = ""
 
     def function(self) -> Callable[..., None]:
         """A function that launches it, called with the arrays and then the numbers of each nest in
         turn."""
-        launch = launcher(self.kernel, device(number(self.where)))
+        launch = launcher(self.kernel, device(number(self.where)), self.reason)
         if not self.numbers:
             return lambda *arguments: launch(arguments, ())
         arrays, width = self.arrays, self.arrays + self.numbers

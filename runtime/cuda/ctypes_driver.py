@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .driver import Device, Function
+from .driver import REASONS, Device, Function
 from .pool import SizeClassPool
 
 OUT_OF_MEMORY, NOT_READY, NOT_SUPPORTED = 2, 600, 801
@@ -131,10 +131,10 @@ class CtypesDevice(Device):
         self.activate()
         self.pool = SizeClassPool(self._allocate, self._free)
         self._pinned = SizeClassPool(self._allocate_host, self._free_host)
-        place = self._allocate_host(4)
-        flag: Any = c_int.from_address(place)
-        self.refusal = np.frombuffer(flag, np.int32)
-        self.refusal[0] = 0
+        place = self._allocate_host(4 * REASONS)
+        flags: Any = (c_int * REASONS).from_address(place)
+        self.refusal = np.frombuffer(flags, np.int32)
+        self.refusal[:] = 0
         mapped = c_uint64()
         call("cuMemHostGetDevicePointer_v2", byref(mapped), c_void_p(place), 0)
         self.refusal_address = mapped.value

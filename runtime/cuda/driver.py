@@ -30,6 +30,9 @@ FORKED = (
 )
 
 
+REASONS = 1024  # operations that refuse operands and are told apart
+
+
 class Pool(Protocol):
     """Memory that is kept for the next allocation when it is freed, as PyCUDA's pools keep it."""
 
@@ -75,11 +78,12 @@ class Device(ABC):
     multiprocessors: int
     host: bool  # executed by the host's processor
     pool: Pool  # of device memory
-    refusal: np.ndarray  # an int that kernels set where an operand is out of its range
+    refusal: np.ndarray  # ints that kernels set where an operand is out of its range: REASONS
     refusal_address: int
 
     def __init__(self, index: int):
         self.index = index
+        self._reasons: dict[str, int] = {"": 0}  # what each of those ints says
         self.queues: list[Stream] = []  # besides the default one; they are never destroyed
 
     def activate(self) -> None:
@@ -94,13 +98,25 @@ class Device(ABC):
         self.wait()
         self.check_refusal()
 
+    def refusal_of(self, reason: str) -> int:
+        """The address of an int that a kernel sets where it refuses an operand.
+
+        reason: where the operation stands in the user's program; "" where nobody knows.
+        """
+        with _LOCK:
+            full = len(self._reasons) == REASONS
+            number = self._reasons.setdefault(reason, 0 if full else len(self._reasons))
+        return self.refusal_address + number * self.refusal.itemsize
+
     def check_refusal(self) -> None:
         """Raises, once, what a kernel that has run by now found; call it after waiting."""
-        if self.refusal[0]:
-            self.refusal[0] = 0
+        flags = self.refusal[: len(self._reasons)]
+        if flags.any():
+            reasons = [r for r, number in self._reasons.items() if r and flags[number]]
+            flags[:] = 0
             raise IndexError(
                 f"an index is out of range (found on the device cuda:{self.index} by an operation "
-                "that was started before this point)"
+                f"that was started before this point{''.join(': ' + r for r in reasons)})"
             )
 
     @abstractmethod

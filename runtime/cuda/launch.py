@@ -39,9 +39,10 @@ Launcher = Callable[[Sequence[DeviceArray], Sequence[float]], None]
 WIDE = {"i": "q", "I": "q", "q": "q", "f": "d", "d": "d"}  # kinds of numbers in a table
 
 
-def launcher(kernel: CudaKernel, device: Device) -> Launcher:
+def launcher(kernel: CudaKernel, device: Device, reason: str = "") -> Launcher:
     """A function that launches a kernel, called with its arrays and its run-time numbers.
 
+    reason: where in the user's program operands are that it may refuse.
     Errors: CompilerError here; RuntimeError with the driver's words when it is called.
     """
     steps = [
@@ -55,7 +56,7 @@ def launcher(kernel: CudaKernel, device: Device) -> Launcher:
         for launch in kernel.launches
         if 0 not in launch.grid  # no blocks: the driver would refuse it
     ]
-    index, scratch, refusal = device.index, kernel.scratch, device.refusal_address
+    index, scratch, refusal = device.index, kernel.scratch, device.refusal_of(reason)
     error = driver().error
 
     def run(arrays: Sequence[DeviceArray], numbers: Sequence[float]) -> None:

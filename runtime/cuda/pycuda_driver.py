@@ -15,7 +15,7 @@ import numpy as np
 import pycuda.driver as cuda
 import pycuda.tools
 
-from .driver import Device, Function, forget_current
+from .driver import REASONS, Device, Function, forget_current
 
 STATIC_SHARED = 48 << 10  # bytes of dynamic shared memory that need no leave
 
@@ -59,7 +59,7 @@ class PyCudaDevice(Device):
         self.pool = pycuda.tools.DeviceMemoryPool()
         self._pinned = pycuda.tools.PageLockedMemoryPool()
         mapped = cuda.host_alloc_flags.DEVICEMAP | cuda.host_alloc_flags.PORTABLE
-        self.refusal = cuda.pagelocked_zeros(1, np.int32, mem_flags=mapped)
+        self.refusal = cuda.pagelocked_zeros(REASONS, np.int32, mem_flags=mapped)
         allocation: Any = self.refusal.base
         self.refusal_address = int(allocation.get_device_pointer())
 

@@ -17,6 +17,9 @@ SHAPES: list[tuple[int, ...]] = [
 ]
 MAX_TOP = 10  # no value grows beyond 2**10
 MAX_NAMES = 14
+# Beside the core each program draws on some of the other families of statements.
+FAMILIES = ["functions", "products", "functional", "modules", "training", "transforms", "mistakes"]
+Statement = tuple[str, int, Callable[[], object]]  # its family, how often it is drawn, its maker
 
 
 class Base:
@@ -31,6 +34,10 @@ class Base:
         self.count = 0
         self.recording = True  # grad mode
         self.fixed = False  # in a block that may not run: no new names, no new shapes
+
+    def statements(self) -> list[Statement]:
+        """The kinds of statements that the grammar can draw; each family adds its own."""
+        return []
 
     # Choices
 

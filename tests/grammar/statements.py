@@ -6,47 +6,49 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from .base import MAX_NAMES, MAX_TOP
-from .model import BOOL, I64, INEXACT, Store, Track, Var, broadcast
-from .writes import Writes
+from .base import FAMILIES, MAX_NAMES, MAX_TOP, Statement
+from .mistakes import Mistakes
+from .model import BOOL, INEXACT, Store, Track, Var, broadcast
 
 
-class Program(Writes):
+class Program(Mistakes):
     """Writes one program, statement by statement."""
 
-    def statements(self) -> list[tuple[int, Callable[[], object]]]:
+    def statements(self) -> list[Statement]:
         return [
-            (5, self.make),
-            (26, self.calculate),
-            (10, self.alias),
-            (14, self.write),
-            (8, self.write_item),
-            (3, self.write_mask),
-            (2, self.write_positions),
-            (7, self.read),
-            (4, self.export),
-            (4, self.write_array),
-            (1, self.reshape_in_place),
-            (5, self.flags),
-            (5, self.quiet_block),
-            (3, self.branch),
-            (2, self.loop),
-            (10, self.backward),
-            (3, self.gradient),
-            (3, self.use_grad),
-            (2, self.mistake),
-            (1, self.point_elsewhere),
-            (2, self.unpack),
-            (2, self.write_out),
-            (1, self.swap),
-            (2, self.draw),
+            *super().statements(),
+            ("core", 5, self.make),
+            ("core", 26, self.calculate),
+            ("core", 10, self.alias),
+            ("core", 14, self.write),
+            ("core", 8, self.write_item),
+            ("core", 3, self.write_mask),
+            ("core", 2, self.write_positions),
+            ("core", 7, self.read),
+            ("core", 4, self.export),
+            ("core", 4, self.write_array),
+            ("core", 1, self.reshape_in_place),
+            ("core", 5, self.flags),
+            ("core", 5, self.quiet_block),
+            ("core", 3, self.branch),
+            ("core", 2, self.loop),
+            ("core", 10, self.backward),
+            ("core", 3, self.gradient),
+            ("core", 3, self.use_grad),
+            ("core", 1, self.point_elsewhere),
+            ("core", 2, self.unpack),
+            ("core", 2, self.write_out),
+            ("core", 1, self.swap),
+            ("core", 2, self.draw),
         ]
 
     def write_program(self, length: int) -> list[str]:
         self.create()
         self.create()
         self.create(leaf=self.chance(0.7))
-        weights, makers = zip(*self.statements())
+        often = {"core": 1} | {family: 3 for family in FAMILIES if self.chance(0.3)}
+        drawn = [(n * often[f], make) for f, n, make in self.statements() if f in often]
+        weights, makers = zip(*drawn)
         while len(self.lines) < length:
             before = len(self.lines)
             self.choose.choices(makers, weights)[0]()
@@ -304,39 +306,6 @@ class Program(Writes):
             v.store.absorb(MAX_TOP - 1, INEXACT)
             if "-=" in text:
                 v.track.counter.value += 1
-
-    # Errors
-
-    def mistake(self) -> None:
-        """A statement that raises: state must stay as it was."""
-        # Of a view whose history is lost PyTorch says that first.
-        v = self.some(lambda v: not v.guarded) or self.create()
-        n = v.array.ndim
-        options = [
-            f"{v.text} + torch.ones(7, 5)",
-            f"{v.text}.add_(torch.ones(7, 5))",
-            f"{v.text}.view(17)",
-            f"{v.text}[{', '.join(['0'] * (n + 1))}]",
-            f"{v.text}.sum({n + 1})",
-            f"{v.text}.copy_(torch.ones(7, 5))",
-            f"{v.text} @ torch.ones(17, 2, dtype=torch.float64)",
-            f"torch.cat([{v.text}, torch.ones(7, 5, 2)])",
-            f"{v.text}.transpose(0, 5)",
-            f'{v.text} + "a"',
-        ]
-        if n:
-            options.append(f"{v.text}[99]")
-            options.append(f"{v.text}[99] = 1")
-        if v.array.size > 1:
-            options.append(f"bool({v.text})")
-            options.append(f"{v.text}.item()")
-        if v.needs:
-            options.append(f"{v.text}.numpy()")
-        elif v.is_float:
-            options.append(f"{v.text}.sum().backward()")
-        if v.dtype == I64:
-            options.append(f"{v.text}.add_(0.5)")
-        self.emit(self.pick(options))
 
 
 def generate(choose: random.Random, length: int | None = None) -> list[str]:

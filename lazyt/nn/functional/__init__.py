@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from lazyt.functions.padding import pad
+from lazyt.missing import getattr_of
 
+from . import by_number as _by_number
 from .activations import (
     celu,
     celu_,
@@ -66,6 +68,7 @@ from .embedding import embedding, one_hot
 from .folding import fold, unfold
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import bilinear, linear
+from .linear_cross_entropy import linear_cross_entropy
 from .losses import cross_entropy, nll_loss
 from .margins import (
     cosine_embedding_loss,
@@ -134,3 +137,5 @@ for _name in __all__:
     # One module to its users: names in messages and pickles do not say which file holds it.
     globals()[_name].__module__ = __name__
 del _name
+
+__getattr__ = getattr_of(__name__)

@@ -102,17 +102,17 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if w.type.numel != 1:
         if not shape:
             raise RuntimeError("Not allow zero-dim input tensor.")
-        if len(w.type.shape) > 1:
-            raise RuntimeError(
-                "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
-                f"{len(w.type.shape)}"
-            )
         channels = shape[1] if len(shape) > 1 else 1
         if channels != w.type.numel:
             raise RuntimeError(
                 "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
                 f"{w.type.numel} and channel size = {channels}."
             )
+    if len(w.type.shape) > 1:
+        raise RuntimeError(
+            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
+            f"{len(w.type.shape)}"
+        )
     check_floating(x, "prelu_cpu")
     axes = (1,) * len(shape)
     if len(shape) > 1:
@@ -274,6 +274,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input where |input| > lambd, else 0."""
     bound = float(lambd)
+    check_floating(tensor_node(input, "hardshrink"), "hardshrink_cpu")
 
     def formula(x: Node) -> Node:
         inside = ops.logical_and(ops.ge(x, -bound), ops.le(x, bound))
@@ -289,6 +290,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         raise RuntimeError(
             f"lambda must be in range [0, 3.40282e+38] for input dtype Float, but found {bound:g}"
         )
+    check_floating(tensor_node(input, "softshrink"), "softshrink_check")
 
     def formula(x: Node) -> Node:
         below = ops.where(ops.lt(x, -bound), ops.add(x, bound), 0.0)

@@ -18,7 +18,6 @@ from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
 from lazyt.layout import like_operands, memory_order
-from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
 from .common import tensor_node
@@ -179,10 +178,7 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, name:
     return update(input, y) if inplace else like_operands(y, input)
 
 
-def _torch_dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    if p < 0.0 or p > 1.0:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
-    return _dropout(input, p, train, False, "dropout")
-
-
-FUNCTIONS["dropout"] = _torch_dropout
+def drawn(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
+    """The dropout of a name, for a probability that was checked."""
+    drop = _alpha_dropout if "alpha" in name else _dropout
+    return drop(input, p, training, inplace, name)

@@ -56,24 +56,24 @@ def gaussian_nll_loss(
     or another shape.
     """
     if isinstance(var, float):
-        if var < 0:
-            raise ValueError("var has negative entry/entries")
-        var = var * lazyt.ones_like(input)
-    elif lazyt.any(var < 0):
+        negative, spread = var < 0, var * lazyt.ones_like(input)
+    else:
+        negative, spread = bool(lazyt.any(var < 0)), var
+    if negative:
         raise ValueError("var has negative entry/entries")
-    shape, own = tuple(input.shape), tuple(var.shape)
+    shape, own = tuple(input.shape), tuple(spread.shape)
     if own != shape:
         differing = [n for m, n in zip(shape, own) if m != n]
         if shape[:-1] == own:
-            var = var.unsqueeze(-1)
+            spread = spread.unsqueeze(-1)
         elif len(shape) != len(own) or sum(differing) != 1:
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
-    var = var.clone()
+    limited = spread.clone()
     with no_grad():  # the gradient does not see the limit
-        var.clamp_(min=eps)
-    loss = 0.5 * (lazyt.log(var) + (input - target) ** 2 / var)
+        limited.clamp_(min=eps)
+    loss = 0.5 * (lazyt.log(limited) + (input - target) ** 2 / limited)
     if full:
         loss += 0.5 * math.log(2 * math.pi)
     return reduce_losses(loss, reduction)

@@ -56,6 +56,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _refuse(x: Node, w: Node, b: Node | None) -> None:
     """PyTorch's error for operands of `linear` that do not fit."""
+    if b is not None:  # one kernel for all three, which looks at the types first
+        for name, node in (("self", b), ("mat1", x)):
+            if node.type.dtype is not w.type.dtype:
+                raise RuntimeError(
+                    f"{name} and mat2 must have the same dtype, but got "
+                    f"{scalar_name(node.type.dtype)} and {scalar_name(w.type.dtype)}"
+                )
     columns = x.type.shape[-1]
     rows = x.type.numel // columns if columns else (x.type.shape[0] if x.type.shape else 1)
     if columns != w.type.shape[1]:
@@ -63,13 +70,8 @@ def _refuse(x: Node, w: Node, b: Node | None) -> None:
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
             f"{w.type.shape[1]}x{w.type.shape[0]})"
         )
-    if b is None:
-        raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {c_name(x)} != {c_name(w)}"
-        )
     raise RuntimeError(
-        f"mat1 and mat2 must have the same dtype, but got {scalar_name(x.type.dtype)} and "
-        f"{scalar_name(w.type.dtype)}"
+        f"expected m1 and m2 to have the same dtype, but got: {c_name(x)} != {c_name(w)}"
     )
 
 

@@ -9,7 +9,6 @@ Formulas follow https://docs.pytorch.org/docs/2.13/nn.functional.html#loss-funct
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import lazyt
 from lazyt.dispatch import known, scalar_name, tagged, wrap
@@ -37,7 +36,13 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 from .activations import logsigmoid
-from .common import check_floating, in_compute_dtype, reduction_of, tensor_node
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    reduction_of,
+    tensor_node,
+)
 from .distances import pairwise_distance
 from .losses import check_reduction, reduced
 
@@ -215,6 +220,7 @@ def soft_margin_loss(
     reduction = asked_reduction(size_average, reduce, reduction)
     x = tensor_node(input, "soft_margin_loss")
     t = tensor_node(target, "soft_margin_loss", "target", 2)
+    not_differentiable("soft_margin_loss", target=t)
     loss = lazyt.log1p(lazyt.exp(-target * input))
     result = reduced(node_of(loss), reduction)
     return wrap(tagged(result, "SoftMarginLoss", x, t))
@@ -307,6 +313,7 @@ def multi_margin_loss(
     check_floating(x, "multi_margin_loss_cpu_kernel")
     _check_long(t)
     _check_range(t, 0, classes, "target out of range")
+    not_differentiable("multi_margin_loss", weight=w)
     own = reshape(t, (rows, 1))
 
     def formula(scores: Node) -> Node:
@@ -318,7 +325,7 @@ def multi_margin_loss(
         if w is not None:
             spread = cast(reshape(w, (1, classes)), scores.type.dtype)
             loss = mul(loss, gather(_rows_of(spread, rows), own, arg=(1,)))
-        return _averaged(loss, classes, rows, t.type.shape if len(shape) == 2 else (), reduction)
+        return _averaged(loss, classes, t.type.shape if len(shape) == 2 else (), reduction)
 
     return wrap(tagged(in_compute_dtype(formula, x), "MultiMarginLoss", x))
 
@@ -327,10 +334,10 @@ def _rows_of(row: Node, count: int) -> Node:
     return node_of(wrap(row).expand(count, row.type.shape[-1]))
 
 
-def _averaged(loss: Node, classes: int, rows: int, shape: Any, reduction: str) -> Node:
+def _averaged(loss: Node, classes: int, shape: tuple[int, ...], reduction: str) -> Node:
     """Losses (rows, classes) averaged over classes, in the shape of the targets, then reduced."""
     each = div(sum_(loss, arg=((1,), False)), float(classes))
-    return reduced(reshape(each, shape if reduction == "none" else (rows,)), reduction)
+    return reshape(each, shape) if reduction == "none" else reduced(each, reduction)
 
 
 def multilabel_margin_loss(
@@ -372,6 +379,6 @@ def multilabel_margin_loss(
         gap = add(sub(1.0, wanted), reshape(scores, (rows, 1, classes)))
         loss = where(logical_and(compared, gt(gap, 0.0)), gap, 0.0)
         each = sum_(loss, arg=((1,), False))
-        return _averaged(each, classes, rows, shape[:-1], reduction)
+        return _averaged(each, classes, shape[:-1], reduction)
 
     return wrap(tagged(in_compute_dtype(formula, x), "MultilabelMarginLoss", x))

@@ -4,11 +4,12 @@
 
 Adaptive windows that happen to be alike are pooled as any others. Else all elements of all windows
 are looked up beside each other, a window that is shorter ends with its last element again, and the
-largest is selected.
+place of the largest is found; the gradient goes to those places alone.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,15 +19,16 @@ import lazyt
 from lazyt.dispatch import data_node, tagged, wrap
 from lazyt.ir.dtypes import int64
 from lazyt.ir.node import Node
+from lazyt.ir.ops_elementwise import add
 from lazyt.ir.ops_index import gather, index
 from lazyt.ir.ops_pool import max_pool, max_pool_positions
 from lazyt.ir.ops_reduce import get, max_with_index
-from lazyt.ir.ops_shape import expand, permute, reshape
+from lazyt.ir.ops_shape import copy, reshape, stop
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, extents, numbered, tensor_node
+from .common import check_floating, extents, not_differentiable, numbered, tensor_node
 from .pooling import adaptive_windows
 
 # --- adaptive -------------------------------------------------------------------------------------
@@ -75,52 +77,56 @@ def _check_adaptive(x: Node, rank: int, out: tuple[int, ...]) -> None:
     check_floating(x, "adaptive_max_pool3d_cpu" if rank == 3 else "adaptive_max_pool2d")
 
 
-def _window_places(extent: int, count: int) -> np.ndarray:
-    """The places of every window (count, widest), the last one repeated in shorter windows."""
-    windows = adaptive_windows(extent, count)
-    widest = max((stop - start for start, stop in windows), default=1)
-    places = [[min(start + k, stop - 1) for k in range(widest)] for start, stop in windows]
-    return np.array(places, np.int64).reshape(count, widest)
+@functools.lru_cache(maxsize=128)
+def _window_places(spatial: tuple[int, ...], out: tuple[int, ...]) -> np.ndarray:
+    """Where the elements of every window stand in a flattened plane: (windows, widest)."""
+    rank, flat = len(out), np.zeros((1,) * 2 * len(out), np.int64)
+    for i, (extent, count) in enumerate(zip(spatial, out)):
+        windows = adaptive_windows(extent, count)
+        widest = max((stop - start for start, stop in windows), default=1)
+        own = [[min(start + k, stop - 1) for k in range(widest)] for start, stop in windows]
+        shape = [1] * 2 * rank
+        shape[i], shape[rank + i] = count, widest
+        flat = flat * extent + np.array(own, np.int64).reshape(shape)
+    return flat.reshape(math.prod(out), -1)
 
 
-def _largest(x: Node, out: tuple[int, ...]) -> tuple[Node, Node]:
-    """The selection of the largest elements of all windows, and their places in a plane."""
-    rank, shape = len(out), x.type.shape
-    lead, spatial = shape[: len(shape) - rank], shape[len(shape) - rank :]
-    if 0 not in out and all(s % n == 0 for s, n in zip(spatial, out)):
-        kernel = tuple(s // n for s, n in zip(spatial, out))
-        windows = (kernel, kernel, (0,) * rank, (1,) * rank)
-        both = max_pool(x, arg=(*windows, False))
-        return both, max_pool_positions(get(both, 1), arg=(spatial, *windows))
-    places = [_window_places(s, n) for s, n in zip(spatial, out)]
-    grids = []
-    flat = np.zeros((1,) * 2 * rank, np.int64)
-    for i, at in enumerate(places):
-        own = (1,) * 2 * i + at.shape + (1,) * 2 * (rank - i - 1)
-        grids.append(data_node(at.reshape(own), int64, x.type.device))
-        flat = flat * spatial[i] + at.reshape(own)
-    n = len(lead)
-    axes = tuple(range(n, n + rank))
-    taken = index(x, *grids, arg=(axes,))
-    order = (*range(n), *range(n, n + 2 * rank, 2), *range(n + 1, n + 2 * rank, 2))
-    window = math.prod(at.shape[1] for at in places)
-    apart = reshape(permute(taken, order), (*lead, *out, window))
-    both = max_with_index(apart, arg=((n + rank,), False))
-    own_order = (*range(0, 2 * rank, 2), *range(1, 2 * rank, 2))
-    table = np.ascontiguousarray(flat.transpose(own_order)).reshape(*out, window)
-    spread = expand(data_node(table, int64, x.type.device), (*lead, *out, window))
-    at_largest = gather(spread, reshape(get(both, 1), (*lead, *out, 1)), arg=(n + rank,))
-    return both, reshape(at_largest, (*lead, *out))
+def _chosen(x: Node, out: tuple[int, ...]) -> Node:
+    """The place of the largest element of every window in its flattened plane: (*, windows)."""
+    table = _window_places(x.type.shape[-len(out) :], out)
+    lead, (windows, widest) = x.type.shape[: -len(out)], table.shape
+    planes = reshape(stop(x), (*lead, math.prod(x.type.shape[len(lead) :])))
+    places = data_node(table.reshape(-1).copy(), int64, x.type.device)
+    taken = reshape(index(planes, places, arg=((len(lead),),)), (*lead, windows, widest))
+    which = get(max_with_index(taken, arg=((len(lead) + 1,), False)), 1)
+    starts = data_node(np.arange(windows) * widest, int64, x.type.device)
+    return index(places, add(which, starts), arg=((0,),))
 
 
 def _adaptive(rank: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
     x = tensor_node(input, f"adaptive_max_pool{rank}d")
-    out = _output_size(output_size, rank, x.type.shape[-rank:])
+    lead, spatial = x.type.shape[:-rank], x.type.shape[-rank:]
+    out = _output_size(output_size, rank, spatial)
     _check_adaptive(x, rank, out)
-    both, places = _largest(x, out)
-    if both.grad:
-        numbered(both, "SqueezeBackward1" if rank == 1 else f"AdaptiveMaxPool{rank}DBackward0", x)
-    return wrap(get(both, 0)), wrap(places)
+    name = "SqueezeBackward1" if rank == 1 else f"AdaptiveMaxPool{rank}DBackward0"
+    if 0 not in out and all(s % n == 0 for s, n in zip(spatial, out)):
+        kernel = tuple(s // n for s, n in zip(spatial, out))
+        windows = (kernel, kernel, (0,) * rank, (1,) * rank)
+        both = max_pool(x, arg=(*windows, False))
+        if both.grad:
+            numbered(both, name, x)
+        at = max_pool_positions(get(both, 1), arg=(spatial, *windows))
+        return wrap(get(both, 0)), wrap(at)
+    places = _chosen(x, out)
+    values = _looked_up(x, places, len(lead))
+    shape = (*lead, *out)
+    return wrap(numbered(copy(reshape(values, shape)), name, x)), wrap(copy(reshape(places, shape)))
+
+
+def _looked_up(x: Node, places: Node, lead: int) -> Node:
+    """The elements at places (*, windows) of the flattened planes of `x`."""
+    flat = reshape(x, (*x.type.shape[:lead], math.prod(x.type.shape[lead:])))
+    return gather(flat, places, arg=(lead,))
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
@@ -194,6 +200,7 @@ def _fractional(
         batch = 1 if input.dim() == rank + 1 else input.size(0)
         shape = (batch, input.size(-rank - 1), rank)
         samples = lazyt.rand(shape, dtype=input.dtype, device=input.device)
+    not_differentiable(name, random_samples=node_of(samples))
     spatial = tuple(input.shape)[-rank:]
     for axis, extent, k, n in zip(_AXES[rank], spatial, kernel, out):
         if n + k - 1 > extent:
@@ -212,14 +219,13 @@ def _fractional(
         own = [*sample.shape] + [1] * (2 * rank)
         own[sample.dim() + i], own[sample.dim() + rank + i] = out[i], kernel[i]
         places = places * spatial[i] + window.reshape(own)
-    flat = input.reshape(*lead, 1, math.prod(spatial))
-    size = (*lead, math.prod(out), math.prod(kernel))
-    at = places.reshape(size)
-    taken = flat.expand(*size[:-1], flat.shape[-1]).gather(-1, at)
-    values, which = taken.max(-1)
-    chosen = at.gather(-1, which.unsqueeze(-1)).squeeze(-1)
-    x = node_of(input)
-    result = node_of(values.reshape(*lead, *out))
+    x, windows, widest = node_of(input), math.prod(out), math.prod(kernel)
+    at = places.reshape(*lead, windows * widest)
+    taken = input.detach().reshape(*lead, math.prod(spatial)).gather(-1, at)
+    which = taken.reshape(*lead, windows, widest).max(-1, keepdim=True)[1]
+    chosen = at.reshape(*lead, windows, widest).gather(-1, which).squeeze(-1)
+    values = _looked_up(x, node_of(chosen), len(lead))
+    result = copy(reshape(values, (*lead, *out)))
     return wrap(tagged(result, f"FractionalMaxPool{rank}D", x)), chosen.reshape(*lead, *out)
 
 

@@ -21,7 +21,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
-from .common import check_floating, numbered, tensor_node
+from .common import check_floating, not_differentiable, numbered, tensor_node
 from .pooling import avg_pool2d
 
 
@@ -132,6 +132,7 @@ def batch_norm(
     _check_channels(channels, {"running_mean": m, "running_var": v, "weight": w, "bias": b})
     check_floating(x, "batch_norm")
     _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
+    not_differentiable("native_batch_norm", running_mean=m, running_var=v)
     wide = cast(x, x.type.dtype.compute)
     around = (1, channels) + (1,) * (len(shape) - 2)
     if training:
@@ -196,12 +197,17 @@ def instance_norm(
     if use_input_stats:
         _check_spatial(shape)
     if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError(
+                "Expected running_mean and running_var to be defined when use_input_stats is false"
+            )
         y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         tagged(node_of(y), "View", x)
         return y
     check_floating(x, "batch_norm")
     w, b = _optional(weight), _optional(bias)
     _check_channels(shape[1], {"weight": w, "bias": b})
+    _check_parameters(x, {"weight": w, "bias": b})
     axes = tuple(range(2, len(shape)))
     wide = cast(x, x.type.dtype.compute)
     parts = standardize(wide, arg=(axes, float(eps)))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lazyt.dispatch import data_node, tagged, wrap
-from lazyt.ir.dtypes import float32, float64
+from lazyt.ir.dtypes import float32, float64, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.pool import pool_output_size
-from lazyt.ir.ops_elementwise import div
+from lazyt.ir.ops_elementwise import cast, div
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_pool import avg_pool as avg_pool_op
 from lazyt.ir.ops_pool import max_pool as max_pool_op
@@ -47,6 +47,13 @@ def _numbers(value: Any, rank: int, name: str, what: str) -> tuple[int, ...]:
         given = tuple(int(v) for v in value)
         return given * rank if len(given) == 1 else given
     return (int(value),) * rank
+
+
+def _steps(stride: Any, kernel: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The stride, which is the window's size where none is given."""
+    if stride is None or stride in ((), []):
+        return kernel
+    return _numbers(stride, len(kernel), name, "stride")
 
 
 def _check_input(x: Node, rank: int, name: str) -> None:
@@ -156,7 +163,9 @@ def _max_pool(
     name = f"max_pool{rank}d"
     x = tensor_node(input, name)
     kernel = _numbers(kernel_size, rank, name, "kernel_size")
-    steps = kernel if stride is None or stride == [] else _numbers(stride, rank, name, "stride")
+    steps = (
+        kernel if stride is None or stride in ((), []) else _numbers(stride, rank, name, "stride")
+    )
     around = _numbers(padding, rank, name, "padding")
     apart = _numbers(dilation, rank, name, "dilation")
     _check_input(x, rank, name)
@@ -269,7 +278,9 @@ def _avg_pool(
     name = f"avg_pool{rank}d"
     x = tensor_node(input, name)
     kernel = _numbers(kernel_size, rank, name, "kernel_size")
-    steps = kernel if stride is None or stride == [] else _numbers(stride, rank, name, "stride")
+    steps = (
+        kernel if stride is None or stride in ((), []) else _numbers(stride, rank, name, "stride")
+    )
     around = _numbers(padding, rank, name, "padding")
     if divisor_override is not None and divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
@@ -282,6 +293,9 @@ def _avg_pool(
     _check_input(x, rank, name)
     _check_windows(x, name, kernel, steps, around, (1,) * rank, bool(ceil_mode))
     arg = (kernel, steps, around, bool(ceil_mode), bool(count_include_pad), divisor_override)
+    if x.type.dtype is int64:  # sums over counts, without a rest
+        return wrap(cast(avg_pool_op(cast(x, float64), arg=arg), int64))
+    check_floating(x, "avg_pool3d_out_frame" if rank == 3 else "avg_pool2d")
     y = in_compute_dtype(lambda n: avg_pool_op(n, arg=arg), x)
     names = {1: "SqueezeBackward1", 2: "AvgPool2DBackward0", 3: "AvgPool3DBackward0"}
     return wrap(numbered(y, names[rank], x))

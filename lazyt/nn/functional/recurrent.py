@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from lazyt.dispatch import renamed, tagged, wrap
-from lazyt.ir.dtypes import float64
-from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import add, mul, relu, sigmoid, sub, tanh
+from lazyt.dispatch import renamed, scalar_name, tagged, wrap
+from lazyt.ir.dtypes import float64, promote
+from lazyt.ir.node import LOCAL, Node, caller
+from lazyt.ir.ops_elementwise import add, cast, mul, relu, sigmoid, sub, tanh
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_shape import cat_, narrow, permute_, reshape
 from lazyt.registry import FUNCTIONS
@@ -163,9 +163,10 @@ def _weights(flat: Sequence[Tensor], biases: bool, projected: bool) -> Iterator[
     """A flat list of parameters, layer by layer and direction by direction."""
     count = 2 + 2 * biases + projected
     for i in range(0, len(flat), count):
-        nodes = [node_of(t) for t in flat[i : i + count]]
-        hr = nodes.pop() if projected else None
-        yield Weights(*nodes[:2], *(nodes[2:] or (None, None)), hr)
+        ih, hh, *rest = (node_of(t) for t in flat[i : i + count])
+        hr = rest.pop() if projected else None
+        bias_ih, bias_hh = rest or (None, None)
+        yield Weights(ih, hh, bias_ih, bias_hh, hr)
 
 
 def _check_devices(input: Node, **others: Sequence[Node]) -> None:
@@ -177,6 +178,16 @@ def _check_devices(input: Node, **others: Sequence[Node]) -> None:
                     f"Input and {name} tensors are not at the same device, found input tensor at "
                     f"{device} and {name} tensor at {node.type.device}"
                 )
+
+
+def _check_dtypes(input: Node, states: Sequence[Node]) -> None:
+    dtype = input.type.dtype
+    for state in states:
+        if state.type.dtype is not dtype:
+            raise RuntimeError(
+                "mat1 and mat2 must have the same dtype, but got "
+                f"{scalar_name(state.type.dtype)} and {scalar_name(dtype)}"
+            )
 
 
 def _stack(
@@ -236,35 +247,46 @@ def recurrence(
     `batch_first`, or the rows of a packed sequence with its `batch_sizes`. hidden: h, or h and c:
     (layers * directions, batch, hidden) each. weights: for each layer and direction weight_ih,
     weight_hh, the biases if there are `biases`, and weight_hr where h is projected.
-    Errors: RuntimeError for sequences without steps, and for tensors on several devices.
+    Errors: RuntimeError for sequences without steps, and for tensors of several dtypes or devices.
     """
     kind = KINDS[mode]
     x = tensor_node(input, kind.name)
     states = [tensor_node(h, kind.name, "hx", 2) for h in hidden]
     _check_devices(x, hidden=states, parameter=[node_of(w) for w in weights])
+    _check_dtypes(x, states)
     directions = 2 if bidirectional else 1
     projected = len(weights) == layers * directions * (3 + 2 * biases)
-    options = (_weights(weights, biases, projected), layers, dropout, train, bidirectional)
     if batch_sizes is not None:
-        sizes = [int(n) for n in batch_sizes.tolist()]
-        rows, last = _stack(kind, x, sizes, states, *options)
+        rows, sizes = x, [int(n) for n in batch_sizes.tolist()]
+    else:
+        rows, sizes = _as_rows(x, batch_first)
+    options = (_weights(weights, biases, projected), layers, dropout, train, bidirectional)
+    before, LOCAL.origin = LOCAL.origin, caller()  # looked up once: all steps are one user line
+    try:
+        rows, last = _stack(kind, rows, sizes, states, *options)
+    finally:
+        LOCAL.origin = before
+    if batch_sizes is not None:
         return wrap(rows), *map(wrap, last)
-    if batch_first:
-        x = permute_(x, arg=((1, 0, 2),))
-    steps, batch, features = x.type.shape
-    if not steps:
-        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    flat = reshape(x, (steps * batch, features))
-    rows, last = _stack(kind, flat, [batch] * steps, states, *options)
-    y = reshape(rows, (steps, batch, rows.type.shape[1]))
-    fused = mode == "LSTM" and not projected and y.type.dtype is not float64
-    name = "MkldnnRnnLayer" if fused else "Stack"
-    output = wrap(tagged(y, "Cat" if bidirectional else name, rows, saves=False))
+    fused = mode == "LSTM" and not projected and x.type.dtype is not float64
+    y = reshape(rows, (len(sizes), sizes[0], rows.type.shape[1]))
+    joined = "Cat" if bidirectional else "MkldnnRnnLayer" if fused else "Stack"
+    output = wrap(tagged(y, joined, rows, saves=False))
     if batch_first:
         output = output.transpose(0, 1)
         if not fused:  # PyTorch transposes in place there
             renamed(node_of(output), "TransposeBackward1")
     return output, *map(wrap, last)
+
+
+def _as_rows(x: Node, batch_first: bool) -> tuple[Node, list[int]]:
+    """A padded input step after step, and how many rows each step has."""
+    if batch_first:
+        x = permute_(x, arg=((1, 0, 2),))
+    steps, batch, features = x.type.shape
+    if not steps:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+    return reshape(x, (steps * batch, features)), [batch] * steps
 
 
 # --- the functions that PyTorch has for them ------------------------------------------------------
@@ -287,8 +309,8 @@ def _cell_function(mode: str) -> Callable[..., Any]:
             raise RuntimeError(f"{name} expects two hidden states")
         hidden = (hx,) if kind.states == 1 else tuple(hx)
         _check_step(input, hidden, w_ih, w_hh)
-        own = node_of(linear(hidden[0], w_hh, b_hh))
-        states = kind.step(node_of(linear(input, w_ih, b_ih)), own, tuple(map(node_of, hidden)))
+        gates = node_of(linear(input, w_ih, b_ih)), node_of(linear(hidden[0], w_hh, b_hh))
+        states = kind.step(*_fitting(kind, gates, tuple(map(node_of, hidden))))
         return wrap(states[0]) if kind.states == 1 else tuple(map(wrap, states))
 
     cell.__name__ = cell.__qualname__ = name
@@ -297,6 +319,17 @@ def _cell_function(mode: str) -> Callable[..., Any]:
         f"w_ih ({kind.gates} * hidden, features), w_hh ({kind.gates} * hidden, hidden)."
     )
     return cell
+
+
+def _fitting(kind: Kind, gates: States, states: States) -> tuple[Node, Node, States]:
+    """What a step takes, of one dtype: products in lower precision, as autocast makes them, are
+    widened where a wider state is added to them."""
+    dtype = gates[0].type.dtype
+    if kind.gates > 1:
+        for state in states:
+            dtype = promote(dtype, state.type.dtype)
+    given, own = (cast(gate, dtype) for gate in gates)
+    return given, own, tuple(cast(state, dtype) for state in states)
 
 
 def _check_step(input: Tensor, hidden: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor) -> None:

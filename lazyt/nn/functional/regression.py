@@ -13,11 +13,16 @@ from lazyt.ir.ops_nn import binary_cross_entropy as bce_op
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import expand
 from lazyt.ir.types import broadcast_shapes
-from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, reduction_of
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    numbered,
+    reduction_of,
+)
 from .losses import check_reduction, reduced, total
 
 
@@ -183,6 +188,7 @@ def binary_cross_entropy(
     check_floating(x, "binary_cross_entropy")
     w = None
     if weight is not None:
+        not_differentiable("binary_cross_entropy", weight=node_of(weight))
         w = expand(node_of(weight), broadcast_shapes(node_of(weight).type.shape, x.type.shape))
 
     def formula(x: Node, t: Node) -> Node:
@@ -223,6 +229,7 @@ def binary_cross_entropy_with_logits(
         )
     positive = None if pos_weight is None else node_of(pos_weight)
     w = None if weight is None else node_of(weight)
+    not_differentiable("binary_cross_entropy_with_logits", weight=w, pos_weight=positive)
 
     def formula(x: Node, t: Node) -> Node:
         soft = log_sigmoid(x)
@@ -281,7 +288,3 @@ def kl_div(
     if batch and input.dim():
         result = ops.div(result, float(input.size(0)))
     return wrap(result)
-
-
-for _function in (kl_div, binary_cross_entropy_with_logits):
-    FUNCTIONS[_function.__name__] = _function

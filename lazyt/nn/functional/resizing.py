@@ -152,7 +152,7 @@ def interpolate(
     _check_sizes(shape, sizes)
     _check_dtype(x, mode, rank, antialias)
     name = "".join(p.title() for p in mode.split("-")) + f"{rank - 2}D" + "Aa" * antialias
-    factors = scales or [None] * (rank - 2)
+    factors: list[float | None] = [*scales] if scales else [None] * (rank - 2)
     y = _resized(x, kernel, sizes, factors, corners, antialias)
     return wrap(tagged(y, f"Upsample{name}", x, saves=False))
 

@@ -15,8 +15,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import lazyt
-from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.dispatch import data_node, scalar_name, tagged, wrap
 from lazyt.ir.dtypes import FLOATING, int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import (
@@ -36,8 +38,8 @@ from lazyt.ir.ops_elementwise import (
     sub,
     where,
 )
-from lazyt.ir.ops_index import gather
-from lazyt.ir.ops_shape import expand, narrow, reshape
+from lazyt.ir.ops_nn import row_pick
+from lazyt.ir.ops_shape import copy, narrow, permute, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
@@ -94,15 +96,18 @@ _BORDERS: dict[str, Callable[[Node, int, bool], Node]] = {
 
 
 class _Image:
-    """Elements of (N, C, *S) by their positions, 0 outside."""
+    """Elements of (N, C, *S) by their positions, all channels of one beside each other."""
 
     def __init__(self, x: Node):
-        self.shape = x.type.shape
-        self.spatial = self.shape[2:]
-        self.flat = reshape(x, (*self.shape[:2], math.prod(self.spatial)))
+        self.spatial = x.type.shape[2:]
+        rows, channels, self.count = *x.type.shape[:2], math.prod(self.spatial)
+        last = permute(x, (0, *range(2, len(x.type.shape)), 1))
+        self.table = copy(reshape(last, (rows * self.count, channels)))
+        self.starts = data_node(np.arange(rows)[:, None] * self.count, int64, x.type.device)
 
     def at(self, positions: list[Node]) -> Node:
-        """positions: (N, L) whole numbers for each spatial dimension. Result: (N, C, L)."""
+        """positions: (N, L) whole numbers for each spatial dimension. Result: (N, L, C), 0
+        outside."""
         inside, place = None, None
         for at, extent in zip(positions, self.spatial):
             held = logical_and(ge(at, 0.0), le(at, float(extent - 1)))
@@ -110,15 +115,12 @@ class _Image:
             step = cast(where(held, at, 0.0), int64)
             place = step if place is None else add(mul(place, extent), step)
         assert inside is not None and place is not None
-        rows, count = place.type.shape
-        spread = (rows, self.shape[1], count)
-        picked = gather(self.flat, expand(reshape(place, (rows, 1, count)), spread), arg=(2,))
-        return where(expand(reshape(inside, (rows, 1, count)), spread), picked, 0.0)
+        picked = row_pick(self.table, add(place, self.starts), arg=(None,))
+        return where(reshape(inside, (*inside.type.shape, 1)), picked, 0.0)
 
 
 def _weighted(value: Node, weight: Node) -> Node:
-    rows, count = weight.type.shape
-    return mul(value, reshape(weight, (rows, 1, count)))
+    return mul(value, reshape(weight, (*weight.type.shape, 1)))
 
 
 def _sum(parts: list[Node]) -> Node:
@@ -257,7 +259,7 @@ def grid_sample(
             own = reshape(narrow(places, rank + 1, rank - 1 - i, 1), (rows, count))
             at.append(_position(own, x.type.shape[2 + i], corners))
         y = _MODES[mode](_Image(x), at, _BORDERS[padding_mode], corners)
-        return reshape(y, (rows, x.type.shape[1], *out))
+        return copy(reshape(permute(y, (0, 2, 1)), (rows, x.type.shape[1], *out)))
 
     y = in_compute_dtype(formula, x, places)
     return wrap(tagged(y, f"GridSampler{rank}D", x, places))

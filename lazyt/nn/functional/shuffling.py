@@ -35,7 +35,8 @@ def _image(x: Node, name: str, factor: int, which: str) -> tuple[tuple[int, ...]
         )
     if factor <= 0:
         raise RuntimeError(f"{name} expects a positive {which}, but got {factor}")
-    return shape[:-3], *shape[-3:]
+    channels, height, width = shape[-3:]
+    return shape[:-3], channels, height, width
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lazyt.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from lazyt.nn.module import Module
 
-from . import container, module, utils
+from . import container, module
 from .activation import (
     CELU,
     ELU,
@@ -50,6 +50,7 @@ from .conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from .cross_map import CrossMapLRN2d
 from .distance import CosineSimilarity, PairwiseDistance
 from .dropout import (
     AlphaDropout,
@@ -78,6 +79,7 @@ from .lazy import (
     LazyLinear,
 )
 from .linear import Bilinear, Identity, Linear
+from .linear_cross_entropy import LinearCrossEntropyLoss, LinearCrossEntropyOptions
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -219,6 +220,10 @@ class Hardtanh(Module):
         max_value: float | None = None,
     ) -> None:
         super().__init__()
+        for end, value in (("min", min_value), ("max", max_value)):
+            if value is not None:
+                words = f"keyword argument `{end}_value` is deprecated and renamed to `{end}_val`"
+                warnings.warn(words, FutureWarning, stacklevel=2)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace

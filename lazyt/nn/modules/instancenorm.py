@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 from lazyt.nn import functional as F
@@ -46,8 +47,25 @@ class _InstanceNorm(_NormBase):
             self.eps,
         )
 
+    def _check_channels(self, input: Tensor) -> None:
+        """ValueError where another number of channels meets parameters; a warning without any."""
+        axis = input.dim() - self.rank - 1
+        if input.size(axis) == self.num_features:
+            return
+        if self.affine:
+            raise ValueError(
+                f"expected input's size at dim={axis} to match num_features ({self.num_features}), "
+                f"but got: {input.size(axis)}."
+            )
+        warnings.warn(
+            f"input's size at dim={axis} does not match num_features. You can silence this warning "
+            "by not passing in num_features, which is not used because affine=False",
+            stacklevel=3,
+        )
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
+        self._check_channels(input)
         if input.dim() == self.rank + 1:
             batched = input.unsqueeze(0)
             return self._apply_instance_norm(batched).squeeze(0)

@@ -9,6 +9,7 @@ module an ordinary one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -46,6 +47,14 @@ class LazyModuleMixin(Module):
         self._initialize_hook = self.register_forward_pre_hook(
             self._infer_parameters, with_kwargs=True
         )
+
+    def _apply(self: Any, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        without_shape = [name for name, value in self._buffers.items() if is_lazy(value)]
+        super()._apply(fn, recurse)
+        for name in without_shape:
+            value = self._buffers[name]
+            self._buffers[name] = UninitializedBuffer(device=value.device, dtype=value.dtype)
+        return self
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
@@ -105,7 +114,7 @@ class LazyLinear(LazyModuleMixin, Linear):
         if not self.has_uninitialized_params() and self.in_features != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Takes the last dimension of the input."""
         if self.has_uninitialized_params():
             with no_grad():
@@ -135,7 +144,7 @@ class _LazyConvNd(LazyModuleMixin):
         if not self.has_uninitialized_params() and self.in_channels != 0:
             super().reset_parameters()  # type: ignore[misc]
 
-    def initialize_parameters(self, input: Tensor, *_: Any) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor, *_: Any) -> None:
         """Takes the channels of the input."""
         if not self.has_uninitialized_params():
             return
@@ -258,6 +267,10 @@ class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
 
 
 class _LazyNormBase(LazyModuleMixin):
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
     def __init__(
         self,
         eps: float = 1e-5,
@@ -287,7 +300,7 @@ class _LazyNormBase(LazyModuleMixin):
         if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()  # type: ignore[misc]
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Takes the second dimension of the input."""
         if not self.has_uninitialized_params():
             return

@@ -33,6 +33,12 @@ __all__ = ["RNNBase", "RNN", "LSTM", "GRU", "RNNCellBase", "RNNCell", "LSTMCell"
 Extents = tuple[int, int, int]
 
 
+def _autocast_is_on() -> bool:
+    from lazyt.amp.state import STATE  # which imports optimizers, and they this package
+
+    return bool(STATE.on)
+
+
 class RNNBase(Module):
     """Layers of recurrences; `mode` is "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
 
@@ -174,7 +180,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Errors: ValueError for another dtype than the weights', RuntimeError for shapes."""
         dtype = self._flat_weights[0].dtype
-        if input.dtype != dtype:
+        if input.dtype != dtype and not _autocast_is_on():
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). Convert "
                 f"input: input.to({dtype}), or convert model: model.to({input.dtype})"

@@ -161,9 +161,10 @@ class LSTMCell(RNNCellBase):
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)
+        states: Any = hx
         if hx is None:
             states = (self._zeros(input),) * 2
-        else:
-            states = tuple(hx) if batched else tuple(state.unsqueeze(0) for state in hx)
+        elif not batched:
+            states = tuple(state.unsqueeze(0) for state in hx)
         h, c = recurrent.lstm_cell(input, states, *self._weights())
         return (h, c) if batched else (h.squeeze(0), c.squeeze(0))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
+
 from . import parametrizations, parametrize
 from . import rnn as rnn
+from . import stateless as stateless
 from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -49,3 +52,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__ = getattr_of(__name__)

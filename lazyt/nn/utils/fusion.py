@@ -23,20 +23,21 @@ def _copied(layer: _Module, norm: _BatchNorm) -> _Module:
     return copy.deepcopy(layer)
 
 
-def _check_statistics(norm: _BatchNorm) -> None:
+def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     if norm.running_mean is None or norm.running_var is None:
         raise AssertionError("bn.running_mean and bn.running_var must not be None")
+    return norm.running_mean, norm.running_var
 
 
 def fuse_conv_bn_eval(conv: _Module, bn: _BatchNorm, transpose: bool = False) -> _Module:
     """A convolution that computes bn(conv(x)). AssertionError unless both are in evaluation."""
     fused = _copied(conv, bn)
-    _check_statistics(bn)
+    mean, var = _statistics(bn)
     fused.weight, fused.bias = fuse_conv_bn_weights(
         fused.weight,
         fused.bias,
-        bn.running_mean,
-        bn.running_var,
+        mean,
+        var,
         bn.eps,
         bn.weight,
         bn.bias,
@@ -79,9 +80,9 @@ def fuse_linear_bn_eval(linear: _Module, bn: _BatchNorm) -> _Module:
             "To fuse, linear.out_features == bn.num_features or bn.num_features == 1, got "
             f"linear.out_features={linear.out_features} and bn.num_features={bn.num_features}"
         )
-    _check_statistics(bn)
+    mean, var = _statistics(bn)
     fused.weight, fused.bias = fuse_linear_bn_weights(
-        fused.weight, fused.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+        fused.weight, fused.bias, mean, var, bn.eps, bn.weight, bn.bias
     )
     return fused
 

@@ -93,8 +93,8 @@ class ParametrizationList(ModuleList):
         if not isinstance(start, Tensor) and not isinstance(start, Sequence):
             raise ValueError(f"{_SEQUENCE}{type(start).__name__}")
         self.is_tensor = isinstance(start, Tensor)
-        self.ntensors = 1 if self.is_tensor else len(start)
-        if self.is_tensor:
+        self.ntensors = 1 if isinstance(start, Tensor) else len(start)
+        if isinstance(start, Tensor):
             self._start_from(original, start)
         else:
             self._start_from_several(original, start)

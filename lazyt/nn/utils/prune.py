@@ -108,8 +108,9 @@ class BasePruningMethod(ABC):
         weight = self.apply_mask(module)
         if hasattr(module, self._tensor_name):
             delattr(module, self._tensor_name)
-        original = module._parameters.pop(self._tensor_name + "_orig")
+        original = getattr(module, self._tensor_name + "_orig")
         original.data = weight.data
+        del module._parameters[self._tensor_name + "_orig"]
         del module._buffers[self._tensor_name + "_mask"]
         setattr(module, self._tensor_name, original)
 
@@ -215,12 +216,12 @@ def _check_amount(amount: Any) -> None:
 
 def _count(amount: Any, size: int) -> int:
     """The number to prune of `size`. ValueError for more than there are."""
-    count = amount if isinstance(amount, numbers.Integral) else round(amount * size)
+    count = int(amount) if isinstance(amount, numbers.Integral) else round(amount * size)
     if count > size:
         raise ValueError(
             f"amount={count} should be smaller than the number of parameters to prune={size}"
         )
-    return int(count)
+    return count
 
 
 class _ByAmount(BasePruningMethod):

@@ -19,6 +19,7 @@ from lazyt.dispatch import coerce, number_of, renamed, scalar_name, tagged, wrap
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import cat_, narrow, pad_, permute, reshape
+from lazyt.missing import getattr_of
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
@@ -350,3 +351,6 @@ def unpad_sequence(
         sequence[: max(int(length), 0)]
         for sequence, length in zip(padded_sequences, lengths, strict=True)
     ]
+
+
+__getattr__ = getattr_of(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
 from lazyt.optim.lr_scheduler.base import EPOCH_DEPRECATION_WARNING as EPOCH_DEPRECATION_WARNING
 from lazyt.optim.lr_scheduler.base import LRScheduler
 from lazyt.optim.lr_scheduler.base import _LRScheduler as _LRScheduler
@@ -38,3 +39,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+__getattr__ = getattr_of(__name__)

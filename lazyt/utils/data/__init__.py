@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lazyt.missing import getattr_of
 from lazyt.utils.data.collate import default_collate, default_convert
 from lazyt.utils.data.dataloader import DataLoader
 from lazyt.utils.data.dataset import (
@@ -9,10 +10,12 @@ from lazyt.utils.data.dataset import (
     ConcatDataset,
     Dataset,
     IterableDataset,
+    StackDataset,
     Subset,
     TensorDataset,
     random_split,
 )
+from lazyt.utils.data.distributed import DistributedSampler
 from lazyt.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -29,10 +32,12 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
@@ -43,3 +48,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+__getattr__ = getattr_of(__name__)

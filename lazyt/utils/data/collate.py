@@ -28,7 +28,7 @@ def _cannot(what: object) -> TypeError:
     )
 
 
-def _rebuilt_mapping(like: Any, values: dict[Any, Any]) -> Any:
+def rebuilt_mapping(like: Any, values: dict[Any, Any]) -> Any:
     """`values` as a mapping of the kind of `like`, a plain dict if it cannot be made."""
     try:
         if isinstance(like, MutableMapping):
@@ -40,7 +40,7 @@ def _rebuilt_mapping(like: Any, values: dict[Any, Any]) -> Any:
         return values
 
 
-def _rebuilt_sequence(like: Any, values: list[Any]) -> Any:
+def rebuilt_sequence(like: Any, values: list[Any]) -> Any:
     """`values` as a sequence of the kind of `like`, a plain list if it cannot be made."""
     try:
         if isinstance(like, MutableSequence):
@@ -84,14 +84,14 @@ def default_collate(batch: Any) -> Any:
             return rule(batch)
     if isinstance(first, Mapping):
         values = {key: default_collate([sample[key] for sample in batch]) for key in first}
-        return _rebuilt_mapping(first, values)
+        return rebuilt_mapping(first, values)
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*map(default_collate, zip(*batch, strict=False)))
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
         columns = [default_collate(column) for column in zip(*batch, strict=True)]
-        return columns if isinstance(first, tuple) else _rebuilt_sequence(first, columns)
+        return columns if isinstance(first, tuple) else rebuilt_sequence(first, columns)
     raise _cannot(type(first))
 
 
@@ -105,11 +105,11 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, np.generic) and not isinstance(data, np.str_):
         return lazyt.as_tensor(data)
     if isinstance(data, Mapping):
-        return _rebuilt_mapping(data, {key: default_convert(data[key]) for key in data})
+        return rebuilt_mapping(data, {key: default_convert(data[key]) for key in data})
     if isinstance(data, tuple) and hasattr(data, "_fields"):
         return type(data)(*map(default_convert, data))
     if isinstance(data, tuple):
         return [default_convert(value) for value in data]
     if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        return _rebuilt_sequence(data, [default_convert(value) for value in data])
+        return rebuilt_sequence(data, [default_convert(value) for value in data])
     return data

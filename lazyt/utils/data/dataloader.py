@@ -3,30 +3,29 @@
     for x, y in DataLoader(TensorDataset(xs, ys), batch_size=32, shuffle=True):
         ...
 
-Each iteration takes indices from the sampler, fetches the samples and collates them. Semantics
-follow https://docs.pytorch.org/docs/2.13/data.html#torch.utils.data.DataLoader, with one
-difference: workers run in this process, see `worker`.
+Each iteration takes indices from the sampler, fetches the samples and collates them, in this
+process or in workers (`iteration`). Semantics follow
+https://docs.pytorch.org/docs/2.13/data.html#torch.utils.data.DataLoader.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import cycle, repeat
+from itertools import repeat
+from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
 from lazyt.utils.data.collate import default_collate, default_convert
 from lazyt.utils.data.dataset import IterableDataset
-from lazyt.utils.data.fetch import Fetch, make_fetch, rows_only
-from lazyt.utils.data.sampler import (
-    BatchSampler,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    draw_seed,
+from lazyt.utils.data.iteration import (
+    _BaseDataLoaderIter,
+    _MultiProcessingDataLoaderIter,
+    _SingleProcessDataLoaderIter,
 )
-from lazyt.utils.data.worker import Worker, WorkerInfo
+from lazyt.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader"]
 
@@ -59,13 +58,18 @@ class DataLoader(Generic[_Sample]):
         shuffle: go through the data set in a new random order each time.
         sampler: the order instead, an iterable of indices.
         batch_sampler: the batches instead, an iterable of lists of indices.
-        num_workers: workers as `get_worker_info` and random draws in the data set see them.
+        num_workers: so many processes make the batches; 0 makes them in this one.
         collate_fn: makes a batch of a list of samples.
         drop_last: leave out a last batch that is shorter.
         worker_init_fn: called in each worker with its number.
         generator: what the order and the seed of the workers are drawn from.
-        pin_memory, timeout, multiprocessing_context, prefetch_factor, persistent_workers,
-            pin_memory_device, in_order: accepted as in PyTorch.
+        pin_memory: put batches into page-locked memory, where there is a device to copy them to.
+        timeout: seconds to wait for a worker; 0 waits on.
+        multiprocessing_context: how workers are started: a context or a name.
+        prefetch_factor: how many batches each worker makes ahead.
+        persistent_workers: keep the workers from one pass to the next.
+        in_order: False yields batches as they come.
+        pin_memory_device: accepted.
 
     Raises:
         ValueError: options that exclude each other.
@@ -95,11 +99,6 @@ class DataLoader(Generic[_Sample]):
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        if multiprocessing_context is not None and num_workers == 0:
-            raise ValueError(
-                "multiprocessing_context can only be used with multi-process loading "
-                f"(num_workers > 0), but got num_workers={num_workers}"
-            )
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
@@ -134,9 +133,48 @@ class DataLoader(Generic[_Sample]):
         if collate_fn is None:
             collate_fn = default_collate if self._auto_collation else default_convert
         self.collate_fn = collate_fn
-        self._iterator: _WorkerIterator | None = None
+        self._iterator: _MultiProcessingDataLoaderIter | None = None
         self._stream_length: int | None = None
         self._initialized = True
+        self.check_worker_number_rationality()
+
+    @property
+    def multiprocessing_context(self) -> Any:
+        """How workers are started; None for Python's default.
+
+        Raises:
+            ValueError: a name that is none, or no workers.
+            TypeError: no context.
+        """
+        return self._context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: Any) -> None:
+        if context is not None:
+            context = self._checked_context(context)
+        self._context = context
+
+    def _checked_context(self, context: Any) -> BaseContext:
+        option = "multiprocessing_context option should"
+        if self.num_workers == 0:
+            raise ValueError(
+                "multiprocessing_context can only be used with multi-process loading "
+                f"(num_workers > 0), but got num_workers={self.num_workers}"
+            )
+        if isinstance(context, str):
+            methods = multiprocessing.get_all_start_methods()
+            if context not in methods:
+                raise ValueError(
+                    f"{option} specify a valid start method in {methods!r}, but got "
+                    f"multiprocessing_context={context!r}"
+                )
+            context = multiprocessing.get_context(context)
+        if not isinstance(context, BaseContext):
+            raise TypeError(
+                f"{option} be a valid context object or a string specifying the start method, but "
+                f"got multiprocessing_context={context}"
+            )
+        return context
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._initialized and name in _FIXED:
@@ -153,19 +191,41 @@ class DataLoader(Generic[_Sample]):
     def _index_sampler(self) -> Any:
         return self.batch_sampler if self._auto_collation else self.sampler
 
-    def _make_fetch(self) -> Fetch:
-        return make_fetch(self.dataset, self._auto_collation, self.collate_fn, self.drop_last)
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.num_workers == 0:
-            return _Iterator(self)
-        if not self.persistent_workers:
-            return _WorkerIterator(self)
-        if self._iterator is None:
-            self._iterator = _WorkerIterator(self)
-        else:
+    def __iter__(self) -> _BaseDataLoaderIter:
+        if self._iterator is not None:
             self._iterator.restart()
-        return self._iterator
+            return self._iterator
+        made = self._get_iterator()
+        if self.persistent_workers and isinstance(made, _MultiProcessingDataLoaderIter):
+            self._iterator = made
+        return made
+
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        if self.num_workers == 0:
+            return _SingleProcessDataLoaderIter(self)
+        self.check_worker_number_rationality()
+        return _MultiProcessingDataLoaderIter(self)
+
+    def check_worker_number_rationality(self) -> None:
+        """Warn where there are more workers than processors that this program may use."""
+        with_set = hasattr(os, "sched_getaffinity")
+        most = len(os.sched_getaffinity(0)) if with_set else os.cpu_count()
+        if self.num_workers == 0 or (most is not None and self.num_workers <= most):
+            return
+        suggestion = (
+            "DataLoader is not able to compute a suggested max number of worker in current system."
+            if most is None
+            else f"Our suggested max number of worker in current system is {most}"
+            f"{'' if with_set else ' (`cpuset` is not taken into account)'}, which is smaller than "
+            "what this DataLoader is going to create."
+        )
+        warnings.warn(
+            f"This DataLoader will create {self.num_workers} worker processes in total. "
+            f"{suggestion} Please be aware that excessive worker creation might get DataLoader "
+            "running slow or even freeze, lower the worker number to avoid potential "
+            "slowness/freeze if necessary.",
+            stacklevel=3,
+        )
 
     def __len__(self) -> int:
         if not self._streams:
@@ -224,122 +284,3 @@ def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
         raise ValueError(f"{prefix} sampler option, but got sampler={sampler}")
     if batch_sampler is not None:
         raise ValueError(f"{prefix} batch_sampler option, but got batch_sampler={batch_sampler}")
-
-
-class _Iterator:
-    """One pass over a loader. The order of draws is PyTorch's: the sampler's iterator is made
-    first, then the base seed is drawn, and a sampler that is a generator draws when it is first
-    asked for an index."""
-
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        self._loader = loader
-        self._indices = iter(loader._index_sampler)
-        self._base_seed = draw_seed(loader.generator)
-        self._yielded = 0
-        self._start()
-
-    def _start(self) -> None:
-        if self._loader.timeout != 0:
-            raise AssertionError("a DataLoader without workers requires timeout == 0")
-        self._fetch = self._loader._make_fetch()
-
-    def _next_batch(self) -> Any:
-        return self._fetch(next(self._indices))
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        batch = self._next_batch()
-        self._yielded += 1
-        expected = self._loader._stream_length
-        if expected is not None and self._yielded > expected:
-            self._warn_too_long(expected)
-        return batch
-
-    def _warn_too_long(self, expected: int) -> None:
-        message = (
-            f"Length of IterableDataset {self._loader.dataset} was reported to be {expected}"
-            f"(when accessing len(dataloader)), but {self._yielded} samples have been fetched. "
-        )
-        if self._loader.num_workers:
-            message += (
-                "For multiprocessing data-loading, this could be caused by not properly "
-                "configuring the IterableDataset replica at each worker. Please see "
-                "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for "
-                "examples."
-            )
-        warnings.warn(message, stacklevel=3)
-
-    def __len__(self) -> int:
-        return len(self._loader._index_sampler)
-
-    def __getstate__(self) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
-
-
-class _WorkerIterator(_Iterator):
-    """One pass with workers: batch i is the next worker's in turn. Indices are taken ahead, as
-    many as PyTorch would have handed out, so that the sampler draws at the same moments."""
-
-    def _start(self) -> None:
-        loader = self._loader
-        draws = loader.worker_init_fn is not None or not (
-            loader._auto_collation and rows_only(loader.dataset, loader.collate_fn)
-        )
-        self._workers = [
-            Worker(
-                WorkerInfo(i, loader.num_workers, self._base_seed + i, loader.dataset),
-                self._base_seed,
-                loader._make_fetch,
-                loader.worker_init_fn,
-                draws,
-            )
-            for i in range(loader.num_workers)
-        ]
-        self._hand_out_first()
-
-    def restart(self) -> None:
-        """Begin another pass with the same workers."""
-        self._indices = iter(self._loader._index_sampler)
-        self._yielded = 0
-        for worker in self._workers:
-            worker.restart()
-        self._hand_out_first()
-
-    def _hand_out_first(self) -> None:
-        self._running = set(self._workers)
-        self._turns = cycle(self._workers)
-        self._tasks: deque[tuple[Worker, Any]] = deque()
-        for _ in range((self._loader.prefetch_factor or 1) * len(self._workers)):
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Give the next index to the next worker that still runs."""
-        try:
-            index = next(self._indices)
-        except StopIteration:
-            return
-        for worker in self._turns:
-            if not self._running:
-                return
-            if worker in self._running:
-                self._tasks.append((worker, index))
-                return
-
-    def _next_batch(self) -> Any:
-        while self._tasks:
-            worker, index = self._tasks.popleft()
-            if worker not in self._running:
-                continue
-            try:
-                batch = worker.fetch(index)
-            except StopIteration:
-                if not self._loader._streams:
-                    raise
-                self._running.discard(worker)
-                self._hand_out()
-                continue
-            self._hand_out()
-            return batch
-        raise StopIteration

@@ -1,0 +1,197 @@
+"""torch.autograd.graph and anomaly detection against PyTorch."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from harness import run_program
+
+import lazyt
+
+PREPARATION = """
+import torch, warnings
+from torch.autograd.graph import *
+x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+w = torch.tensor([2.0, 0.5, 1.0], requires_grad=True)
+log = []
+def pack(t):
+    log.append(("pack", tuple(t.shape)))
+    return t.tolist(), t.dtype
+def unpack(packed):
+    log.append("unpack")
+    return torch.tensor(packed[0], dtype=packed[1])
+def shown(f):
+    try:
+        print(f())
+    except Exception as error:
+        print(type(error).__name__, str(error))
+def watched(f, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with torch.autograd.detect_anomaly(**options):
+                f()
+        except RuntimeError as error:
+            print(error)
+    print([str(c.message).split("Traceback")[0] for c in caught])
+"""
+
+PROGRAMS = {
+    "what is saved is packed and unpacked": """
+with saved_tensors_hooks(pack, unpack):
+    y = (x * w).exp().sum()
+print(sorted(map(str, log)))
+log.clear()
+(y * 2).backward()
+print(log, [round(v, 3) for v in [*x.grad.tolist(), *w.grad.tolist()]])
+""",
+    "a backward uses what was unpacked": """
+with saved_tensors_hooks(lambda t: t, lambda t: t * 4):
+    y = x * x
+y.sum().backward()
+print(x.grad.tolist())
+""",
+    "only what is traced inside": """
+y = x * w
+with saved_tensors_hooks(lambda t: t, lambda t: t * 0):
+    z = x * 2.0
+(y + z).sum().backward()
+print(x.grad.tolist())
+""",
+    "hooks in hooks": """
+with saved_tensors_hooks(lambda t: t, lambda t: t * 10):
+    with saved_tensors_hooks(lambda t: t, lambda t: t * 3):
+        y = x * x
+    z = x * x
+(y.sum() + z.sum()).backward()
+print(x.grad.tolist())
+""",
+    "second derivatives through unpacked values": """
+with saved_tensors_hooks(lambda t: t, lambda t: t):
+    y = (x**3).sum()
+    g, = torch.autograd.grad(y, x, create_graph=True)
+print(torch.autograd.grad(g.sum(), x)[0].tolist())
+""",
+    "on the processor": """
+with save_on_cpu(pin_memory=True):
+    y = (x.sin() * x).exp()
+y.sum().backward()
+print([round(v, 4) for v in x.grad.tolist()])
+""",
+    "unpacking gives no tensor": """
+with saved_tensors_hooks(lambda t: t, lambda t: 3):
+    y = x * x
+shown(y.sum().backward)
+""",
+    "hooks are disabled": """
+def use():
+    with saved_tensors_hooks(pack, unpack):
+        pass
+with disable_saved_tensors_hooks("none here"):
+    shown(use)
+shown(use)
+""",
+    "several gradients": """
+m, c = x * w, torch.ones(3, requires_grad=True)
+for mode in ("all", "any"):
+    got = []
+    plain = lambda g: None if g is None else g.tolist()
+    each = lambda g: plain(g) if isinstance(g, torch.Tensor) else [plain(v) for v in g]
+    hook = register_multi_grad_hook([x, w, c, m], lambda g: got.append(each(g)), mode=mode)
+    (m.sum() * 2).backward(retain_graph=True)
+    (m + c).sum().backward(retain_graph=True)
+    hook.remove()
+    m.sum().backward(retain_graph=True)
+    print(got)
+shown(lambda: register_multi_grad_hook([x], print, mode="some"))
+""",
+    "edges and nodes": """
+y = x * 2
+print(get_gradient_edge(x).node.name(), get_gradient_edge(y).node is y.grad_fn)
+print(get_gradient_edge(y).output_nr, isinstance(y.grad_fn, Node), isinstance(y, Node))
+shown(lambda: get_gradient_edge(x.detach()))
+edges = [get_gradient_edge(y), get_gradient_edge(x)]
+z = (y * y).sum()
+print([g.tolist() for g in torch.autograd.grad(z, edges, retain_graph=True)])
+print(torch.autograd.grad(z, edges[0])[0].tolist())
+""",
+    "hooks of nodes": """
+y = x * w
+z = y.exp() + y * y
+show = lambda *grads: print([[g.tolist() if g is not None else None for g in t] for t in grads])
+first = (y * y).grad_fn
+one = z.grad_fn.register_hook(lambda gi, go: show(gi, go))
+two = y.grad_fn.register_hook(lambda gi, go: (gi[0] * 2, gi[1]))
+three = y.grad_fn.register_prehook(lambda go: (go[0] * 10,))
+z.sum().backward(retain_graph=True)
+print([round(v, 2) for v in [*x.grad.tolist(), *w.grad.tolist()]])
+for hook in (one, two, three):
+    hook.remove()
+x.grad = None
+z.sum().backward()
+print([round(v, 2) for v in x.grad.tolist()])
+m = x[None] @ x[:, None]
+m.grad_fn.register_hook(lambda gi, go: show(gi, go))
+m.sum().backward()
+""",
+    "an anomaly in a product": """
+a = torch.tensor([[1.0, float("nan")]])
+watched(lambda: (a @ x[:2, None]).sum().backward())
+""",
+    "an anomaly": "watched(lambda: ((x - x).sqrt() * 0).sum().backward())",
+    "an anomaly of a matrix": "watched(lambda: ((x[:, None] / 0 @ x[None]) * 0).sum().backward())",
+    "an anomaly that is not looked for": """
+watched(lambda: ((x - x).sqrt() * 0).sum().backward(), check_nan=False)
+print(x.grad.isnan().all().item())
+""",
+    "no anomaly": "watched(lambda: (x * 2).sum().backward())",
+    "an error in a backward": """
+def overwritten():
+    y = x.exp()
+    y.mul_(2)
+    y.sum().backward()
+watched(overwritten)
+""",
+    "on and off": """
+print(torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())
+with torch.autograd.set_detect_anomaly(True):
+    print(torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())
+torch.autograd.set_detect_anomaly(True, check_nan=False)
+print(torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())
+torch.autograd.set_detect_anomaly(False)
+print(torch.is_anomaly_enabled())
+""",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_gives_what_torch_gives(oracle: types.ModuleType, name: str) -> None:
+    text = PREPARATION + PROGRAMS[name]
+    assert run_program(text, name="lazyt") == run_program(text, name="torch")
+
+
+def test_an_anomaly_names_the_line_of_the_forward() -> None:
+    torch = lazyt
+    x = torch.zeros(2, requires_grad=True)
+    y = x.sqrt() * 0  # this line
+    with (
+        pytest.warns(UserWarning, match="y = x.sqrt\\(\\) \\* 0  # this line"),
+        pytest.raises(RuntimeError, match="Function 'SqrtBackward0' returned nan"),
+        torch.autograd.set_detect_anomaly(True),
+    ):
+        y.sum().backward()
+
+
+def test_arithmetic_in_c_is_packed_too(c_tier: None) -> None:
+    torch = lazyt
+    x = torch.ones(3, requires_grad=True)
+    (x * x + x).sum().item()  # the compiler is there from here on
+    seen: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: seen.append(t.numel()) or t, lambda t: t * 4
+    ):
+        y = x * x
+    y.sum().backward()
+    assert seen == [3, 3]
+    assert x.grad.tolist() == [8.0, 8.0, 8.0]
