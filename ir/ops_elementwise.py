@@ -268,7 +268,7 @@ clamp_max: Op = elementwise(
 nextafter: Op = elementwise(
     "nextafter",
     "np.nextafter({0}, {1}, out={out})",
-    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: zeros_like(b)),
+    vjp=(lambda g, y, a, b: where(ne(a, b), g, 0.0), lambda g, y, a, b: zeros_like(b)),
 )
 atan2: Op = elementwise(
     "atan2",
