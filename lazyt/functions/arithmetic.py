@@ -310,9 +310,10 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
+    def changed(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
 
+    inplace: Callable[[Tensor, Any], Tensor] = changed
     if name in COMPARISONS:
         inplace = _compared_in_place(name, compute)
     elif name.startswith("logical"):
