@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from operator import index as as_int
 from typing import Any
@@ -20,7 +19,7 @@ from lazyt.ir.ops_shape import copy, reshape
 from .. import return_types
 from ..dispatch import deliver, fit_exactly, tagged, type_name
 from ..layout import like_operands
-from ..registry import FUNCTIONS
+from ..registry import FUNCTIONS, also_called
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
 
@@ -31,17 +30,7 @@ Axes = tuple[int, ...]
 
 def numpy_words(function: Callable) -> Callable:
     """Lets `axis` and `keepdims` stand for `dim` and `keepdim`."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        if options:
-            if "axis" in options:
-                options["dim"] = options.pop("axis")
-            if "keepdims" in options:
-                options["keepdim"] = options.pop("keepdims")
-        return function(*args, **options)
-
-    return call
+    return also_called(function, axis="dim", keepdims="keepdim")
 
 
 def publish(function: Callable, *names: str) -> Callable:

@@ -13,7 +13,7 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import contiguous_strides
 
-from ..registry import FUNCTIONS
+from ..registry import FUNCTIONS, also_called
 from ..state import geometry, node_of, shape_of
 from ..tensor import Tensor, attach, wrap_dim
 from .views import make_view
@@ -160,6 +160,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """Windows between the given positions, or a number of nearly equal ones."""
     axis = wrap_dim(dim, input.dim())
     extent = shape_of(input)[axis]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
         if n <= 0:
@@ -294,5 +296,15 @@ PARTS: dict[str, Callable] = {
     "as_strided": as_strided,
     "split_with_sizes": split,
 }
+# The words that PyTorch has for some arguments, a form of the function each.
+SECTIONS = {"sections": "indices_or_sections", "indices": "indices_or_sections"}
+WORDS: dict[str, dict[str, str]] = {
+    "split_with_sizes": {"split_sizes": "split_size_or_sections"},
+    "tensor_split": {"tensor_indices_or_sections": "indices_or_sections", **SECTIONS},
+    **dict.fromkeys(("hsplit", "vsplit", "dsplit"), SECTIONS),
+}
+PARTS |= {name: also_called(PARTS[name], **words) for name, words in WORDS.items()}
 attach(unfold=unfold, **PARTS)
+attach(split=also_called(split, split_size="split_size_or_sections"))
 FUNCTIONS.update(PARTS)
+FUNCTIONS["split"] = also_called(split, tensor="input")

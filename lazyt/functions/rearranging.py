@@ -41,9 +41,9 @@ def _tiled(node: Node, reps: tuple[int, ...]) -> Tensor:
     return wrap(tile_(node, arg=(reps,)))
 
 
-def repeat(self: Tensor, *repeats: Any, **more: Any) -> Tensor:
+def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor as a tile, repeated along every dimension; more numbers make new ones in front."""
-    reps = ints(repeats or (more["repeats"],), "repeat", "repeats")
+    reps = ints(repeats, "repeat", "repeats", named)
     node = node_of(self)
     if len(reps) < len(node.type.shape):
         raise RuntimeError(
@@ -53,9 +53,9 @@ def repeat(self: Tensor, *repeats: Any, **more: Any) -> Tensor:
     return _tiled(node, reps)
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """`repeat`, where missing numbers in front count as 1."""
-    reps = ints(dims, "tile", "dims")
+    reps = ints(dims, "tile", "dims", named)
     node = node_of(input)
     return _tiled(node, (1,) * (len(node.type.shape) - len(reps)) + reps)
 
@@ -148,11 +148,10 @@ def _flipped(node: Node, axes: tuple[int, ...]) -> Node:
     return flip_(node, arg=(axes,)) if node.type.shape else copy(node)
 
 
-def flip(input: Tensor, *numbers: Any, dims: Any = None) -> Tensor:
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """The order of the elements of the given dimensions reversed (a copy)."""
     rank = input.dim()
-    dims = numbers if dims is None else (dims,)
-    axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims"))
+    axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims", named))
     return like_operands(_flipped(node_of(input), axes), input)
 
 
