@@ -132,6 +132,15 @@ torch.movedim(x, (0, -2), (0, 1))
 torch.ones(1).view(0, -1)
 torch.masked_fill(x, b, torch.ones(1))
 torch.nonzero(c, as_tuple=True)
+torch.cumsum(x, True)
+torch.chunk(x, 1.5)
+torch.select(x, 0, 'a')
+torch.split(x, 'a')
+torch.roll(x, 'a')
+torch.unsqueeze(x, 1.5)
+torch.transpose(x, 0, None)
+torch.broadcast_to(x, 3)
+torch.flatten(x, 0, 1.0)
 torch.fill(x, 2)
 torch.fill(x, s)
 torch.zero_(torch.ones(2))
@@ -234,7 +243,10 @@ LINES = [line for table in (OUT, ARGUMENTS, VALUES, IN_PLACE) for line in lines_
 @pytest.mark.parametrize("line", LINES)
 def test_line(line: str, oracle: types.ModuleType) -> None:
     expected = outcome(oracle, PREPARATION, line)
-    assert same(expected, outcome(load("lazyt"), PREPARATION, line)), expected
+    found = outcome(load("lazyt"), PREPARATION, line)
+    if expected[:2] == ("error", "TypeError"):  # its text lists the function's forms
+        expected, found = expected[:2], found[:2]
+    assert same(expected, found), expected
 
 
 @pytest.mark.parametrize("line", lines_of(DECOMPOSITIONS))

@@ -65,7 +65,7 @@ def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool = True) -> N
 def one_dim(dim: Any, rank: int, name: str, place: str = " (position 1)") -> int:
     """A wrapped dimension; TypeError for what is no integer."""
     if dim.__class__ is not int:
-        if isinstance(dim, (tuple, list, str, float)) or dim is None:
+        if isinstance(dim, (tuple, list, str, float, bool)) or dim is None:
             raise TypeError(
                 f"{name}(): argument 'dim'{place} must be int, not {type(dim).__name__}"
             )
@@ -75,7 +75,7 @@ def one_dim(dim: Any, rank: int, name: str, place: str = " (position 1)") -> int
 
 def overloaded_dim(dim: Any, rank: int, name: str) -> int:
     """`one_dim` of a function with several forms, whose TypeError names none of them."""
-    if isinstance(dim, (tuple, list, str, float)):
+    if isinstance(dim, (tuple, list, str, float, bool)):
         raise TypeError(
             f"{name}() received an invalid combination of arguments - got ({type(dim).__name__}), "
             "but expected one of:"
@@ -94,7 +94,7 @@ def axes_of(dim: Any, rank: int, name: str) -> Axes:
         axis = wrap_dim(dim, rank)
         return (axis,) if rank else ()
     if not isinstance(dim, (tuple, list)):
-        if isinstance(dim, (str, float)):
+        if isinstance(dim, (str, float, bool)):
             raise TypeError(
                 f"{name}() received an invalid combination of arguments - got "
                 f"({type(dim).__name__}), but expected one of:"

@@ -5,6 +5,7 @@ All of these are copies, as in PyTorch; what can be a view stands in `views`.
 
 from __future__ import annotations
 
+from operator import index as as_int
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def _counts(repeats: Tensor) -> np.ndarray:
 
 
 def _numbers(value: Any) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),)
+    return tuple(map(as_int, value if isinstance(value, (tuple, list)) else (value,)))
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:

@@ -38,6 +38,7 @@ from ..state import (
     view_meta,
 )
 from ..tensor import Tensor, attach, wrap_dim
+from .creation import size_argument
 
 _new = object.__new__
 Step = tuple  # (op, arg, numbers)
@@ -423,8 +424,8 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
-    """`expand`, as a function."""
-    return expand(input, size)
+    """`expand`, as a function. TypeError for a size that is no sequence."""
+    return expand(input, size_argument("broadcast_to", size, 2))
 
 
 def view_as(self: Tensor, other: Tensor) -> Tensor:
