@@ -43,7 +43,7 @@ from ..dispatch import (
     without_history,
 )
 from ..layout import given, like_operands
-from ..registry import FUNCTIONS, public
+from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
 from .fast import FAST, Fast, fast_binary
@@ -432,6 +432,8 @@ for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
 for _name in TENSORS_ONLY:
     tensors_only(_name)
+for _name in ("pow", "pow_"):
+    public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
 def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
