@@ -19,6 +19,7 @@ from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
 from .creation import empty, extents
+from .dims import c_name
 from .outside import array_from
 
 
@@ -185,7 +186,12 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
     if len(args) == 1 and isinstance(first, Size):
         return empty(first, dtype=dtype, device="cpu")
     if len(args) == 1 and isinstance(first, Tensor):
-        return first.detach() if first.dtype is dtype else first.detach().to(dtype)
+        if first.dtype is not dtype:
+            raise TypeError(
+                f"expected TensorOptions(dtype={c_name(dtype)}, device=cpu) (got "
+                f"TensorOptions(dtype={c_name(first.dtype)}, device={first.device})"
+            )
+        return first.detach()
     if len(args) == 1 and isinstance(first, np.ndarray):
         if first.dtype == dtype.numpy:
             return from_numpy(first)
