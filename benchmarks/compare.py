@@ -99,6 +99,24 @@ def lenet_step_32(torch):
     return training(torch, lenet(torch), (32, 1, 32, 32), 10, 0.9)
 
 
+@case(2)
+def lstm_step(torch):
+    """An LSTM of 128 units over 50 time steps of 128 features, batch 32, plain SGD."""
+    net = torch.nn.LSTM(128, 128)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    x = torch.randn(50, 32, 128)
+
+    def step():
+        optimizer.zero_grad()
+        y, _ = net(x)
+        loss = (y * y).mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
 # --- single kernels -------------------------------------------------------------------------------
 
 

@@ -32,10 +32,9 @@ from .cache_loops import AHEAD, CacheLoops
 from .cstyle import C_TYPES, DEAR, REDUCTIONS, computed
 from .loops import Apply, Kernel, Load, Operand, Param, Pick, Reduce, Stage, Statement, Store
 from .nest_writer import Axis, reductions_of, used
-from .split_loops import SplitLoops
+from .split_loops import SplitLoops, longest_inside
 
 COLUMNS = 256  # columns in a block: their accumulators stay in the first-level cache
-SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
 CHUNK = 2048  # elements of a row that single-precision lanes add up before they go into a double
 
 
@@ -86,21 +85,11 @@ class Point:
     clear: bool = False
 
 
-def _longer_inside(rows: list[Axis]) -> list[Axis]:
-    """The loops of a map, the longest inside where the innermost is very short; not the outermost,
-    which is shared out."""
-    *_, inner = rows
-    longest = max(rows[-2:0:-1], key=lambda axis: axis.extent, default=inner)
-    if inner.extent > SHORT or longest.extent <= inner.extent:
-        return rows
-    return [axis for axis in rows if axis is not longest] + [longest]
-
-
 class _Writer(SplitLoops, CacheLoops):
     def __init__(self, kernel: Kernel):
         super().__init__(kernel)
         if not kernel.axes:
-            self.rows = _longer_inside(self.rows)
+            self.rows = longest_inside(self.rows)
         self.dtype: dict[str, str] = {}
         self.row_values: set[str] = set()
         for stage in kernel.stages:

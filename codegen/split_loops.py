@@ -16,7 +16,19 @@ from typing import Any
 
 from .cstyle import C_TYPES, HALVES
 from .loops import Load, Param, Pick
-from .nest_writer import NestWriter
+from .nest_writer import Axis, NestWriter
+
+SHORT = 4  # elements along an axis that are no vector loop where another axis is longer
+
+
+def longest_inside(rows: list[Axis]) -> list[Axis]:
+    """The loops of a map, the longest inside where the innermost is very short; not the outermost,
+    which is shared out."""
+    *_, inner = rows
+    longest = max(rows[-2:0:-1], key=lambda axis: axis.extent, default=inner)
+    if inner.extent > SHORT or longest.extent <= inner.extent:
+        return rows
+    return [axis for axis in rows if axis is not longest] + [longest]
 
 
 class SplitLoops(NestWriter):
@@ -64,6 +76,7 @@ class SplitLoops(NestWriter):
     def row_pointers(self, at: Any) -> None:
         """Where each pick reads along the vector loop, and by which stride."""
         for s in self.masked():
+            kind = C_TYPES[s.param.dtype]
             inside, places, strides = [], [f"{s.param.name}{at.suffix}"], []
             if own := self.along(s.param, at.inner):
                 strides.append(own)
@@ -76,11 +89,10 @@ class SplitLoops(NestWriter):
                     inside.append(self.is_inside(s, k))
             row, stride = " + ".join(places), " + ".join(strides) or "0"
             if inside:
-                kind = C_TYPES[s.param.dtype]
                 self.line(f"const {kind} {s.name}out = {self.operand(s.outside, s.param.dtype)};")
                 self.line(f"const int {s.name}in = {' && '.join(inside)};")
                 row, stride = f"{s.name}in ? {row} : &{s.name}out", f"{s.name}in ? {stride} : 0"
-            self.line(f"const {C_TYPES[s.param.dtype]} *{s.name}r = {row};")
+            self.line(f"const {kind} *{s.name}r = {row};")
             self.line(f"const int64_t {s.name}s = {stride};")
 
     def pick_inside(self, s: Pick, at: Any) -> None:
@@ -89,13 +101,11 @@ class SplitLoops(NestWriter):
         else:
             super().pick_inside(s, at)
 
-    def along(self, param: Param, axis: Any) -> str:
+    def along(self, param: Param, axis: Axis) -> str:
         """The stride of a parameter along a loop, as a text; none where it stays."""
-        stride = axis.strides[self.kernel.params.index(param)]
-        return "" if stride == 0 else "1" if stride == 1 else self._stride(param, axis)
-
-    def _stride(self, param: Param, axis: Any) -> str:
-        return self.stride(axis, self.kernel.params.index(param))
+        number = self.kernel.params.index(param)
+        stride = axis.strides[number]
+        return "" if stride == 0 else "1" if stride == 1 else self.stride(axis, number)
 
     def _counted(self, s: Pick, k: int) -> Param:
         """The parameter that counts the places along axis `k` of the reach."""

@@ -213,20 +213,21 @@ pow_: Op = elementwise(
     samples="positive",
     also_saves=lambda n: (0, 1, -1) if n.src[1].__class__ is Node else (),
 )
+# An operand that is nan, or whose partner is, receives the cotangent, as in PyTorch.
 maximum: Op = elementwise(
     "maximum",
     "np.maximum({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
-        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(lt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
+        lambda g, y, a, b: where(gt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
     ),
 )
 minimum: Op = elementwise(
     "minimum",
     "np.minimum({0}, {1}, out={out})",
     vjp=(
-        lambda g, y, a, b: where(lt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
-        lambda g, y, a, b: where(gt(a, b), g, where(eq(a, b), mul(g, 0.5), 0.0)),
+        lambda g, y, a, b: where(gt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
+        lambda g, y, a, b: where(lt(a, b), 0.0, where(eq(a, b), mul(g, 0.5), g)),
     ),
 )
 fmax: Op = elementwise(
@@ -263,6 +264,11 @@ clamp_max: Op = elementwise(
         lambda g, y, a, b: where(gt(a, b), g, 0.0),
     ),
     grad_name="Clamp",
+)
+nextafter: Op = elementwise(
+    "nextafter",
+    "np.nextafter({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: where(ne(a, b), g, 0.0), lambda g, y, a, b: zeros_like(b)),
 )
 atan2: Op = elementwise(
     "atan2",
@@ -397,7 +403,7 @@ erf_: Op = elementwise(
 erfinv_: Op = elementwise(
     "erfinv",
     "erfinv({0}, out={out})",
-    vjp=(lambda g, y, x: mul(g, mul(exp(mul(y, y)), math.sqrt(math.pi) / 2)),),
+    vjp=(lambda g, y, x: mul(g, mul(exp(pow_(erfinv_(x), 2)), math.sqrt(math.pi) / 2)),),
     samples="unit",
 )
 

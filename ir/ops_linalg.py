@@ -16,7 +16,7 @@ from .numerics import conv as convolutions
 from .numerics import matmul as products
 from .opdef import Op, provide
 from .ops_elementwise import neg
-from .ops_shape import permute, reshape
+from .ops_shape import permute, reshape, slice_
 from .types import TensorType, broadcast_shapes
 
 provide(
@@ -132,6 +132,15 @@ def _conv_type(src: tuple, arg: tuple) -> TensorType:
     return x.with_shape((x.shape[0], w.shape[0], *spatial))
 
 
+def _conv_front(a: Node, w: Node, arg: tuple, shape: tuple[int, ...]) -> Node:
+    """The front part of a convolution. The cotangent of a transposed convolution whose output was
+    padded by a stride or more has room for more positions than there were."""
+    y = conv(a, w, arg=arg)
+    if y.type.shape == shape:
+        return y
+    return slice_(y, *(0,) * len(shape), arg=(shape, (1,) * len(shape)))
+
+
 _GEOMETRY = ("stride", "padding", "dilation", "groups")
 _ONE_CASE = ((2, 1), (1, 0), (1, 2), 2)
 
@@ -158,7 +167,7 @@ conv_input: Op = Op(
         (src[0].type.shape[0], src[1].type.shape[1] * arg[4], *arg[0])
     ),
     vjp=(
-        lambda g, y, x, w: conv(g, w, arg=y.arg[1:]),
+        lambda g, y, x, w: _conv_front(g, w, y.arg[1:], x.type.shape),
         lambda g, y, x, w: conv_weight(x, g, arg=(w.type.shape[2:], *y.arg[1:])),
     ),
     grad_name="Convolution",
@@ -173,7 +182,7 @@ conv_weight: Op = Op(
         (src[0].type.shape[1], src[1].type.shape[1] // arg[4], *arg[0])
     ),
     vjp=(
-        lambda g, y, x, u: conv(u, g, arg=y.arg[1:]),
+        lambda g, y, x, u: _conv_front(u, g, y.arg[1:], x.type.shape),
         lambda g, y, x, u: conv_input(x, g, arg=(u.type.shape[2:], *y.arg[1:])),
     ),
     grad_name="ConvolutionBackward",

@@ -235,7 +235,7 @@ class Promoted(Tag):
     def ends(self) -> bool:  # type: ignore[override]
         return self.operand.tag is not None and self.operand.tag.ends
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         operand = current(self.operand, reader)
         return node if operand is self.operand else cast(operand, node.type.dtype)
 
@@ -249,7 +249,7 @@ class Inner(Tag):
     __slots__ = ()
     follows = True
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         operands = [current(s, reader) if s.__class__ is Node else s for s in node.src]
         if all(a is b for a, b in zip(operands, node.src)):
             return node
@@ -408,8 +408,42 @@ def scalar_name(dtype: DType) -> str:
     return _SCALAR_NAMES[dtype.name]
 
 
-def deliver(node: Node, out: Tensor | None, name: str = "") -> Tensor:
-    """The tensor a function returns: a new one, or `out` with the result written into it."""
+_C_NAMES = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "c10::Half",
+    "bfloat16": "c10::BFloat16",
+    "int64": "long int",
+    "int32": "int",
+    "int16": "short int",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "bool": "bool",
+}
+
+
+def c_name(dtype: DType) -> str:
+    """The C++ type of a dtype, as some of PyTorch's errors print it."""
+    return _C_NAMES[dtype.name]
+
+
+EXACT = "Expected out tensor to have dtype {want_c}, but got {have_c} instead"
+
+
+def fit_exactly(result: DType, target: DType, text: str = EXACT) -> None:
+    """RuntimeError where the dtype of `out` is not the result's; `text` is how PyTorch says it."""
+    if result is not target:
+        names = {"want": scalar_name(result), "have": scalar_name(target)}
+        c_names = {"want_c": c_name(result), "have_c": c_name(target)}
+        raise RuntimeError(text.format(**names, **c_names))
+
+
+def deliver(node: Node, out: Tensor | None, name: str = "", exact: str = "") -> Tensor:
+    """The tensor a function returns: a new one, or `out` with the result written into it.
+
+    exact: the words of the error where `out` must have the result's dtype; otherwise it may have
+    any that the result's can be cast to.
+    """
     if out is None:
         return wrap(node)
     if LOCAL.grad and (node.grad or node_of(out).grad):
@@ -417,7 +451,10 @@ def deliver(node: Node, out: Tensor | None, name: str = "") -> Tensor:
             f"{name or sys._getframe(1).f_code.co_name}(): functions with out=... arguments don't "
             "support automatic differentiation, but one of the arguments requires grad."
         )
-    fit_dtype(node.type.dtype, out.dtype)
+    if exact:
+        fit_exactly(node.type.dtype, out.dtype, exact)
+    else:
+        fit_dtype(node.type.dtype, out.dtype)
     if node.type.device != out._storage.node.type.device:
         raise on_several(node.type.device, out._storage.node.type.device)
     if shape_of(out) != node.type.shape:

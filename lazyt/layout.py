@@ -92,7 +92,7 @@ class LaidOut(Tag):
             self.keeps, self.steps = of.keeps, of.steps
         self.shown = Shown(storage, ((permute_, (back,), ()),), storage)
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         if not self.shown.holds():
             raise RuntimeError(overwritten_text(node, self.shown))
         return self.shown.value(node)
@@ -119,9 +119,9 @@ def laid_out(node: Node, order: tuple[int, ...], source: Node | None = None) -> 
     return stored
 
 
-def given(node: Node, out: Tensor | None, name: str, *operands: Any) -> Tensor:
+def given(node: Node, out: Tensor | None, name: str, *operands: Any, exact: str = "") -> Tensor:
     """`deliver` for elementwise functions: a new result is laid out like the operands."""
-    return like_operands(node, *operands) if out is None else deliver(node, out, name)
+    return like_operands(node, *operands) if out is None else deliver(node, out, name, exact)
 
 
 def like_operands(node: Node, *operands: Any) -> Tensor:

@@ -34,7 +34,7 @@ HELD: list[Any] = []
 def slots_of(kind: type, names: tuple[str, ...]) -> list[int] | None:
     """Where the slots of an object of a class lie in it, in bytes; None where that cannot be
     told."""
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     known = [object() for _ in names]
     for name, value in zip(names, known):
         setattr(made, name, value)

@@ -17,6 +17,33 @@ import lazyt.nn
 import lazyt.nn.functional
 
 LINES = """
+F.conv2d(o(2, 2).double(), o(3, 2, 2, 2), o(3))
+F.conv2d(o(2, 2).double(), o(3, 2, 2, 2))
+F.conv2d(o(1, 2, 4, 4).double(), o(3, 2, 2, 2), o(3).double())
+F.conv2d(o(1, 5, 4, 4).double(), o(3, 2, 2, 2))
+F.conv_transpose2d(o(1, 2, 4, 4).double(), o(2, 3, 2, 2), o(3))
+F.conv_transpose2d(o(1, 5, 4, 4).double(), o(2, 3, 2, 2), o(3))
+F.instance_norm(o(2, 4, 4), weight=o(4).double(), bias=o(4).double())
+F.instance_norm(o(2, 4, 4).double(), weight=o(4), bias=o(4))
+F.linear(o(3).long(), o(5, 4), o(5))
+F.linear(o(3).double(), o(5, 4), o(5).double())
+F.linear(o(2, 2, 3).double(), o(5, 4), o(5))
+F.linear(o(2, 2, 3).double(), o(5, 4))
+F.linear(o(2, 3).double(), o(5, 3), o(5).double())
+nn.utils.clip_grad_value_([], 1.0)
+nn.utils.clip_grad_value_([o(3)], 1.0)
+F.binary_cross_entropy_with_logits(o(2, 3), o(2, 3), g(3))
+F.binary_cross_entropy_with_logits(o(2, 3), o(2, 3), pos_weight=g(3) * 2)
+F.binary_cross_entropy(o(2, 3), o(2, 3), g(3))
+F.nll_loss(o(2, 3), torch.tensor([0, 1]), g(3))
+F.nll_loss(o(1, 3, 2, 2), torch.ones(1, 2, 2).long(), g(3))
+F.cross_entropy(o(2, 3), torch.tensor([0, 1]), g(3), label_smoothing=0.1)
+F.cross_entropy(o(1, 3, 2), torch.tensor([[0, 1]]), g(3))
+F.multi_margin_loss(o(2, 3), torch.tensor([0, 1]), weight=g(3))
+F.soft_margin_loss(o(3), g(3))
+F.batch_norm(o(2, 3), g(3), o(3))
+F.batch_norm(o(2, 3), z(3), g(3), training=True)
+F.fractional_max_pool2d(o(1, 1, 5, 5), 2, 3, _random_samples=g(1, 1, 2))
 F.hardshrink(o(2).long())
 F.softshrink(o(2).long())
 F.prelu(o(3), o(1, 1))
@@ -259,6 +286,7 @@ def raised(line: str, m: types.ModuleType) -> tuple[str, str] | None:
     nn = importlib.import_module(m.__name__ + ".nn")
     names: dict[str, Any] = {"torch": m, "nn": nn, "F": nn.functional, "o": m.ones, "z": m.zeros}
     names["r"] = m.rand
+    names["g"] = lambda *shape: m.rand(*shape, requires_grad=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

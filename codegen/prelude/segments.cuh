@@ -42,25 +42,25 @@ struct SortedLists {
     }
     template <class Take>
     __device__ __forceinline__ void each(Take take) const {
-#pragma unroll 4
+#pragma unroll 8
         for (I m = first; m < last; m++) take((I)positions[m]);
     }
 };
 
-// As they are.
+// As they are, at most 32 numbers long: a bit for each of those that are the row.
 template <class I, class At>
 struct ShortLists {
     const At* at;
-    I start, wanted, length, step;
+    unsigned hits;
 
     __device__ __forceinline__ void find(I line, I row, I count, I inner) {
-        start = place_of(line, (I)0, count, inner);
-        wanted = row, length = count, step = inner;
+        const At* own = at + place_of(line, (I)0, count, inner);
+        hits = 0;
+        for (int n = 0; n < count; n++) hits |= (unsigned)(own[n * inner] == (At)row) << n;
     }
     template <class Take>
     __device__ __forceinline__ void each(Take take) const {
-        for (I n = 0; n < length; n++)
-            if (at[start + n * step] == (At)wanted) take(n);
+        for (unsigned rest = hits; rest; rest &= rest - 1) take((I)(__ffs((int)rest) - 1));
     }
 };
 

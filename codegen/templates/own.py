@@ -59,9 +59,9 @@ def own_kernel(
     if nest is None:
         made = whole(v)
         if made is not None:
-            results = results_of(v)
-            values, arrays = [*v.operands(), *results], list(made.arrays)
-            return OwnKernel(made.kernel, values, arrays, results=len(results), whole=True)
+            outputs = results_of(v)
+            values, arrays = [*v.operands(), *outputs], list(made.arrays)
+            return OwnKernel(made.kernel, values, arrays, results=len(outputs), whole=True)
         kernel = template(v, strides, (), matrix_units, matrix_units)
         if kernel is None:
             return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lazyt.ir.graph import Value
 
-from ..launches import Array, Fixed, Scratch
+from ..launches import Argument, Array, Fixed, Scratch
 from .epilogue import STORED
 from .steps import Assembled, Step, assembled, blocks, index_type, numbers
 
@@ -60,7 +60,7 @@ def sorted_rows(
     """Sorts an array's rows along an axis; layout: (outer, extent, inner)."""
     outer, extent, inner = layout
     rows, total = outer * inner, outer * extent * inner
-    key, index = key_type(dtype), index_type(total)
+    key, index = key_type(dtype), index_type(2 * total)  # two runs may pass the end of a row
     length = min(TILE, 1 << max(extent - 1, 0).bit_length())
     size = 8 if dtype in WIDE_KEYS else 4
     two = extent > length  # merges go to and fro between two places
@@ -163,7 +163,7 @@ def _one(v: Value, axis: int, choice: str, rank: int = 0) -> Assembled | None:
     done = sorted_rows(x.dtype.name, Array(0), (outer, extent, inner))
     kind = STORED[x.dtype.name]
     mode = choice == "Mode"
-    parameters = [
+    parameters: list[tuple[str, Argument]] = [
         (f"const {kind} *__restrict__ x", Array(0)),
         (f"const {done.key} *__restrict__ keys", done.keys),
         ("const unsigned *__restrict__ positions", done.positions),
@@ -172,6 +172,7 @@ def _one(v: Value, axis: int, choice: str, rank: int = 0) -> Assembled | None:
         ("const lz::Rows rows", numbers(outer * inner, extent, inner)),
     ]
     given = "x, keys, positions, values, indices, rows"
+    body: tuple[str, ...]
     if mode:
         shared = f"__shared__ {done.index} longest[lz::SORT_THREADS], ends[lz::SORT_THREADS];"
         body = (shared, f"lz::take_mode<{done.index}>(", f"    {given}, longest, ends);")

@@ -198,8 +198,9 @@ RULES: dict[str, Callable[[Build, Value], Value]] = {
     "nll_grad": _nll_grad,
     "class_count": _class_count,
 }
-PIECES: dict[str, Callable[[Build, Value], Value]] = POOL_PIECES | {
+PIECES: dict[str, Callable[[Build, Value], Value]] = {
     "standardize": _standardized,
     "max_with_index": selected,
     "min_with_index": selected,
+    **POOL_PIECES,
 }

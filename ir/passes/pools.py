@@ -320,4 +320,4 @@ POOLS: dict[str, Callable[[Build, Value], Value]] = {
     "avg_pool": _avg_pool,
     "avg_pool_grad": _avg_pool_grad,
 }
-POOL_PIECES = {"max_pool": _pooled}
+POOL_PIECES: dict[str, Callable[[Build, Value], Value]] = {"max_pool": _pooled}

@@ -140,7 +140,8 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
         local.grad = before
     if meta.after_accumulate:
         for hook in list(meta.after_accumulate.values()):
-            hook(t)
+            if hook(t) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(
@@ -338,7 +339,7 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
     if value is t:
         raise RuntimeError("can't assign Variable as its own grad")
     if value.dtype is not t.dtype:
-        from lazyt.functions.dims import c_name
+        from lazyt.dispatch import c_name
 
         raise RuntimeError(
             f"attempting to assign a gradient with dtype '{c_name(value.dtype)}' to a "

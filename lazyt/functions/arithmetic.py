@@ -27,9 +27,12 @@ from ..dispatch import (
     check_writable,
     converted,
     fit_dtype,
+    fit_shape,
     known,
+    number_dtype,
     number_of,
     operand,
+    overwritten,
     promoted,
     renamed,
     result_dtype,
@@ -47,14 +50,27 @@ from .fast import FAST, Fast, fast_binary
 from .old_forms import old_form
 from .pointwise import invert, to_float
 
+OF_NUMBERS = {"add", "sub", "mul", "div", "true_divide", "floor_divide"}
+NUMBER_FIRST = OF_NUMBERS | {"pow", "remainder", "bitwise_left_shift", "bitwise_right_shift"}
+NUMBER_FIRST |= {"bitwise_and", "bitwise_or", "bitwise_xor"}
+
 
 def both(input: Any, other: Any, name: str) -> tuple[Any, Any]:
-    """Two operands as nodes or numbers; two numbers become a constant and a number."""
-    a, b = operand(input, name, 0), operand(other, name, 1)
-    if a.__class__ is not Node and b.__class__ is not Node:
-        from ..dispatch import number_dtype
+    """Two operands as nodes or numbers; two numbers become a constant and a number.
 
-        a = as_tensor_operand(a, number_dtype(a))
+    Errors: TypeError where PyTorch has no form of the function for a number in that place.
+    """
+    a, b = operand(input, name, 0), operand(other, name, 1)
+    if a.__class__ is not Node:
+        if name not in (NUMBER_FIRST if b.__class__ is Node else OF_NUMBERS):
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments - got "
+                f"({type(input).__name__}, {type(other).__name__}), but expected one of:\n"
+                " * (Tensor input, Tensor other, *, Tensor out = None)\n"
+                " * (Tensor input, Number other, *, Tensor out = None)\n"
+            )
+        if b.__class__ is not Node:
+            a = as_tensor_operand(a, number_dtype(a))
     return a, b
 
 
@@ -156,7 +172,17 @@ def _dividing(op: Op, name: str) -> Callable[[Any, Any], Node]:
 
 
 _floor_div = _dividing(ops.floor_div, "div_floor")
-_trunc_div = _dividing(ops.trunc_div, "div_trunc")
+_exact_trunc_div = _dividing(ops.trunc_div, "div_trunc")
+
+
+def _trunc_div(a: Any, b: Any) -> Node:
+    """The quotient towards zero; of half types it is rounded to them before."""
+    if b.__class__ is Node and b.type.numel != 1 and result_dtype(a, b).is_half:
+        (x, y), _ = promoted(a, b)
+        return ops.trunc(ops.div(x, y))
+    return _exact_trunc_div(a, b)
+
+
 compute_remainder = _dividing(ops.remainder, "remainder")
 compute_fmod = _dividing(ops.fmod, "fmod")
 
@@ -239,6 +265,13 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _neighbour(a: Any, b: Any) -> Node:
+    (x, y), dtype = promoted(a, b)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise unsupported("nextafter_cpu", dtype)
+    return ops.nextafter(x, y)
+
+
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
@@ -278,8 +311,14 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
+    def changed(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
+
+    inplace: Callable[[Tensor, Any], Tensor] = changed
+    if name in COMPARISONS:
+        inplace = _compared_in_place(name, compute)
+    elif name.startswith("logical"):
+        inplace = without_history(inplace)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every pair of elements, after broadcasting and promotion."
@@ -290,17 +329,34 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
     public(function, name, *aliases, inplace=inplace)
 
 
+def _compared_in_place(name: str, compute: Compute) -> Callable[[Tensor, Any], Tensor]:
+    """A comparison in place. What was there stays in the graph, and receives zeros."""
+
+    def inplace(self: Tensor, other: Any) -> Tensor:
+        kind = int(isinstance(other, Tensor))
+
+        def compared(a: Any, b: Any) -> Node:
+            result = cast(without_history(compute)(a, b), a.type.dtype)
+            fit_shape(a.type.shape, result.type.shape)
+            return overwritten(self, result, f"{name.title()}Backward{kind}")
+
+        return inplace_binary(self, other, compared, name)
+
+    return inplace
+
+
 def tensors_only(name: str) -> None:
     """Lets a public function of two operands, and its methods, refuse numbers."""
 
     def checked(function: Callable, position: int, name: str) -> Callable:
         @functools.wraps(function)
         def wrapped(input: Tensor, other: Tensor, **options: Any) -> Tensor:
-            if not isinstance(other, Tensor):
-                raise TypeError(
-                    f"{name}(): argument 'other' (position {position}) must be Tensor, "
-                    f"not {type_name(other)}"
-                )
+            for argument, place, x in (("input", 1, input), ("other", position, other)):
+                if not isinstance(x, Tensor):
+                    raise TypeError(
+                        f"{name}(): argument '{argument}' (position {place}) must be Tensor, "
+                        f"not {type_name(x)}"
+                    )
             return function(input, other, **options)
 
         return wrapped
@@ -320,7 +376,9 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     try:
         return update(self, compute(a, b))
     except NotImplementedError:
-        fit_dtype(result_dtype(a, b), a.type.dtype)  # PyTorch looks at the types first
+        # PyTorch looks at shapes and types first.
+        fit_shape(a.type.shape, b.type.shape if b.__class__ is Node else ())
+        fit_dtype(result_dtype(a, b), a.type.dtype)
         raise
 
 
@@ -335,6 +393,7 @@ COMPUTE: dict[str, Compute] = {
     "fmax": _plain(ops.fmax),
     "fmin": _plain(ops.fmin),
     "atan2": _of_floats(ops.atan2),
+    "nextafter": _neighbour,
     "eq": _comparing(ops.eq),
     "ne": _comparing(ops.ne),
     "lt": _comparing(ops.lt),
@@ -358,8 +417,17 @@ ALIASES = {
     "ge": ("greater_equal",),
     "atan2": ("arctan2",),
 }
-WITHOUT_HISTORY = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"}
-TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
+WITHOUT_HISTORY = COMPARISONS | {"logical_and", "logical_or", "logical_xor"}
+TENSORS_ONLY: tuple[str, ...] = (
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "arctan2",
+    "nextafter",
+)
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
@@ -447,10 +515,16 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _rounding(mode: str | None) -> Compute:
     if mode is None:
         return compute_div
-    if mode == "floor":
-        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
-    if mode == "trunc":
-        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
+    if mode in ("floor", "trunc"):
+        divide = _floor_div if mode == "floor" else _trunc_div
+
+        def rounded_quotient(a: Any, b: Any) -> Node:
+            node = renamed(divide(a, b), "DivBackward2")
+            if b.__class__ is Node and b.grad and a.__class__ is Node and node.tag is not None:
+                node.tag.keeps = (a,)
+            return node
+
+        return rounded_quotient
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )

@@ -17,6 +17,7 @@ from lazyt.ir.types import broadcast_shapes
 from ..dispatch import (
     Inner,
     as_tensor_operand,
+    c_name,
     can_cast,
     check_writable,
     converted,
@@ -34,11 +35,10 @@ from ..dispatch import (
     wrap,
 )
 from ..layout import given, like_operands
-from ..registry import public
+from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of, shape_of
 from ..tensor import Tensor, attach
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
-from .dims import c_name
 from .old_forms import old_form
 
 
@@ -59,7 +59,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     (x, y), dtype = promoted(a, b)
     if x.__class__ is not Node and y.__class__ is not Node:
         y = as_tensor_operand(y, dtype, cond.type.device)
-    return given(ops.where(cond, x, y), out, "where", condition, input, other)
+    text = "Expected out type to be {want} but got {have}"
+    return given(ops.where(cond, x, y), out, "where", condition, input, other, exact=text)
 
 
 public(where, "where")
@@ -287,10 +288,11 @@ def nan_to_num(
         result = ops.where(ops.isnan(node), float(nan or 0.0), node)
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
-        tagged(node, "NanToNum", node_of(input))
+        tagged(node, "NanToNum", node_of(input), keeps=(node_of(input),))
     if node is node_of(input):
         node = ops.cast_(node, arg=(dtype,))
-    return given(node, out, "nan_to_num", input)
+    text = "nan_to_num: dtype of out: {have} should be same as input: {want}"
+    return given(node, out, "nan_to_num", input, exact=text)
 
 
 def nan_to_num_(
@@ -336,7 +338,25 @@ def zero_(self: Tensor) -> Tensor:
     return update(self, overwritten(self, zeros, "ZeroBackward0"))
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like the input, every element of which is `value` (a number or a 0-d tensor)."""
+    node = node_of(input)
+    everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
+    if not isinstance(value, Tensor):
+        number = converted(number_of(value), node.type.dtype)
+        return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
+    if value.dim():
+        raise RuntimeError(
+            "fill only supports 0-dimension value tensor but got tensor with "
+            f"{value.dim()} dimensions."
+        )
+    source = node_of(value)
+    filled = ops.where(everywhere, cast(source, node.type.dtype), node)
+    return like_operands(renamed(tagged(filled, "Fill", node, source), "FillBackward1"), input)
+
+
 attach(fill_=fill_, zero_=zero_)
+FUNCTIONS |= {"fill": fill, "fill_": fill_, "zero_": zero_}
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -372,7 +392,7 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
     filler = operand(value, name, 1)
     if filler.__class__ is Node and filler.type.shape:
         raise RuntimeError(
-            f"{name} only supports a 0-dimensional value tensor, but got tensor with "
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{len(filler.type.shape)} dimension(s)."
         )
     dtype = node.type.dtype

@@ -14,6 +14,7 @@ from math import prod
 from operator import index as as_int
 from typing import Any
 
+from lazyt.ir import dtypes
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import deliver, scalar_name, wrap
@@ -45,6 +46,12 @@ def _contracted(dims: Any, left: int, right: int) -> tuple[list[int], list[int]]
     return list(range(-count, 0)), list(range(count))
 
 
+OUT_OF_TENSORDOT = (
+    "tensordot: Expected the output tensor to have dtype {want}, but got an output tensor with "
+    "dtype {have}"
+)
+
+
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """The sum of products over dimensions of both: the last `dims` of `a` with the first of `b`, or
     two lists of dimensions, pair by pair."""
@@ -57,11 +64,16 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
         raise RuntimeError("both inputs should have same dtype")
     axes = [wrap_dim(d, len(left)) for d in first], [wrap_dim(d, len(right)) for d in second]
     for i, (p, q) in enumerate(zip(*axes)):
-        if left[p] != right[q]:
+        if left[p] == 1 and right[q] != 1:  # broadcast: its products are summed on the other side
+            b = FUNCTIONS["sum"](b, q, keepdim=True, dtype=b.dtype)
+        elif right[q] == 1 and left[p] != 1:
+            a = FUNCTIONS["sum"](a, p, keepdim=True, dtype=a.dtype)
+        elif left[p] != right[q]:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {left[p]} in dim "
                 f"{first[i]} and second has size {right[q]} in dim {second[i]}"
             )
+    left, right = shape_of(a), shape_of(b)
     kept = (
         [i for i in range(len(left)) if i not in axes[0]],
         [i for i in range(len(right)) if i not in axes[1]],
@@ -76,7 +88,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     else:
         product = inner_product(matrix, other)
     if out is not None:
-        return deliver(node_of(reshape(product, (*rows, *columns))), out)
+        return deliver(node_of(reshape(product, (*rows, *columns))), out, exact=OUT_OF_TENSORDOT)
     return _viewed(product, (*rows, *columns))
 
 
@@ -359,6 +371,8 @@ def einsum(*args: Any) -> Tensor:
     t, term = tensors[0], spelled[0]
     later = [{*result}.union(*spelled[k + 1 :]) for k in range(len(tensors))]
     start = t
+    if len(tensors) == 1 and t.dtype.category != dtypes.FLOATING and set(term) - later[0]:
+        t = start = t.to(dtypes.int64)  # integers add up in int64
     t, term = _summed(t, term, later[0])
     for k in range(1, len(tensors)):
         other, labels = _summed(tensors[k], spelled[k], {*term, *later[k]})

@@ -13,13 +13,12 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy
 
 from ..device import Device, resolve, resolve_like
-from ..dispatch import as_dtype, data_node, tagged, wrap
+from ..dispatch import as_dtype, c_name, data_node, tagged, wrap
 from ..layout import like_operands
 from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
 from .creation import empty, extents
-from .dims import c_name
 from .outside import array_from
 
 

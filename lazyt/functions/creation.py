@@ -20,6 +20,7 @@ from ..dispatch import (
     converted,
     data_node,
     deliver,
+    fit_exactly,
     number_dtype,
     number_of,
     type_name,
@@ -28,7 +29,7 @@ from ..dispatch import (
 from ..exports import borrowed
 from ..layout import like_operands
 from ..registry import FUNCTIONS
-from ..state import node_of, shape_of
+from ..state import node_of, resize, shape_of
 from ..tensor import Tensor, from_numpy
 from .outside import array_from
 
@@ -50,6 +51,19 @@ def finish(node: Node, requires_grad: bool, *like: Tensor) -> Tensor:
     if LOCAL.inference:
         t._own_meta().inference = True
     return t
+
+
+def made_into(out: Tensor, node: Node, requires_grad: bool) -> Tensor:
+    """`out` with the new values; it takes their shape without a word.
+
+    Errors: RuntimeError where a dtype was asked for that is not that of `out`.
+    """
+    text = "dtype {want} does not match dtype of out parameter ({have})"
+    fit_exactly(node.type.dtype, out.dtype, text)
+    if shape_of(out) != node.type.shape:
+        resize(out, node.type.shape)
+    deliver(node, out)
+    return out.requires_grad_() if requires_grad else out
 
 
 _MISSING: Any = object()
@@ -238,7 +252,8 @@ def _sized(name: str, number: Any) -> Callable[..., Tensor]:
         dtype = as_dtype(dtype, name)
         shape = extents(name, *size)
         if out is not None:
-            return deliver(full_node(shape, number, dtype or out.dtype, where), out)
+            node = full_node(shape, number, dtype or out.dtype, where)
+            return made_into(out, node, requires_grad)
         node = full_node(shape, number, dtype or SETTINGS.default_dtype, where)
         return finish(node, requires_grad)
 
@@ -342,7 +357,7 @@ def full(
     shape = extents("full", size)
     kind = dtype or number_dtype(number)
     node = full_node(shape, converted(number, kind), kind, where)
-    return deliver(node, out) if out is not None else finish(node, requires_grad)
+    return made_into(out, node, requires_grad) if out is not None else finish(node, requires_grad)
 
 
 def full_like(

@@ -14,12 +14,11 @@ from operator import index as as_int
 from typing import Any
 
 from lazyt.ir import ops_reduce as red
-from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, reshape
 
 from .. import return_types
-from ..dispatch import deliver, tagged, type_name
+from ..dispatch import deliver, fit_exactly, tagged, type_name
 from ..layout import like_operands
 from ..registry import FUNCTIONS
 from ..state import node_of
@@ -63,9 +62,11 @@ def input_node(input: Any, name: str) -> Node:
     return node_of(input)
 
 
-def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool = True) -> Node:
+def numbered(
+    node: Node, grad_name: str, *inputs: Node, saves: bool = True, keeps: tuple[Node, ...] = ()
+) -> Node:
     """`tagged`, with the whole name of the grad_fn ("SumBackward1")."""
-    tagged(node, "", *inputs, saves=saves)
+    tagged(node, "", *inputs, saves=saves, keeps=keeps)
     if node.grad:
         node.tag.name = grad_name
     return node
@@ -185,29 +186,6 @@ def deliver_pair(name: str, nodes: tuple[Node, Node], out: Any, *like: Any) -> A
     if out is None:
         return getattr(return_types, name)(tuple(like_operands(node, *like) for node in nodes))
     for node, target in zip(nodes, out):
-        if node.type.dtype is not target.dtype:
-            raise RuntimeError(
-                f"Expected out tensor to have dtype {c_name(node.type.dtype)}, but got "
-                f"{c_name(target.dtype)} instead"
-            )
+        fit_exactly(node.type.dtype, target.dtype)
     pair = deliver(nodes[0], out[0], name), deliver(nodes[1], out[1], name)
     return getattr(return_types, name + "_out")(pair)
-
-
-_C_NAMES = {
-    "float32": "float",
-    "float64": "double",
-    "float16": "c10::Half",
-    "bfloat16": "c10::BFloat16",
-    "int64": "long int",
-    "int32": "int",
-    "int16": "short int",
-    "int8": "signed char",
-    "uint8": "unsigned char",
-    "bool": "bool",
-}
-
-
-def c_name(dtype: DType) -> str:
-    """The C++ type of a dtype, as some of PyTorch's errors print it."""
-    return _C_NAMES[dtype.name]

@@ -26,7 +26,7 @@ from ..random import Generator, drawn, engine_of
 from ..registry import FUNCTIONS, public
 from ..state import array_of, check_writable, node_of, shape_of
 from ..tensor import Tensor, attach
-from .creation import extents, finish, size_argument
+from .creation import extents, finish, made_into, size_argument
 from .device_draws import Stream
 from .device_engine import draw
 
@@ -136,7 +136,9 @@ def _made(
     if dtype is None:
         dtype = out.dtype if out is not None else default or SETTINGS.default_dtype
     node = draw_on(device, generator, distribution, dtype, order, **parameters)
-    return finish(node, requires_grad, *like) if out is None else deliver(node, out)
+    return (
+        finish(node, requires_grad, *like) if out is None else made_into(out, node, requires_grad)
+    )
 
 
 def rand(*size: Any, **options: Any) -> Tensor:

@@ -10,14 +10,13 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, reshape
 
-from ..dispatch import deliver, scalar_name, tagged, without_history
+from ..dispatch import c_name, deliver, scalar_name, tagged, without_history
 from ..registry import FUNCTIONS
 from ..tensor import Tensor
 from .dims import (
     Axes,
     at_least_vector,
     axes_of,
-    c_name,
     check_keepdim,
     check_nonempty,
     deliver_pair,

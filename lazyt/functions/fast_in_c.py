@@ -31,7 +31,7 @@ FUNCTIONS = (
     *("PyEval_GetFrame", "PyFrame_GetCode", "PyFrame_GetLasti", "PyErr_Occurred", "PyErr_Clear"),
     *("Py_IncRef", "Py_DecRef"),
 )
-NAMES = ("__dict__", "trace", "limit", "grad", "inference", "co_filename")
+NAMES: tuple[str, ...] = ("__dict__", "trace", "limit", "grad", "inference", "co_filename")
 NAMES += ("dtype", "category", "itemsize")
 SLOTS = {
     Node: "op src arg type value after tag uses pos grad code line",

@@ -16,7 +16,7 @@ from typing import Any
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
 from lazyt.ir.ops_device import common_device, transfer
-from lazyt.ir.ops_elementwise import cast, cast_, full
+from lazyt.ir.ops_elementwise import add, cast, cast_, full, lt, where
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import gather as gather_op
 from lazyt.ir.ops_index import index as index_op
@@ -29,6 +29,7 @@ from lazyt.ir.ops_shape import copy, expand, reshape, reshape_, slice_
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import (
+    EXACT,
     check_writable,
     coerce,
     deliver,
@@ -52,7 +53,7 @@ def both_forms(name: str, compute: Compute, out: bool = False) -> Callable:
 
     def function(input: Tensor, *args: Any, **options: Any) -> Tensor:
         target = options.pop("out", None) if out else None
-        return deliver(compute(tensor(input, name), *args, **options), target)
+        return deliver(compute(tensor(input, name), *args, **options), target, exact=EXACT)
 
     def inplace(self: Tensor, *args: Any, **options: Any) -> Tensor:
         check_writable(self)
@@ -141,10 +142,15 @@ def gather(
     node = node_of(tensor(input, "gather"))
     shape = node.type.shape
     axis = wrap_dim(dim, len(shape))
+    if isinstance(index, Tensor) and not index.numel():  # of any dtype
+        index = index.to(dtypes.int64)
     at = index_of(index, "gather", "gather(): Expected dtype int32/int64 for index")
     ranks = len(at.type.shape) != len(shape) and (shape or at.type.shape not in ((), (1,)))
     if ranks and not at.type.numel:
-        return deliver(full(at.type.shape, 0, node.type.dtype, node.type.device), out)
+        flat = reshape(node, (node.type.numel,))
+        picked = gather_op(flat, reshape(at, (0,)), arg=(0,))
+        nothing = tagged(copy(reshape(picked, at.type.shape)), "Gather", node)
+        return deliver(nothing, out, exact=EXACT)
     if ranks:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (n, m) in enumerate(zip(at.type.shape, shape)):
@@ -154,7 +160,7 @@ def gather(
                 f"no larger than self {list(shape)} apart from dimension {axis}"
             )
     within(at, shape, axis)
-    return deliver(gather_op(node, at, arg=(axis,)), out)
+    return deliver(gather_op(node, at, arg=(axis,)), out, exact=EXACT)
 
 
 def _scattered(
@@ -254,6 +260,9 @@ def _vector(index: Tensor, name: str, message: str) -> Node:
     return at if at.type.shape else reshape(at, (1,))
 
 
+OUT_OF_SELECT = "index_select(): self and result must have the same scalar type"
+
+
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The positions of a dimension that a vector of indices names, in its order."""
     node = node_of(tensor(input, "index_select"))
@@ -269,9 +278,9 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     else:
         check_known(at, 0, extent, axis, IndexError, OUT_OF_SELF)
     if not shape:
-        return deliver(copy(node), out)
+        return deliver(copy(node), out, exact=OUT_OF_SELECT)
     picked = index_op(node, _strict(at, extent, axis), arg=((axis,),))
-    return deliver(tagged(picked, "IndexSelect", node), out)
+    return deliver(tagged(picked, "IndexSelect", node), out, exact=OUT_OF_SELECT)
 
 
 def _rows(
@@ -411,6 +420,12 @@ def compute_index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bo
     return put_at(node_of(self), axes, nodes, values, bool(accumulate))
 
 
+OUT_OF_TAKE = (
+    "take(): self and out expected to have the same dtype, but got self.dtype = {want} and "
+    "out.dtype = {have}"
+)
+
+
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements by their number in row-major order, in the shape of `index`."""
     node = node_of(input)
@@ -419,7 +434,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     total = node.type.numel
     _check_numbers(at, total)
     flat = reshape(node, (total,))
-    return deliver(tagged(index_op(flat, at, arg=((0,),)), "Take", node), out)
+    return deliver(tagged(index_op(flat, at, arg=((0,),)), "Take", node), out, exact=OUT_OF_TAKE)
 
 
 def _long(index: Tensor, name: str) -> Node:
@@ -436,6 +451,14 @@ def _check_numbers(at: Node, total: int) -> None:
     check_known(at, -total, total, 0, IndexError, text)
 
 
+def _counted(at: Node, extent: int) -> Node:
+    """Indices from the end, below 0, as those from the start."""
+    value = known(at)
+    if value is not None and (value >= 0).all():
+        return at
+    return where(lt(at, 0), add(at, extent), at)
+
+
 def take_along_dim(
     input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
 ) -> Tensor:
@@ -450,7 +473,7 @@ def take_along_dim(
         flat = reshape(node, (node.type.numel,))
         at = reshape(at, (at.type.numel,))
         within(at, flat.type.shape, 0)
-        return deliver(gather_op(flat, at, arg=(0,)), out)
+        return deliver(gather_op(flat, at, arg=(0,)), out, exact=EXACT)
     shape, extents = node.type.shape, at.type.shape
     if len(shape) != len(extents):
         raise RuntimeError(
@@ -463,8 +486,9 @@ def take_along_dim(
     )
     node = expand(node, others[:axis] + (shape[axis],) + others[axis + 1 :])
     at = expand(at, others[:axis] + (extents[axis],) + others[axis + 1 :])
-    within(at, node.type.shape, axis)
-    return deliver(gather_op(node, at, arg=(axis,)), out)
+    extent = node.type.shape[axis]
+    check_known(at, -extent, extent, axis, RuntimeError, BOUNDS)
+    return deliver(gather_op(node, _counted(at, extent), arg=(axis,)), out, exact=EXACT)
 
 
 def compute_put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Node:

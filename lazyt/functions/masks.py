@@ -43,7 +43,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     places = data_node(where, dtypes.int64, device)
     places.tag = OfMask(reshape(expand(chosen, shape), (total,)), 0)
     picked = index_op(flat, places, arg=((0,),))
-    return deliver(tagged(picked, "MaskedSelect", node), out)
+    text = "masked_select(): self and result must have the same scalar type"
+    return deliver(tagged(picked, "MaskedSelect", node), out, exact=text)
 
 
 def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
@@ -82,6 +83,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
 
     Reads the input.
     """
+    if as_tuple and out is not None:
+        raise TypeError("nonzero() got an unexpected keyword argument 'out'")
     array, device = array_of(tensor(input, "nonzero")), input._storage.node.type.device
     if as_tuple:
         found = np.nonzero(array if array.ndim else array.reshape(1))
@@ -94,7 +97,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     # PyTorch fills a row a dimension and returns the transpose.
     if out is None and rows.shape[1] > 1:
         return laid_out(places, (1, 0))
-    return deliver(places, out)
+    text = "nonzero: Expected out tensor to have scalar type {want} but got scalar type{have}"
+    return deliver(places, out, exact=text)
 
 
 def argwhere(input: Tensor) -> Tensor:

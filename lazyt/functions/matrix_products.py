@@ -20,11 +20,11 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes, viewed_strides
 
-from ..dispatch import deliver, scalar_name, tagged, type_name, wrap
+from ..dispatch import EXACT, c_name, deliver, scalar_name, tagged, type_name, wrap
 from ..registry import public
 from ..state import geometry, node_of
 from ..tensor import Tensor, attach
-from .dims import c_name, numbered
+from .dims import numbered
 
 # --- checks ---------------------------------------------------------------------------------------
 
@@ -123,14 +123,13 @@ def check_stacks(a: Node, b: Node) -> None:
     check_batches(a, b, a.type.shape[0], b.type.shape[:2])
 
 
-def exact(node: Node, out: Tensor | None) -> Tensor:
+OUT_OF_DOT = "result dtype {have} does not match input dtype {want}"
+OUT_OF_MV = "addmv input tensors must have the same dtype, but got {have}, {want}, and {want}"
+
+
+def exact(node: Node, out: Tensor | None, text: str = EXACT) -> Tensor:
     """`deliver`, for functions whose `out` must have the result's dtype."""
-    if out is not None and out.dtype is not node.type.dtype:
-        raise RuntimeError(
-            f"Expected out tensor to have dtype {c_name(node.type.dtype)}, but got "
-            f"{c_name(out.dtype)} instead"
-        )
-    return deliver(node, out, sys._getframe(1).f_code.co_name if out is not None else "")
+    return deliver(node, out, sys._getframe(1).f_code.co_name if out is not None else "", text)
 
 
 # --- matmul ---------------------------------------------------------------------------------------
@@ -266,7 +265,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     check_ranks_mv(1, a, b)
     check_mv(a.type.shape, b)
     check_mv_dtypes(b.type.dtype, a, b)
-    return exact(tagged(lin.matmul(a, b), "Mv", a, b), out)
+    return exact(tagged(lin.matmul(a, b), "Mv", a, b), out, OUT_OF_MV)
 
 
 def check_ranks_mv(added: int, matrix: Node, vector: Node) -> None:
@@ -289,14 +288,14 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors."""
     a, b = operands("dot", input=input, tensor=tensor)
     check_dot(a, b)
-    return exact(tagged(lin.matmul(a, b), "Dot", a, b), out)
+    return exact(tagged(lin.matmul(a, b), "Dot", a, b), out, OUT_OF_DOT)
 
 
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors (the first would be conjugated)."""
     a, b = operands("vdot", input=input, other=other)
     check_dot(a, b, "vdot")
-    return exact(tagged(lin.matmul(a, b), "Vdot", a, b), out)
+    return exact(tagged(lin.matmul(a, b), "Vdot", a, b), out, OUT_OF_DOT)
 
 
 for _function in (matmul, mm, mv, bmm, dot, vdot):

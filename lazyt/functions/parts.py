@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lazyt.ir.dtypes import INTEGRAL
 from lazyt.ir.ops_shape import (
     as_strided_,
     part_,
@@ -45,7 +46,10 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = wrap_dim(dim, len(shape))
     extent = shape[axis]
-    start = int(start)
+    if isinstance(start, Tensor):
+        if start.dim() or start.dtype.category != INTEGRAL:
+            raise RuntimeError("start must be an 0-dim integral Tensor.")
+        start = start.item()
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -extent <= start <= extent:

@@ -19,6 +19,7 @@ from lazyt.ir.ops_elementwise import cast
 from ..dispatch import (
     SETTINGS,
     check_writable,
+    renamed,
     scalar_name,
     tagged,
     type_name,
@@ -66,6 +67,9 @@ def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: st
     def inplace(self: Tensor) -> Tensor:
         check_writable(self)
         return update(self, compute_unary(op, rule, self, name + "_"))
+
+    if name == "logical_not":
+        inplace = without_history(inplace)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every element" + (
@@ -257,25 +261,28 @@ def positive(input: Tensor) -> Tensor:
 public(positive, "positive")
 
 
-def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
+def round(input: Tensor, *, decimals: int | None = None, out: Tensor | None = None) -> Tensor:
     """Rounds half to even, at `decimals` digits after the point."""
     node = node_of(input)
     if out is not None and out.dtype is not input.dtype:
         raise RuntimeError(
             f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
         )
-    return given(_round(node, decimals), out, "round", input)
+    result = _round(node, decimals)
+    if decimals is not None:
+        renamed(result, "RoundBackward1")
+    return given(result, out, "round", input)
 
 
-def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
+def round_(self: Tensor, *, decimals: int | None = None) -> Tensor:
     """`round`, in place."""
     check_writable(self)
     return update(self, _round(node_of(self), decimals))
 
 
-def _round(node: Node, decimals: int) -> Node:
+def _round(node: Node, decimals: int | None) -> Node:
     if node.type.dtype.category != FLOATING:
-        if decimals or node.type.dtype is dtypes.bool_:
+        if decimals is not None or node.type.dtype is dtypes.bool_:
             raise unsupported("round_cpu" if decimals else "round_vml_cpu", node.type.dtype)
         return ops.cast_(node, arg=(node.type.dtype,))
     if not decimals:

@@ -16,11 +16,10 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_reduce import sum_
 
-from ..dispatch import scalar_name, tagged, update
+from ..dispatch import c_name, scalar_name, tagged, update
 from ..registry import public
 from ..state import check_writable, node_of
 from ..tensor import Tensor
-from .dims import c_name
 from .matrix_products import (
     check_mm,
     check_mv,

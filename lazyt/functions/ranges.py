@@ -9,14 +9,16 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
+from lazyt.ir.node import Node
 from lazyt.ir.ops_constant import arange_, typed
-from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.ops_shape import reshape
 
 from ..device import resolve_out
-from ..dispatch import SETTINGS, as_dtype, data_node, deliver, number_of
+from ..dispatch import SETTINGS, as_dtype, data_node, number_of
 from ..registry import FUNCTIONS
+from ..state import shape_of
 from ..tensor import Tensor
-from .creation import finish
+from .creation import finish, made_into
 from .numeric import cast_data
 
 _COMBINATION = "received an invalid combination of arguments - got"
@@ -63,6 +65,13 @@ def _steps(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
     return first, last, count
 
 
+def _into(out: Tensor, node: Node, requires_grad: bool) -> Tensor:
+    """`made_into`, where `out` keeps its shape if that has as many elements."""
+    if out.numel() == node.type.numel:
+        node = reshape(node, shape_of(out))
+    return made_into(out, node, requires_grad)
+
+
 _MISSING: Any = object()
 
 
@@ -93,6 +102,8 @@ def arange(
         raise RuntimeError(f"unsupported range: {float(start):g} -> {float(end):g}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is None and out is not None:
+        dtype = out.dtype
     if dtype is None:
         whole = all(isinstance(n, int) for n in (start, end, step))
         dtype = dtypes.int64 if whole else SETTINGS.default_dtype
@@ -104,12 +115,14 @@ def arange(
         if not all(-(2**63) <= n < 2**63 for n in (start, end, step)):
             raise RuntimeError("value cannot be converted to type int64_t without overflow")
         start, step = int(start), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
         count = max(0, -(-(int(end) - start) // step))
     else:
         count = max(0, math.ceil((end - start) / step))
     node = arange_(start, step, arg=typed((count,), dtype, where))
     if out is not None:
-        return deliver(cast(node, out.dtype), out)
+        return _into(out, node, requires_grad)
     return finish(node, requires_grad)
 
 
@@ -150,7 +163,7 @@ def linspace(
         values = np.concatenate([low, high])
     node = data_node(cast_data(values, dtype), dtype, where)
     if out is not None:
-        return deliver(node, out)
+        return _into(out, node, requires_grad)
     return finish(node, requires_grad)
 
 
@@ -173,7 +186,7 @@ def logspace(
     )
     values = np.float64(base) ** np.linspace(start, end, steps)
     node = data_node(cast_data(values, dtype), dtype, where)
-    return deliver(node, out) if out is not None else finish(node, requires_grad)
+    return _into(out, node, requires_grad) if out is not None else finish(node, requires_grad)
 
 
 def eye(
@@ -196,7 +209,7 @@ def eye(
     dtype = as_dtype(dtype, "eye") or (out.dtype if out is not None else SETTINGS.default_dtype)
     node = data_node(np.eye(n, m, dtype=dtype.numpy), dtype, where)
     if out is not None:
-        return deliver(node, out)
+        return made_into(out, node, requires_grad)
     return finish(node, requires_grad)
 
 

@@ -18,7 +18,7 @@ from lazyt.ir.ops_rearrange import repeat_each_, roll_, tile_, tril_, triu_
 from lazyt.ir.ops_shape import copy, flip_, permute, reshape, strided_update_
 from lazyt.ir.types import contiguous_strides
 
-from ..dispatch import check_writable, data_node, deliver, from_array, tagged, update, wrap
+from ..dispatch import EXACT, check_writable, data_node, deliver, from_array, tagged, update, wrap
 from ..layout import like_operands
 from ..registry import public
 from ..state import array_of, node_of, shape_of
@@ -122,6 +122,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     node = node_of(input)
     shape = node.type.shape
     by = _numbers(shifts)
+    if not by:
+        raise RuntimeError("`shifts` required")
     if dims is None or dims == () or dims == []:
         if len(by) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:0")
@@ -133,6 +135,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}"
         )
+    if not shape:
+        raise IndexError(f"Dimension specified as {along[0]} but tensor has no dimensions")
     axes = tuple(wrap_dim(d, len(shape)) for d in along)
     return wrap(roll_(node, arg=(by, axes)))
 
@@ -144,9 +148,10 @@ def _flipped(node: Node, axes: tuple[int, ...]) -> Node:
     return flip_(node, arg=(axes,)) if node.type.shape else copy(node)
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *numbers: Any, dims: Any = None) -> Tensor:
     """The order of the elements of the given dimensions reversed (a copy)."""
     rank = input.dim()
+    dims = numbers if dims is None else (dims,)
     axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims"))
     return like_operands(_flipped(node_of(input), axes), input)
 
@@ -201,7 +206,7 @@ def _triangle(name: str, op: Any, side: str) -> None:
         return op(node_of(input), arg=(int(diagonal),))
 
     def function(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
-        return deliver(compute(input, diagonal), out)
+        return deliver(compute(input, diagonal), out, exact=EXACT)
 
     def inplace(self: Tensor, diagonal: int = 0) -> Tensor:
         check_writable(self)
@@ -222,14 +227,14 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
     """A matrix with a vector on its diagonal, or the diagonal of a matrix (a copy)."""
     rank = input.dim()
     if rank == 1:
-        return deliver(_embedded(node_of(input), diagonal, 0, 1), out)
+        return deliver(_embedded(node_of(input), diagonal, 0, 1), out, exact=EXACT)
     if rank != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {rank}D")
     taken = node_of(_diagonal(input, diagonal))
     result = tagged(copy(taken), "Diagonal", node_of(input), saves=False)
     if result.grad:
         result.tag.name = "DiagonalBackward0_copy"
-    return deliver(result, out)
+    return deliver(result, out, exact=EXACT)
 
 
 _diagonal = diagonal
@@ -302,7 +307,7 @@ def diff(
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     axis = wrap_dim(dim, input.dim())
-    parts = [t for t in (prepend, input, append) if t is not None]
+    parts = [t for t in (prepend, input, append) if t is not None] if n else [input]
     result = cat(parts, axis) if len(parts) > 1 else input
     for _ in range(n):
         extent = shape_of(result)[axis]
@@ -313,7 +318,8 @@ def diff(
         result = later ^ earlier if xor else later - earlier
     if result is input:
         result = input.clone()
-    return result if out is None else deliver(node_of(result), out)
+    text = "" if n else "expected scalar_type {want} but found {have}"
+    return result if out is None else deliver(node_of(result), out, exact=text)
 
 
 attach(repeat=repeat, fill_diagonal_=fill_diagonal_)

@@ -13,7 +13,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import copy, reshape
 
-from ..dispatch import deliver, fit_dtype, scalar_name, tagged, unsupported, update
+from ..dispatch import EXACT, deliver, fit_exactly, scalar_name, tagged, unsupported, update
 from ..registry import FUNCTIONS
 from ..state import check_writable
 from ..tensor import Tensor
@@ -26,6 +26,10 @@ from .dims import (
     one_dim,
 )
 from .reductions import accumulated
+
+IN_PLACE = (
+    "Bad in-place call: input tensor dtype {have_c} and output tensor dtype {want_c} should match"
+)
 
 
 def _scanned(op: Op, x: Node, dim: Any, name: str) -> Node:
@@ -48,12 +52,12 @@ def _running_total(name: str, op: Op) -> None:
     def function(
         input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None
     ) -> Tensor:
-        return deliver(compute(input, dim, dtype, out), out, name)
+        return deliver(compute(input, dim, dtype, out), out, name, EXACT)
 
     def inplace(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         check_writable(self)
         if dtype is not None:
-            fit_dtype(dtype, self.dtype)
+            fit_exactly(dtype, self.dtype, IN_PLACE)
         return update(self, compute(self, dim, self.dtype, None))
 
     function.__name__ = function.__qualname__ = name
@@ -80,7 +84,8 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
             f"\"logcumsumexp_out_cpu\" not implemented for '{scalar_name(node.type.dtype)}'"
         )
     result = _scanned(scan.logcumsumexp, node, dim, "logcumsumexp")
-    return deliver(tagged(result, "Logcumsumexp", node), out)
+    text = "expected scalar_type {want} but found {have}"
+    return deliver(tagged(result, "Logcumsumexp", node), out, exact=text)
 
 
 def _running_extreme(name: str, op: Op) -> None:

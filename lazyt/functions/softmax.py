@@ -12,9 +12,9 @@ from lazyt.ir.ops_elementwise import log as log_
 from lazyt.ir.ops_reduce import amax, sum_
 from lazyt.ir.ops_scan import log_softmax as log_softmax_op
 from lazyt.ir.ops_scan import softmax as softmax_op
-from lazyt.ir.ops_shape import replaced, stop
+from lazyt.ir.ops_shape import copy, replaced, reshape, stop
 
-from ..dispatch import as_dtype, deliver, scalar_name, type_name
+from ..dispatch import EXACT, as_dtype, deliver, scalar_name, tagged, type_name
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -28,13 +28,16 @@ def compute_softmax(node: Node, dim: int, dtype: DType | None, log: bool) -> Nod
         raise TypeError(f"softmax(): argument 'dim' (position 1) must be int, not {type_name(dim)}")
     axis = wrap_dim(dim, len(shape))
     kind = x.type.dtype
-    if not kind.is_floating_point:
+    if not kind.is_floating_point and (x.type.numel or not shape):
         name = "log_softmax" if log else "softmax"
         if axis == max(len(shape) - 1, 0):
             name += "_lastdim"
         raise NotImplementedError(
             f"\"{name}_kernel_impl\" not implemented for '{scalar_name(kind)}'"
         )
+    if not shape:  # along an axis of one
+        alone = (log_softmax_op if log else softmax_op)(reshape(x, (1,)), arg=(0,))
+        return tagged(copy(reshape(alone, ())), "LogSoftmax" if log else "Softmax", x)
     if log and kind.is_half and axis == len(shape) - 1 and 0 not in shape:
         return _rounded_log_softmax(x)
     return (log_softmax_op if log else softmax_op)(x, arg=(axis,))
@@ -62,7 +65,7 @@ def _function(name: str, log: bool) -> Callable:
             raise TypeError(
                 f"{name}(): argument 'input' (position 1) must be Tensor, not {type_name(input)}"
             )
-        return deliver(compute_softmax(node_of(input), dim, dtype, log), out)
+        return deliver(compute_softmax(node_of(input), dim, dtype, log), out, exact=EXACT)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` along `dim`; with `dtype`, of the input converted first."

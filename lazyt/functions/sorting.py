@@ -216,6 +216,13 @@ def _after(right: bool, side: str | None, name: str) -> bool:
     return right or side == "right"
 
 
+_OUT_OF_SEARCH = (
+    "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or "
+    "Long(int64) depending on whether out_int32 flag is True, but we got output tensor's dtype "
+    "{have} and out_int32 flag is {flag}"
+)
+
+
 def _positions(rows: Node, values: Any, right: bool, out_int32: bool, out: Tensor | None) -> Tensor:
     number = number_of(values)
     if number is None:
@@ -225,7 +232,9 @@ def _positions(rows: Node, values: Any, right: bool, out_int32: bool, out: Tenso
         exact = dtypes.int64 if number.__class__ is int else dtypes.float64
         rows = cast(rows, dtypes.promote(rows.type.dtype, exact))
         node = full((), number, rows.type.dtype, rows.type.device)
-    return deliver(order.searchsorted(rows, node, arg=(right, bool(out_int32))), out)
+    text = _OUT_OF_SEARCH.format(have="{have}", flag=bool(out_int32))
+    places = order.searchsorted(rows, node, arg=(right, bool(out_int32)))
+    return deliver(places, out, exact=text)
 
 
 def searchsorted(

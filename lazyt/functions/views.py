@@ -25,6 +25,7 @@ from lazyt.ir.ops_shape import (
 from lazyt.ir.types import viewed_strides
 
 from ..dispatch import renamed, tagged, wrap
+from ..handles import name_view
 from ..registry import FUNCTIONS
 from ..state import (
     check_writable,
@@ -61,10 +62,8 @@ def make_view(
     if node.grad:
         tagged(node, name, source, saves=False)
     made = view_meta(t, steps, offset, node.type.shape, strides)
-    if multi is not None:
-        made.multi = multi
-    elif made.multi is not None:
-        made.multi = (0, name)
+    if multi is not None or made.multi is not None or made.untracked:
+        name_view(made, node, name, multi)
     view = _new(Tensor)
     view._storage = t._storage
     view._meta = made
@@ -128,12 +127,12 @@ def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tup
     if len(unknown) > 1:
         raise RuntimeError("only one dimension can be inferred")
     if unknown:
-        if known == 0:
+        if known == 0 and numel == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
                 "unspecified dimension size -1 can be any value and is ambiguous"
             )
-        if numel % known:
+        if not known or numel % known:
             raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
         return tuple(numel // known if d == -1 else d for d in shape)
     if known != numel:
@@ -305,12 +304,12 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
             f"({sources} dims) should contain the same number of dims as destination ({targets} "
             "dims)"
         )
+    given = {"source": sources, "destination": targets}
     sources = [wrap_dim(d, rank) for d in sources]
     targets = [wrap_dim(d, rank) for d in targets]
-    if len(set(sources)) != len(sources):
-        raise RuntimeError(f"movedim: repeated dim in `source` ({sources})")
-    if len(set(targets)) != len(targets):
-        raise RuntimeError(f"movedim: repeated dim in `destination` ({targets})")
+    for which, wrapped in (("source", sources), ("destination", targets)):
+        if len(set(wrapped)) != len(wrapped):
+            raise RuntimeError(f"movedim: repeated dim in `{which}` ({given[which]})")
     order: list[int] = [-1] * rank
     for s, d in zip(sources, targets):
         order[d] = s
@@ -373,8 +372,8 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             f"in the tensor ({len(shape)})"
         )
     out, moved = [], []
-    for i, n in enumerate(target):
-        have = shape[i - lead] if i >= lead else None
+    for i in reversed(range(len(target))):  # the last dimension that does not fit is named
+        n, have = target[i], shape[i - lead] if i >= lead else None
         if n == -1:
             if have is None:
                 raise RuntimeError(
@@ -397,6 +396,8 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
                 f"non-singleton dimension {i}.  Target sizes: {list(target)}.  Tensor sizes: "
                 f"{list(shape)}"
             )
+    out.reverse()
+    moved.reverse()
     for i in reversed(range(lead if shape else 0)):
         if out[i] == 1:
             moved[i] = out[i + 1] * moved[i + 1] if i + 1 < len(out) else 1
@@ -405,6 +406,12 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
 
 
 def _legacy_name(t: Tensor) -> str:
+    """What PyTorch calls a tensor's type in this message; some have a name of another kind."""
+    from ..dispatch import scalar_name
+
+    own = t._storage.node.type
+    if own.device == "cpu" and own.dtype.name in ("bool", "bfloat16"):
+        return f"CPU{scalar_name(own.dtype)}Type"
     return t.type()
 
 

@@ -113,12 +113,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
             f"{len(w.type.shape)}"
         )
+    check_floating(x, "prelu_cpu")
     axes = (1,) * len(shape)
     if len(shape) > 1:
         axes = (1, w.type.numel) + (1,) * (len(shape) - 2)
     slope = reshape(w, axes)
     y = in_compute_dtype(lambda a, b: ops.where(ops.gt(a, 0.0), a, ops.mul(a, b)), x, slope)
-    return like_operands(tagged(y, "PreluKernel", x, w), input)
+    return like_operands(tagged(y, "PreluKernel", x, w, keeps=(x, w)), input)
 
 
 # --- exponential units ----------------------------------------------------------------------------
@@ -127,12 +128,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def _elu(x: Node, alpha: float, scale: float, input_scale: float) -> Node:
     check_floating(x, "elu_cpu")
     # The mask alone is kept for the backward, not the input: `elu_` may overwrite that.
-    positive = ops.gt(x, 0.0)
-    below = ops.where(positive, 0.0, x)
+    low = ops.le(x, 0.0)
+    below = ops.where(low, x, 0.0)
     if input_scale != 1.0:
         below = ops.mul(below, input_scale)
     tail = ops.mul(ops.expm1(below), alpha * scale)
-    return ops.where(positive, x if scale == 1.0 else ops.mul(x, scale), tail)
+    return ops.where(low, tail, x if scale == 1.0 else ops.mul(x, scale))
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -167,8 +168,9 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     def formula(x: Node) -> Node:
         check_floating(x, "softplus_cpu")
         scaled = x if b == 1.0 else ops.mul(x, b)
-        soft = ops.log1p(ops.exp(ops.clamp_max(scaled, limit)))
-        return ops.where(ops.gt(scaled, limit), x, soft if b == 1.0 else ops.div(soft, b))
+        linear = ops.gt(scaled, limit)
+        soft = ops.log1p(ops.exp(ops.where(linear, limit, scaled)))
+        return ops.where(linear, x, soft if b == 1.0 else ops.div(soft, b))
 
     return elementwise(input, False, "softplus", "Softplus", formula)
 
@@ -308,6 +310,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise RuntimeError(
             f"Halving dimension must be even, but dimension {axis} is size {shape[axis]}"
         )
+    check_floating(node, "glu_cpu")
     half = shape[axis] // 2
     y = in_compute_dtype(
         lambda x: ops.mul(narrow(x, axis, 0, half), ops.sigmoid(narrow(x, axis, half, half))), node

@@ -9,7 +9,7 @@ from typing import Any
 from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update
 from lazyt.functions.dims import numbered, owned
 from lazyt.ir.dtypes import FLOATING
-from lazyt.ir.node import Node
+from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.layout import like_operands
 from lazyt.state import node_of
@@ -35,6 +35,16 @@ def check_floating(node: Node, kernel: str) -> None:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
 
 
+def not_differentiable(function: str, **arguments: Node | None) -> None:
+    """RuntimeError in PyTorch's words for an argument that asks for a gradient it cannot get."""
+    for name, node in arguments.items():
+        if node is not None and node.grad and LOCAL.grad:
+            raise RuntimeError(
+                f"The function '{function}' is not differentiable with respect to argument "
+                f"'{name}'. This input cannot have requires_grad True."
+            )
+
+
 def in_compute_dtype(formula: Callable[..., Node], *nodes: Node) -> Node:
     """`formula(*nodes)`; of half types in float32, rounded once, as PyTorch's kernels do."""
     dtype = nodes[0].type.dtype
@@ -58,7 +68,8 @@ def elementwise(
     node = tensor_node(input, name)
     if inplace:
         check_writable(input)
-    result = tagged(in_compute_dtype(formula, node), grad_name, node)
+    keeps = () if inplace else (node,)
+    result = tagged(in_compute_dtype(formula, node), grad_name, node, keeps=keeps)
     if steps and result.grad:
         result.tag.steps = True
     return update(input, result) if inplace else like_operands(result, input)

@@ -69,15 +69,18 @@ def _check_operands(name: str, input: Any, weight: Any, bias: Any) -> None:
     )
 
 
-def _check_dtypes(x: Node, w: Node, b: Node | None) -> None:
-    dtype = x.type.dtype
-    if b is not None and b.type.dtype is not dtype:
+def _check_bias_dtype(x: Node, b: Node | None) -> None:
+    if b is not None and b.type.dtype is not x.type.dtype:
         raise RuntimeError(
             f"Input type ({c_name(x)}) and bias type ({c_name(b)}) should be the same"
         )
-    if w.type.dtype is not dtype:
+
+
+def _check_weight_dtype(x: Node, w: Node) -> None:
+    if w.type.dtype is not x.type.dtype:
         raise RuntimeError(
-            f"expected scalar type {scalar_name(dtype)} but found {scalar_name(w.type.dtype)}"
+            f"expected scalar type {scalar_name(x.type.dtype)} but found "
+            f"{scalar_name(w.type.dtype)}"
         )
 
 
@@ -105,7 +108,7 @@ def _finish(y: Node, x: Node, w: Node, b: Node | None, batched: bool) -> Tensor:
         y = add(y, reshape(b, (b.type.shape[0],) + (1,) * (len(y.type.shape) - 2)))
     if y.grad:
         inputs = (x, w) if b is None else (x, w, b)
-        tagged(y, "Convolution", *inputs)
+        tagged(y, "Convolution", *inputs, keeps=(x, w))
     return wrap(y if batched else _unbatched(y))
 
 
@@ -177,10 +180,10 @@ def _convolution(
     _check_operands(name, input, weight, bias)
     x, w = node_of(input), node_of(weight)
     b = None if bias is None else node_of(bias)
+    _check_bias_dtype(x, b)
     x, batched = _batched(x, rank, name)
     if len(w.type.shape) != rank + 2:
         _refuse_weight(w, rank, stride)
-    _check_dtypes(x, w, b)
     steps = _numbers(stride, rank, "stride")
     apart = _numbers(dilation, rank, "dilation")
     kernel = w.type.shape[2:]
@@ -195,6 +198,7 @@ def _convolution(
     _check_settings(steps, around, apart, groups)
     _check_weight(x, w, b, rank, groups)
     _check_fits(x.type.shape[2:], kernel, around, apart)
+    _check_weight_dtype(x, w)
     return _finish(conv(x, w, arg=(steps, around, apart, groups)), x, w, b, batched)
 
 
@@ -295,7 +299,6 @@ def _transposed(
     x, batched = _batched(x, rank, name)
     if len(w.type.shape) != rank + 2:
         _refuse_weight(w, rank, stride)
-    _check_dtypes(x, w, b)
     steps = _numbers(stride, rank, "stride")
     around = _numbers(padding, rank, "padding")
     apart = _numbers(dilation, rank, "dilation")
@@ -324,6 +327,8 @@ def _transposed(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
+    _check_weight_dtype(x, w)
+    _check_bias_dtype(x, b)
     y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)
 

@@ -19,7 +19,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, numbered, reduction_of, tensor_node
+from .common import check_floating, not_differentiable, numbered, reduction_of, tensor_node
 
 
 def check_reduction(reduction: str) -> None:
@@ -121,6 +121,8 @@ def _over_classes(w: Node, x: Node) -> Node:
 
 def _nll(x: Node, t: Node, w: Node | None, ignore: int, reduction: str) -> Node:
     """The negative log likelihood of log-probabilities (N, C, *S) under targets (N, *S)."""
+    kernel = "nll_loss_forward" if len(x.type.shape) <= 2 else "nll_loss2d_forward"
+    not_differentiable(kernel, weight=w)
     picked = nll(x, t, arg=(ignore,))
     share = None
     if w is not None:

@@ -36,7 +36,13 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 from .activations import logsigmoid
-from .common import check_floating, in_compute_dtype, reduction_of, tensor_node
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    reduction_of,
+    tensor_node,
+)
 from .distances import pairwise_distance
 from .losses import check_reduction, reduced
 
@@ -214,9 +220,10 @@ def soft_margin_loss(
     reduction = asked_reduction(size_average, reduce, reduction)
     x = tensor_node(input, "soft_margin_loss")
     t = tensor_node(target, "soft_margin_loss", "target", 2)
+    not_differentiable("soft_margin_loss", target=t)
     loss = lazyt.log1p(lazyt.exp(-target * input))
     result = reduced(node_of(loss), reduction)
-    return wrap(tagged(result, "SoftMarginLoss", x, t))
+    return wrap(tagged(result, "SoftMarginLoss", x, t, keeps=(x, t)))
 
 
 def multilabel_soft_margin_loss(
@@ -306,6 +313,7 @@ def multi_margin_loss(
     check_floating(x, "multi_margin_loss_cpu_kernel")
     _check_long(t)
     _check_range(t, 0, classes, "target out of range")
+    not_differentiable("multi_margin_loss", weight=w)
     own = reshape(t, (rows, 1))
 
     def formula(scores: Node) -> Node:

@@ -28,7 +28,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, extents, numbered, tensor_node
+from .common import check_floating, extents, not_differentiable, numbered, tensor_node
 from .pooling import adaptive_windows
 
 # --- adaptive -------------------------------------------------------------------------------------
@@ -200,6 +200,7 @@ def _fractional(
         batch = 1 if input.dim() == rank + 1 else input.size(0)
         shape = (batch, input.size(-rank - 1), rank)
         samples = lazyt.rand(shape, dtype=input.dtype, device=input.device)
+    not_differentiable(name, random_samples=node_of(samples))
     spatial = tuple(input.shape)[-rank:]
     for axis, extent, k, n in zip(_AXES[rank], spatial, kernel, out):
         if n + k - 1 > extent:

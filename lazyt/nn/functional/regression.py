@@ -16,7 +16,13 @@ from lazyt.ir.types import broadcast_shapes
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, reduction_of
+from .common import (
+    check_floating,
+    in_compute_dtype,
+    not_differentiable,
+    numbered,
+    reduction_of,
+)
 from .losses import check_reduction, reduced, total
 
 
@@ -179,8 +185,10 @@ def binary_cross_entropy(
         raise RuntimeError(
             f"Found dtype {scalar_name(t.type.dtype)} but expected {scalar_name(x.type.dtype)}"
         )
+    check_floating(x, "binary_cross_entropy")
     w = None
     if weight is not None:
+        not_differentiable("binary_cross_entropy", weight=node_of(weight))
         w = expand(node_of(weight), broadcast_shapes(node_of(weight).type.shape, x.type.shape))
 
     def formula(x: Node, t: Node) -> Node:
@@ -213,6 +221,7 @@ def binary_cross_entropy_with_logits(
         )
     check_reduction(reduction)
     x, t = node_of(input), node_of(target)
+    check_floating(x, "log_sigmoid_cpu")
     if t.type.dtype.category != FLOATING:
         raise RuntimeError(
             "result type Float can't be cast to the desired output type "
@@ -220,6 +229,7 @@ def binary_cross_entropy_with_logits(
         )
     positive = None if pos_weight is None else node_of(pos_weight)
     w = None if weight is None else node_of(weight)
+    not_differentiable("binary_cross_entropy_with_logits", weight=w, pos_weight=positive)
 
     def formula(x: Node, t: Node) -> Node:
         soft = log_sigmoid(x)
@@ -256,6 +266,8 @@ def kl_div(
         reduction = reduction_of(size_average, reduce, reduction)
     elif reduction == "mean":
         warnings.warn(KL_MEAN, stacklevel=2)
+    if any(n.type.dtype.category != FLOATING for n in (node_of(input), node_of(target))):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     batch = reduction == "batchmean"
     if batch:
         reduction = "sum"

@@ -19,6 +19,11 @@ NON_FINITE = (
     "`error_if_nonfinite=False`"
 )
 
+NO_GRADIENTS = (
+    "Expected !nested_tensorlist[0].empty() to be true, but got false.  (Could this error message "
+    "be improved?  If so, please report an enhancement request to PyTorch.)"
+)
+
 
 def _listed(tensors: Any) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
@@ -83,11 +88,16 @@ def clip_grad_norm_(
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
-    """Limits every element of the gradients to [-clip_value, clip_value], in place."""
+    """Limits every element of the gradients to [-clip_value, clip_value], in place.
+
+    Errors: RuntimeError, as in PyTorch, where no parameter has a gradient.
+    """
     bound = float(clip_value)
-    for p in _listed(parameters):
-        if p.grad is not None:
-            p.grad.clamp_(min=-bound, max=bound)
+    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    if not grads:
+        raise RuntimeError(NO_GRADIENTS)
+    for grad in grads:
+        grad.clamp_(min=-bound, max=bound)
 
 
 def clip_grad_norm(
