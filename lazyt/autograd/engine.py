@@ -15,8 +15,6 @@ from lazyt.ir.public_type import PublicType
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 
-Variable = Tensor
-
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 
