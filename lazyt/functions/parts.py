@@ -241,6 +241,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` along a dimension, `step` apart, as a new last dimension."""
     place, shape, strides = geometry(self)
+    rank = len(shape)
     if not shape:
         shape, strides = (1,), (1,)
     axis = wrap_dim(dimension, len(shape))
@@ -255,6 +256,8 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     sizes = shape[:axis] + (count,) + shape[axis + 1 :] + (size,)
     taken = own[:axis] + (own[axis] * step,) + own[axis + 1 :] + (own[axis],)
     moved = strides[:axis] + (strides[axis] * step,) + strides[axis + 1 :] + (strides[axis],)
+    if not rank:  # a number is a vector of one, and its only window takes that dimension
+        sizes, taken, moved = sizes[1:], taken[1:], moved[1:]
     return make_view(self, ((as_strided_, (sizes, taken), (0,)),), place, moved, "Unfold")
 
 
