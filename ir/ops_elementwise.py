@@ -403,7 +403,7 @@ erf_: Op = elementwise(
 erfinv_: Op = elementwise(
     "erfinv",
     "erfinv({0}, out={out})",
-    vjp=(lambda g, y, x: mul(g, mul(exp(mul(y, y)), math.sqrt(math.pi) / 2)),),
+    vjp=(lambda g, y, x: mul(g, mul(exp(pow_(erfinv_(x), 2)), math.sqrt(math.pi) / 2)),),
     samples="unit",
 )
 

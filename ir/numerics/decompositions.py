@@ -8,6 +8,8 @@ after the other (`packed`), so that one cotangent serves all of them:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from .matmul import LinAlgError
@@ -66,7 +68,7 @@ def cholesky(x: np.ndarray) -> np.ndarray:
     raise LinAlgError("linalg.cholesky: the input is not positive-definite.")
 
 
-def eigh(x: np.ndarray, side: str) -> np.ndarray:
+def eigh(x: np.ndarray, side: Literal["L", "U"]) -> np.ndarray:
     """Eigenvalues in ascending order and eigenvectors (columns) of a symmetric matrix."""
     values, vectors = np.linalg.eigh(_symmetric(x), side)
     return packed(values, vectors, rank=(1, 2))
