@@ -158,6 +158,8 @@ torch.zero_(torch.ones(2))
 VALUES = """
 torch.softmax(s, 0)
 s.unfold(0, 1, 1)
+s.masked_scatter(torch.tensor(True), x[0].detach())
+F.rrelu(s - 3, training=True)
 s.unfold(0, 0, 1)
 torch.log_softmax(s, -1)
 torch.softmax(torch.zeros(3, 0, dtype=torch.int64), 1)
