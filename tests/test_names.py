@@ -199,7 +199,7 @@ IN_PLACE = """
 (x * 1).logical_not_()
 (x * 1).logical_and_(y)
 x.ne_(1)
-(x * 1).as_strided_((2, 2), (1, 2), 1)
+(x * 1).as_strided_((2, 2), (1, 2), 1) + 0
 c.clone()[1].as_strided_((2,), (2,)).add_(1)
 c.clone().t_().as_strided_((4,), (1,))
 torch.ones(1, 3).eq_(c)
