@@ -433,6 +433,11 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+def detach_(input: Tensor) -> Tensor:
+    """Cuts the tensor's history, in place."""
+    return input.detach_()
+
+
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
@@ -444,6 +449,6 @@ FUNCTIONS |= {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, detach_, numel,
     )
 }  # fmt: skip
