@@ -25,7 +25,16 @@ from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, renamed, update, wrap
+from .dispatch import (
+    SETTINGS,
+    TENSOR,
+    copied_over,
+    fit_shape,
+    renamed,
+    type_name,
+    update,
+    wrap,
+)
 from .handles import Detached
 from .layout import laid_out, memory_order
 from .size import Size
@@ -187,6 +196,7 @@ class Tensor(metaclass=PublicType):
         return self.dtype.is_signed
 
     is_cuda = property(lambda self: self._storage.node.type.device.startswith("cuda"))
+    is_xpu = property(lambda self: False)
     is_sparse = property(lambda self: False)
     is_quantized = property(lambda self: False)
     is_meta = property(lambda self: False)
@@ -703,7 +713,10 @@ def attach(**methods: Any) -> None:
 
 
 def wrap_dim(dim: int, rank: int) -> int:
-    """A dimension counted from either end; IndexError in PyTorch's words where there is none."""
+    """A dimension counted from either end; IndexError in PyTorch's words where there is none,
+    TypeError for what is no integer."""
+    if dim.__class__ is not int:
+        dim = _whole(dim, _getframe(1).f_code.co_name)
     span = max(rank, 1)
     if not -span <= dim < span:
         raise IndexError(
@@ -711,6 +724,13 @@ def wrap_dim(dim: int, rank: int) -> int:
             f"{dim})"
         )
     return dim + span if dim < 0 else dim
+
+
+def _whole(dim: Any, name: str) -> int:
+    """A dimension that is given as something else than an int: a NumPy integer, a 0-d tensor."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{name}(): argument 'dim' must be int, not {type_name(dim)}")
+    return dim.__index__()
 
 
 def _realised(array: np.ndarray, type: TensorType) -> Node:

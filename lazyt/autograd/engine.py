@@ -15,8 +15,6 @@ from lazyt.ir.public_type import PublicType
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 
-Variable = Tensor
-
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 
@@ -142,7 +140,8 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
         local.grad = before
     if meta.after_accumulate:
         for hook in list(meta.after_accumulate.values()):
-            hook(t)
+            if hook(t) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(

@@ -44,10 +44,11 @@ from ..dispatch import (
     without_history,
 )
 from ..layout import given, like_operands
-from ..registry import FUNCTIONS, public
+from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
 from .fast import FAST, Fast, fast_binary
+from .old_forms import old_form
 from .pointwise import invert, to_float
 
 OF_NUMBERS = {"add", "sub", "mul", "div", "true_divide", "floor_divide"}
@@ -265,6 +266,13 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _neighbour(a: Any, b: Any) -> Node:
+    (x, y), dtype = promoted(a, b)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise unsupported("nextafter_cpu", dtype)
+    return ops.nextafter(x, y)
+
+
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
@@ -304,9 +312,10 @@ def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> 
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
+    def changed(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
 
+    inplace: Callable[[Tensor, Any], Tensor] = changed
     if name in COMPARISONS:
         inplace = _compared_in_place(name, compute)
     elif name.startswith("logical"):
@@ -385,6 +394,7 @@ COMPUTE: dict[str, Compute] = {
     "fmax": _plain(ops.fmax),
     "fmin": _plain(ops.fmin),
     "atan2": _of_floats(ops.atan2),
+    "nextafter": _neighbour,
     "eq": _comparing(ops.eq),
     "ne": _comparing(ops.ne),
     "lt": _comparing(ops.lt),
@@ -410,12 +420,22 @@ ALIASES = {
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 WITHOUT_HISTORY = COMPARISONS | {"logical_and", "logical_or", "logical_xor"}
-TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY: tuple[str, ...] = (
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "arctan2",
+    "nextafter",
+)
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
 for _name in TENSORS_ONLY:
     tensors_only(_name)
+for _name in ("pow", "pow_"):
+    public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
 def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
@@ -457,11 +477,17 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
             return node
         return tagged(node, grad_name, *[x for x in (a, b) if x.__class__ is Node])
 
-    def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None
+    ) -> Tensor:
+        if old:
+            return old_form(function, input, other, *old, out=out)
         _check_out(out, input, other)
         return given(combine(*both(input, other, name), alpha), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    def inplace(self: Tensor, other: Any, *old: Any, alpha: Any = 1) -> Tensor:
+        if old:
+            return old_form(inplace, self, other, *old)
         return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
 
     function.__name__ = function.__qualname__ = name
@@ -491,10 +517,16 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _rounding(mode: str | None) -> Compute:
     if mode is None:
         return compute_div
-    if mode == "floor":
-        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
-    if mode == "trunc":
-        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
+    if mode in ("floor", "trunc"):
+        divide = _floor_div if mode == "floor" else _trunc_div
+
+        def rounded_quotient(a: Any, b: Any) -> Node:
+            node = renamed(divide(a, b), "DivBackward2")
+            if b.__class__ is Node and b.grad and a.__class__ is Node and node.tag is not None:
+                node.tag.keeps = (a,)
+            return node
+
+        return rounded_quotient
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )

@@ -39,6 +39,7 @@ from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of, shape_of
 from ..tensor import Tensor, attach
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
+from .old_forms import old_form
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):
@@ -165,16 +166,25 @@ def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
 
 
 def addcmul(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 * tensor2."""
+    if old:
+        return old_form(addcmul, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c)
     return given(node, out, "addcmul", input, tensor1, tensor2)
 
 
-def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcmul`, in place."""
+    if old:
+        return old_form(addcmul_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)
@@ -186,16 +196,25 @@ public(addcmul, "addcmul", inplace=addcmul_)
 
 
 def addcdiv(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 / tensor2."""
+    if old:
+        return old_form(addcdiv, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c)
     return given(node, out, "addcdiv", input, tensor1, tensor2)
 
 
-def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcdiv`, in place."""
+    if old:
+        return old_form(addcdiv_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)
@@ -269,7 +288,7 @@ def nan_to_num(
         result = ops.where(ops.isnan(node), float(nan or 0.0), node)
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
-        tagged(node, "NanToNum", node_of(input))
+        tagged(node, "NanToNum", node_of(input), keeps=(node_of(input),))
     if node is node_of(input):
         node = ops.cast_(node, arg=(dtype,))
     text = "nan_to_num: dtype of out: {have} should be same as input: {want}"
@@ -321,7 +340,19 @@ def zero_(self: Tensor) -> Tensor:
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like the input, every element of which is `value` (a number or a 0-d tensor)."""
-    return fill_(input.clone(), value)
+    node = node_of(input)
+    everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
+    if not isinstance(value, Tensor):
+        number = converted(number_of(value), node.type.dtype)
+        return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
+    if value.dim():
+        raise RuntimeError(
+            "fill only supports 0-dimension value tensor but got tensor with "
+            f"{value.dim()} dimensions."
+        )
+    source = node_of(value)
+    filled = ops.where(everywhere, cast(source, node.type.dtype), node)
+    return like_operands(renamed(tagged(filled, "Fill", node, source), "FillBackward1"), input)
 
 
 attach(fill_=fill_, zero_=zero_)
