@@ -7,6 +7,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -101,16 +102,17 @@ def raised(call: Callable[[], Any]) -> tuple[type, str]:
 
 def test_refuses_what_python_refuses() -> None:
     x, y = leaf(2, 3), leaf(4)
-    for call in (
-        lambda apply: apply(ops.add, x, y),
-        lambda apply: apply(ops.add, 1.0, 2.0),
-        lambda apply: apply(ops.add),
-        lambda apply: apply(ops.neg, x, args=()),
-        lambda apply: apply(ops.neg, x, arg=(), more=1),
-    ):
+    wrong: list[tuple[Op, tuple, dict[str, Any]]] = [
+        (ops.add, (x, y), {}),
+        (ops.add, (1.0, 2.0), {}),
+        (ops.add, (), {}),
+        (ops.neg, (x,), {"args": ()}),
+        (ops.neg, (x,), {"arg": (), "more": 1}),
+    ]
+    for op, src, named in wrong:
         before = len(LOCAL.trace)
-        expected = raised(lambda c=call: c(applying.IN_PYTHON))
-        assert raised(lambda c=call: c(Op.__call__)) == expected
+        expected = raised(partial(applying.IN_PYTHON, op, *src, **named))
+        assert raised(partial(op, *src, **named)) == expected
         assert len(LOCAL.trace) == before
 
 
@@ -144,7 +146,7 @@ def test_the_origin_is_the_users_line() -> None:
         LOCAL.origin = None
     assert location(n)[1] == line + 4
     code = compile("made = neg(x)", "somewhere else", "exec")
-    scope = {"neg": ops.neg, "x": leaf(2)}
+    scope: dict[str, Any] = {"neg": ops.neg, "x": leaf(2)}
     exec(code, scope)
     assert location(scope["made"]) == ("somewhere else", 1, "<module>")
 
