@@ -227,11 +227,6 @@ class Tensor(metaclass=PublicType):
                 "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
                 f"{type(requires_grad).__name__}"
             )
-        if not isinstance(requires_grad, bool):
-            raise TypeError(
-                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
-                f"{type(requires_grad).__name__}"
-            )
         meta = self._meta
         leaf = meta is not None and meta.leaf
         view = meta is not None and meta.base is not None
