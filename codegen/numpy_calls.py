@@ -214,13 +214,18 @@ class Writer:
             self.line(f"    del {', '.join(map(self.name, dead))}")
 
     def results(self) -> list[str]:
-        """What is returned: a value that is an input, a view or returned before is copied."""
+        """What is returned: a value that is an input, a view or returned before is copied.
+
+        Several results in one are memory only where they are taken apart: the parts are copied.
+        """
         texts = []
         owned: set[Value] = set()
         for i, v in enumerate(self.graph.outputs):
             text = self.name(v)
-            if i not in self.shared:
-                if self.shows(v) or v in owned:
+            part = v.op is not None and v.op.name == "get"
+            if i not in self.shared or part:
+                shown = self.shows(v) and not part
+                if (shown or v in owned) and v.type.__class__ is not tuple:
                     text = f"copied({text})"
                 owned.add(v)
             texts.append(text)

@@ -79,7 +79,7 @@ class Tag:
     # Whether no gradient is computed for the node, though it requires one.
     ends = False
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         """What the node (or a view of it) reads as at this moment.
 
         Errors: RuntimeError where a counted write replaced it.
@@ -220,7 +220,7 @@ def current(node: Node, reader: Node | None = None) -> Node:
     operation `reader` itself, which keeps what it overwrote (its first operand).
     """
     if node.tag is not None and node.tag.follows:
-        return _copied(node) if _kept_by(node, reader) else node.tag.now(node, reader)
+        return kept_apart(node) if _kept_by(node, reader) else node.tag.now(node, reader)
     base, path = node, []
     while base.op is not None and base.op.view and base.src and base.after is None:
         if base.tag is not None and base.tag.follows:
@@ -228,9 +228,9 @@ def current(node: Node, reader: Node | None = None) -> Node:
         path.append(base)
         base = base.src[-1] if base.op.name == "replaced" else base.src[0]
     if _kept_by(base, reader):
-        return _copied(node)
+        return kept_apart(node)
     if base.tag is not None and base.tag.follows:
-        now = base.tag.now(base, reader, bool(path))
+        now = base.tag.now(base, reader, path[0] if path else None)
         if now is base:
             return node
         base = now
@@ -261,9 +261,12 @@ def _kept_by(node: Node, reader: Node | None) -> bool:
     return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
 
 
-def _copied(node: Node) -> Node:
-    """A value that the backward of the operation that overwrote it reads: for a derivative of that
-    backward it is not overwritten."""
+def kept_apart(node: Node) -> Node:
+    """A value as PyTorch saves one that it has copied: no write to what it was copied from counts.
+
+    So is one that the backward of the operation that overwrote it reads: for a derivative of that
+    backward it is not overwritten.
+    """
     if not LOCAL.grad:
         return node
     made = alias(node)
@@ -275,6 +278,10 @@ def short_name(grad_name: str) -> str:
     """The operation without "Backward0"; a number other than 0 stays."""
     name, _, number = grad_name.partition("Backward")
     return name + number.lstrip("0")
+
+
+# The primitives that views are made by.
+VIEWS = frozenset(("alias", "part", "permute", "expand", "slice", "as_strided", "reshape"))
 
 
 def hint() -> str:
@@ -301,6 +308,8 @@ def overwritten_text(node: Node, mark: Any) -> str:
         kind = f"CPU{names[node.type.dtype.name]}Type"
     tag = node.tag
     name = node.op.grad_name if tag is None or tag.name is None else tag.name
+    if node.op.name in VIEWS:
+        name = "AsStrided"  # what PyTorch derives a view by whose base was written to
     made = node.grad and node.src and (tag is None or tag.leaf is None)
     where = f", which is output 0 of {short_name(name)}," if made else ""
     expected, version = mark.versions()

@@ -265,6 +265,11 @@ clamp_max: Op = elementwise(
     ),
     grad_name="Clamp",
 )
+nextafter: Op = elementwise(
+    "nextafter",
+    "np.nextafter({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: where(ne(a, b), g, 0.0), lambda g, y, a, b: zeros_like(b)),
+)
 atan2: Op = elementwise(
     "atan2",
     "np.arctan2({0}, {1}, out={out})",
@@ -398,7 +403,7 @@ erf_: Op = elementwise(
 erfinv_: Op = elementwise(
     "erfinv",
     "erfinv({0}, out={out})",
-    vjp=(lambda g, y, x: mul(g, mul(exp(mul(y, y)), math.sqrt(math.pi) / 2)),),
+    vjp=(lambda g, y, x: mul(g, mul(exp(pow_(erfinv_(x), 2)), math.sqrt(math.pi) / 2)),),
     samples="unit",
 )
 

@@ -173,6 +173,7 @@ scatter_reduce: Op = Op(
             ("amin", True),
         )
     ],
+    also_saves=lambda n: (0, 2, -1),
 )
 
 

@@ -99,6 +99,7 @@ cumprod: Op = Op(
     infer=_along,
     vjp=(_cumprod_vjp,),
     samples=_ALONG_SAMPLES,
+    also_saves=lambda n: (-1, 0),
 )
 
 
@@ -169,6 +170,7 @@ cummax: Op = Op(
     vjp=(sorted_vjp,),
     results=2,
     samples=_ALONG_SAMPLES,
+    also_saves=lambda n: (0,),
 )
 cummin: Op = Op(
     "cummin",
@@ -179,6 +181,7 @@ cummin: Op = Op(
     vjp=(sorted_vjp,),
     results=2,
     samples=_ALONG_SAMPLES,
+    also_saves=lambda n: (0,),
 )
 
 # --- the softmax family ---------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class Promoted(Tag):
     def ends(self) -> bool:  # type: ignore[override]
         return self.operand.tag is not None and self.operand.tag.ends
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         operand = current(self.operand, reader)
         return node if operand is self.operand else cast(operand, node.type.dtype)
 
@@ -249,7 +249,7 @@ class Inner(Tag):
     __slots__ = ()
     follows = True
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         operands = [current(s, reader) if s.__class__ is Node else s for s in node.src]
         if all(a is b for a, b in zip(operands, node.src)):
             return node

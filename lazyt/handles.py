@@ -138,9 +138,9 @@ class Reading(Tag):
         self.counter = counter_of(t)
         self.version = self.counter.version
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         if self.counter.version != self.version:
-            raise RuntimeError(overwritten_text(node, Written(self.counter, self.version)))
+            raise RuntimeError(overwritten_text(shown or node, Written(self.counter, self.version)))
         storage = self.shown._storage
         if storage.export is None and node.src and node.src[0] is storage.node:
             return node
@@ -178,11 +178,11 @@ class Leaf(Tag):
         self.counter = self.memory.counter
         self.version = self.counter.version
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         tensor, counter = self.leaf(), self.memory.counter
         if counter.version != self.version:
-            raise RuntimeError(overwritten_text(node, Written(counter, self.version)))
-        if view and counter is not self.counter:
+            raise RuntimeError(overwritten_text(shown or node, Written(counter, self.version)))
+        if shown is not None and counter is not self.counter:
             return node  # the tensor shows other memory by now; a view of it does not
         if tensor is None:  # what was saved is as good as the tensor itself
             return _valued(self.memory.storage, self.memory.place, counter)
@@ -474,15 +474,31 @@ def is_alias(t: Tensor) -> bool:
     return meta.stopped or meta.base is not None and meta.base._storage is not t._storage
 
 
+def name_view(made: Meta, node: Node, name: str, multi: tuple[int, str] | None = None) -> None:
+    """What an error will call a view that no tracked write may go through.
+
+    multi: its number among the views of one call, and the name of that.
+    """
+    if made.untracked:
+        made.multi = (0, name) if node.grad else None
+    elif multi is not None:
+        made.multi = multi
+    elif made.multi is not None:
+        made.multi = (0, type(made.multi[1])(name))
+
+
 def view_text(t: Tensor, meta: Meta, what: str) -> str:
     """PyTorch's words for a view whose history a write would have to change, or has outdated."""
-    if meta.multi is None:
-        return f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
+    if meta.untracked or meta.multi is None:
+        made = NO_GRAD_VIEW
+        if meta.multi is not None:  # in grad mode, of one made under no_grad
+            made = f"Output 0 of {meta.multi[1]} is a view of a view which was created in no_grad "
+            made += "mode and "
+        return f"{made}{what} modified inplace with grad mode enabled. {NO_GRAD_VIEW_WRITE}"
     number, name = meta.multi
     output = f"Output {number} of {name} is a view and {what} modified inplace. "
     if name.__class__ is OfFunction:
         return output + FUNCTION_VIEW_WRITE
-    begun = has_history(t) or what == "is being" and meta.base.requires_grad  # type: ignore[union-attr]
-    if meta.untracked or not begun:
+    if not has_history(t):
         output = f"{NO_GRAD_VIEW}{what} modified inplace with grad mode enabled. "
     return output + MULTI_VIEW_WRITE

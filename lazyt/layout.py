@@ -92,7 +92,7 @@ class LaidOut(Tag):
             self.keeps, self.steps = of.keeps, of.steps
         self.shown = Shown(storage, ((permute_, (back,), ()),), storage)
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         if not self.shown.holds():
             raise RuntimeError(overwritten_text(node, self.shown))
         return self.shown.value(node)

@@ -92,13 +92,17 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         return
     if meta.inference and not LOCAL.inference:
         raise RuntimeError(INFERENCE_WRITE)
+    if LOCAL.grad:
+        _check_history(t, meta)
     if meta.strides is not None and not allow_overlap and 0 in meta.strides:
         # PyTorch refuses repeated elements, not windows that overlap otherwise (unfold).
         shape = shape_of(t)
         if 0 not in shape and any(k == 0 and n > 1 for n, k in zip(shape, meta.strides)):
             raise RuntimeError(SELF_OVERLAP)
-    if not LOCAL.grad:
-        return
+
+
+def _check_history(t: Tensor, meta: Meta) -> None:
+    """Raises where the history of a tensor or of its base must not change."""
     base = meta.base
     if base is not None and (base.requires_grad or has_history(t)):
         check_view(t, meta)
@@ -108,7 +112,9 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
             # PyTorch does not look for the history that it would have by now.
             raise RuntimeError(LEAF_WRITE)
     if meta.leaf:
-        raise RuntimeError(LEAF_WRITE)
+        if base is not None:
+            check_view(t, meta)
+        raise RuntimeError(LEAF_WRITE if base is None or not base.is_leaf else VIEW_OF_LEAF_WRITE)
 
 
 def check_view(t: Tensor, meta: Meta) -> None:
@@ -436,6 +442,7 @@ def check_overlap(target: Tensor, source: Tensor, apart: bool = False) -> None:
     if first[0] > second[1] or second[0] > first[1]:
         return
     if _dense(*a) and _dense(*b):
+        node_of(source)  # a view that has lost its history says that first
         raise RuntimeError(PARTIAL_OVERLAP)
 
 

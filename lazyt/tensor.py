@@ -187,6 +187,7 @@ class Tensor(metaclass=PublicType):
         return self.dtype.is_signed
 
     is_cuda = property(lambda self: self._storage.node.type.device.startswith("cuda"))
+    is_xpu = property(lambda self: False)
     is_sparse = property(lambda self: False)
     is_quantized = property(lambda self: False)
     is_meta = property(lambda self: False)

@@ -88,8 +88,9 @@ def report(program: Statements, expected: Runner, actual: Runner) -> str:
         return found is not None and "expected NameError" not in found
 
     short = shrink(program, fails)
-    head = "import copy\nimport numpy as np\nimport lazyt as torch\nfrom lazyt import nn\nF, out = nn.functional, []\n"
+    head = "import copy, io\nimport numpy as np\nimport lazyt as torch\nfrom lazyt import nn\n"
     found = str(check(short, expected, actual)).replace("\n", "\n# ")
+    head += "F, out = nn.functional, []\n"
     return head + "\n".join(short) + f"\n# {found}"
 
 

@@ -8,7 +8,7 @@ from graph_tools import tracing
 from lazyt.codegen.grouping import loop_nests
 from lazyt.codegen.numpy_calls import NumpyCode
 from lazyt.codegen.source import generate
-from lazyt.ir.dtypes import DType, bfloat16, float16, float32
+from lazyt.ir.dtypes import DType, bfloat16, float16, float32, int64
 from lazyt.ir.graph import Graph
 from lazyt.ir.node import Node, leaf
 from lazyt.ir.opdef import REGISTRY
@@ -110,6 +110,18 @@ def test_several_results_of_a_kernel_have_memory_of_their_own() -> None:
     assert "(empty((4, 5), 'float32', 'cuda:0'), empty((4, 5), 'int64', 'cuda:0'))" in code.source
     assert "g0(contiguous(x1), x2[0], x2[1])" in calls(code)
     assert "copied" not in code.source
+
+
+def test_the_gradient_of_an_embedding_checks_its_indices_and_gathers() -> None:
+    """Zeros to add to are not made, and nothing is copied."""
+    with tracing() as trace:
+        y = REGISTRY["row_put"](on_gpu(4, 50, 8), on_gpu(4, 50, dtype=int64), arg=(1000, None))
+    code = generate(grouped(trace, y))
+    assert [n[0].kernel.shape for n in code.nests] == [(4, 50)]
+    ((kernel, *_),) = code.templates
+    launched = [step.function.rpartition("_")[2] for step in kernel.launches]
+    assert launched == ["runs", "gather"]
+    assert "copied" not in code.source and "contiguous" not in code.source
 
 
 def test_a_reshape_that_copies_is_a_kernel() -> None:

@@ -37,13 +37,16 @@ def _reduced(
     include_self: bool = True,
 ) -> Value:
     """A reduction by segment, in a shape; a base of zeros need not be in memory."""
-    if math.prod(shape) < NARROW:
-        at = b.cast(at, int32)
     src: tuple[Value, ...] = (values, at)
     if base is not None and not (how in ("sum", "last") and _is_zero(base)):
         src += (base,)
     type = values.type.with_shape(shape)
     return Value(segment_reduce, src, (shape, how, include_self), type, b.of.origin)
+
+
+def _numbers(b: Build, at: Value, rows: int, shape: tuple[int, ...]) -> Value:
+    """Segment numbers in a shape, as narrow as they may be: keys that are quicker to sort."""
+    return b.shaped(b.cast(at, int32) if rows < NARROW else at, shape)
 
 
 def _is_zero(v: Value) -> bool:
@@ -88,12 +91,12 @@ def _scatter(b: Build, v: Value) -> Value:
     steps = contiguous_strides(shape)
     base = x if part == shape else b.op("as_strided", x, 0, arg=(part, steps), shape=part)
     outer, inner = math.prod(part[:axis]), math.prod(part[axis + 1 :])
-    flat = lambda y, extent: b.shaped(y, (outer, extent, inner))
-    at = flat(_checked(b, at, shape[axis]), sizes[axis])
+    lines = (outer, sizes[axis], inner)
+    numbers = lines if outer * inner > 1 else sizes[axis : axis + 1]
     made = _reduced(
         b,
-        flat(values, sizes[axis]),
-        at if outer * inner > 1 else b.shaped(at, sizes[axis : axis + 1]),
+        b.shaped(values, lines),
+        _numbers(b, _checked(b, at, shape[axis]), shape[axis], numbers),
         base,
         part,
         how,
@@ -132,7 +135,7 @@ def _index_put(b: Build, v: Value) -> Value:
     made = _reduced(
         b,
         b.shaped(b.spread(values, given), (outer, count, inner)),
-        b.shaped(at, (count,)),
+        _numbers(b, at, math.prod(shape[axis] for axis in axes), (count,)),
         base,
         base.type.shape,
         "sum" if accumulate else "last",
@@ -160,7 +163,7 @@ def _row_put(b: Build, v: Value) -> Value:
         at = b.where(b.told("eq", at, skipped), -1, at, at.type)
     inner = math.prod(v.type.shape[1:])
     values = b.shaped(g, (1, count, inner))
-    return _reduced(b, values, b.shaped(at, (count,)), None, v.type.shape, "sum")
+    return _reduced(b, values, _numbers(b, at, rows, (count,)), None, v.type.shape, "sum")
 
 
 def overlapping_add(b: Build, v: Value) -> Value:
@@ -176,7 +179,7 @@ def overlapping_add(b: Build, v: Value) -> Value:
             at = b.op("add", at, moved, shape=shape)
     at = b.op("add", at, offset)
     values = b.shaped(b.spread(values, sizes), (1, count, 1))
-    at = b.shaped(b.spread(at, sizes or (1,)), (count,))
+    at = _numbers(b, b.spread(at, sizes), v.type.numel, (count,))
     return _reduced(b, values, at, base, v.type.shape, "sum")
 
 

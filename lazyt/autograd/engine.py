@@ -144,7 +144,8 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
         local.grad = before
     if meta.after_accumulate:
         for hook in list(meta.after_accumulate.values()):
-            hook(t)
+            if hook(t) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(

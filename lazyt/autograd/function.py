@@ -22,6 +22,7 @@ from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import alias, copy
 from lazyt.ir.types import broadcast_shapes
+from lazyt.layout import like_operands
 from lazyt.state import LEAF_WRITE, node_of, touch, write
 from lazyt.tensor import Tensor
 
@@ -349,7 +350,7 @@ def _pieces(
             shown = view_as(r, r) if any(r is t for t in inputs) else r
             pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, name))
         else:
-            pieces.append(wrap(_named(copy(piece), ctx._tag, piece)))
+            pieces.append(like_operands(_named(copy(piece), ctx._tag, piece), r))
     return pieces
 
 

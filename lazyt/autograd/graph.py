@@ -154,7 +154,9 @@ class Packed(Tag):
         for name in Tag.__slots__ if like is not None else ():
             setattr(self, name, getattr(like, name))
 
-    def now(self, node: IrNode, reader: IrNode | None = None, view: bool = False) -> IrNode:
+    def now(
+        self, node: IrNode, reader: IrNode | None = None, shown: IrNode | None = None
+    ) -> IrNode:
         before, LOCAL.grad = LOCAL.grad, False
         try:
             found = self.unpack(self.packed)

@@ -8,6 +8,7 @@ from lazyt.functions import (  # noqa: F401
     assignment,  # x[key] = value, index_put_
     compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
     creation,  # tensor, as_tensor, zeros, ones, full, from_numpy
+    decompositions,  # solve, det, svd, qr, eigh, lstsq, matrix_exp
     draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
     extremes,  # max, min, argmax, amax, aminmax
     gathering,  # gather, scatter, index_select, index_add, take, put

@@ -264,6 +264,13 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _neighbour(a: Any, b: Any) -> Node:
+    (x, y), dtype = promoted(a, b)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise unsupported("nextafter_cpu", dtype)
+    return ops.nextafter(x, y)
+
+
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
@@ -303,9 +310,10 @@ def binary(name: str, compute: Compute, *aliases: str) -> None:
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
+    def changed(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
 
+    inplace: Callable[[Tensor, Any], Tensor] = changed
     if name in COMPARISONS:
         inplace = _compared_in_place(name, compute)
     elif name.startswith("logical"):
@@ -384,6 +392,7 @@ COMPUTE: dict[str, Compute] = {
     "fmax": _plain(ops.fmax),
     "fmin": _plain(ops.fmin),
     "atan2": _of_floats(ops.atan2),
+    "nextafter": _neighbour,
     "eq": _comparing(ops.eq),
     "ne": _comparing(ops.ne),
     "lt": _comparing(ops.lt),
@@ -409,7 +418,15 @@ ALIASES = {
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 WITHOUT_HISTORY = COMPARISONS | {"logical_and", "logical_or", "logical_xor"}
-TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY: tuple[str, ...] = (
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "arctan2",
+    "nextafter",
+)
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
@@ -491,10 +508,16 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _rounding(mode: str | None) -> Compute:
     if mode is None:
         return compute_div
-    if mode == "floor":
-        return lambda a, b: renamed(_floor_div(a, b), "DivBackward2")
-    if mode == "trunc":
-        return lambda a, b: renamed(_trunc_div(a, b), "DivBackward2")
+    if mode in ("floor", "trunc"):
+        divide = _floor_div if mode == "floor" else _trunc_div
+
+        def rounded_quotient(a: Any, b: Any) -> Node:
+            node = renamed(divide(a, b), "DivBackward2")
+            if b.__class__ is Node and b.grad and a.__class__ is Node and node.tag is not None:
+                node.tag.keeps = (a,)
+            return node
+
+        return rounded_quotient
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )

@@ -36,6 +36,7 @@ from ..dispatch import (
     tagged,
     wrap,
 )
+from ..handles import name_view
 from ..state import (
     check_overlap,
     check_writable,
@@ -241,8 +242,9 @@ _SHAPES: dict[TensorType, Node] = {}
 def _place(t: Tensor, window: Window) -> Tensor:
     """A handle on the window that is only good for writing: it has a type, but no value."""
     made = view_meta(t, (), window.offset, window.shape, window.strides)
-    if t._meta is not None:
-        made.multi = t._meta.multi
+    if t._meta is not None and t._meta.multi is not None or made.untracked:
+        made.multi = t._meta.multi if t._meta is not None else None
+        name_view(made, node_of(t), window.name)
     view = _new(Tensor)
     view._storage = t._storage
     view._meta = made

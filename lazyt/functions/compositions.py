@@ -269,7 +269,7 @@ def nan_to_num(
         result = ops.where(ops.isnan(node), float(nan or 0.0), node)
         result = ops.where(ops.eq(node, math.inf), high, result)
         node = ops.where(ops.eq(node, -math.inf), low, result)
-        tagged(node, "NanToNum", node_of(input))
+        tagged(node, "NanToNum", node_of(input), keeps=(node_of(input),))
     if node is node_of(input):
         node = ops.cast_(node, arg=(dtype,))
     text = "nan_to_num: dtype of out: {have} should be same as input: {want}"
@@ -321,7 +321,19 @@ def zero_(self: Tensor) -> Tensor:
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like the input, every element of which is `value` (a number or a 0-d tensor)."""
-    return fill_(input.clone(), value)
+    node = node_of(input)
+    everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
+    if not isinstance(value, Tensor):
+        number = converted(number_of(value), node.type.dtype)
+        return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
+    if value.dim():
+        raise RuntimeError(
+            "fill only supports 0-dimension value tensor but got tensor with "
+            f"{value.dim()} dimensions."
+        )
+    source = node_of(value)
+    filled = ops.where(everywhere, cast(source, node.type.dtype), node)
+    return like_operands(renamed(tagged(filled, "Fill", node, source), "FillBackward1"), input)
 
 
 attach(fill_=fill_, zero_=zero_)

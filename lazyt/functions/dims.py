@@ -62,9 +62,11 @@ def input_node(input: Any, name: str) -> Node:
     return node_of(input)
 
 
-def numbered(node: Node, grad_name: str, *inputs: Node, saves: bool = True) -> Node:
+def numbered(
+    node: Node, grad_name: str, *inputs: Node, saves: bool = True, keeps: tuple[Node, ...] = ()
+) -> Node:
     """`tagged`, with the whole name of the grad_fn ("SumBackward1")."""
-    tagged(node, "", *inputs, saves=saves)
+    tagged(node, "", *inputs, saves=saves, keeps=keeps)
     if node.grad:
         node.tag.name = grad_name
     return node

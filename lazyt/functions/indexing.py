@@ -15,6 +15,7 @@ from lazyt.ir.ops_shape import alias, part_, slice_
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from ..dispatch import tagged, wrap
+from ..handles import name_view
 from ..layout import Place, iteration_order, laid_out
 from ..state import geometry, is_row_major, node_of, root_of, sync, view_meta
 from ..tensor import Tensor, attach
@@ -132,6 +133,8 @@ def show(
     if len(trace) > local.limit:
         FLUSH[0](n)
     made = view_meta(t, (step,), offset, n.type.shape, strides)
+    if made.multi is not None or made.untracked:
+        name_view(made, n, name)
     view = _new(Tensor)
     view._storage = storage
     view._meta = made

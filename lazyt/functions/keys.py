@@ -279,7 +279,7 @@ class OfMask(Tag):
         self.mask = mask
         self.axis = axis
 
-    def now(self, node: Node, reader: Node | None = None, view: bool = False) -> Node:
+    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
         mask = current(self.mask, reader)
         if mask is self.mask:
             return node

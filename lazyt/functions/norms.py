@@ -15,11 +15,12 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, reshape
+from lazyt.ir.ops_shape import copy, permute, reshape
 
 from ..dispatch import EXACT, as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
 from ..tensor import Tensor, wrap_dim
 from .arithmetic import compute_sub
+from .decompositions import of_singular_values
 from .dims import axes_of, input_node, publish
 
 Axes = tuple[int, ...]
@@ -122,9 +123,9 @@ def matrix_norm(
     dtype: DType | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The norm of matrices in two dimensions: "fro", 1, -1, inf or -inf.
+    """The norm of matrices in two dimensions: "fro", "nuc", 1, -1, 2, -2, inf or -inf.
 
-    Errors: RuntimeError for other orders; NotImplementedError for those that need singular values.
+    Errors: RuntimeError for other orders.
     """
     node, x = _vector_operand(A, dtype, "linalg_matrix_norm")
     rank = len(node.type.shape)
@@ -140,9 +141,19 @@ def matrix_norm(
         result = compute_norm(x, 2.0, tuple(sorted((rows, columns))), keepdim)
         return deliver(tagged(result, "LinalgVectorNorm", node), out, *OF_MATRIX)
     if ord == "nuc" or abs(ord) == 2:
-        raise NotImplementedError(
-            f"linalg.matrix_norm: order {ord} needs singular values, which are missing"
-        )
+        if x.type.dtype.is_half:
+            raise RuntimeError(
+                "linalg.matrix_norm: Low precision dtypes not supported. Got "
+                f"{scalar_name(x.type.dtype)}"
+            )
+        others = tuple(i for i in range(rank) if i not in (rows, columns))
+        result = of_singular_values(permute(x, (*others, rows, columns)), ord)
+        if keepdim:
+            kept_shape = tuple(
+                1 if i in (rows, columns) else n for i, n in enumerate(node.type.shape)
+            )
+            result = copy(reshape(result, kept_shape))
+        return deliver(result, out, *OF_MATRIX)
     # A norm of 1 adds up columns (the row axis goes), one of inf adds up rows.
     added, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = tagged(compute_norm(x, 1.0, (added,), True), "LinalgVectorNorm", node)
@@ -200,7 +211,8 @@ def norm(
 ) -> Tensor:
     """The p-norm over `dim` (all dimensions where it is None), "fro" standing for 2."""
     if p == "nuc" or isinstance(p, str) and p != "fro":
-        return matrix_norm(input, p, dim if dim is not None else (-2, -1), keepdim, dtype=dtype)
+        where = dim if dim is not None else (-2, -1)
+        return matrix_norm(input, p, where, keepdim, dtype=dtype, out=out)
     if p is None or p == "fro":
         p = 2
     if isinstance(p, Tensor):

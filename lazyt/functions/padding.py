@@ -78,7 +78,7 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         result = copy(node)
     name = NAMES.get(mode)
     if name is not None:
-        return wrap(tagged(result, name.format(padded), node))
+        return wrap(tagged(result, name.format(padded), node, keeps=(node,)))
     tagged(result, "CopySlices", node)
     if result.grad:
         result.tag.name = "CopySlices"

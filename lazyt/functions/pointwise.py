@@ -19,6 +19,7 @@ from lazyt.ir.ops_elementwise import cast
 from ..dispatch import (
     SETTINGS,
     check_writable,
+    renamed,
     scalar_name,
     tagged,
     type_name,
@@ -267,7 +268,10 @@ def round(input: Tensor, *, decimals: int | None = None, out: Tensor | None = No
         raise RuntimeError(
             f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
         )
-    return given(_round(node, decimals), out, "round", input)
+    result = _round(node, decimals)
+    if decimals is not None:
+        renamed(result, "RoundBackward1")
+    return given(result, out, "round", input)
 
 
 def round_(self: Tensor, *, decimals: int | None = None) -> Tensor:

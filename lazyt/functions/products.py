@@ -6,6 +6,7 @@ from typing import Any
 
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
+from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import FLOATING, bool_, int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
@@ -118,7 +119,10 @@ def linalg_cross(
     broadcast_shapes(left, right)
     forward = ops.mul(_rotated(a, 1, axis), _rotated(b, 2, axis))
     backward = ops.mul(_rotated(a, 2, axis), _rotated(b, 1, axis))
-    return deliver(tagged(ops.sub(forward, backward), "LinalgCross", a, b), out, exact=EXACT)
+    keeps = tuple(n for n, other in ((a, b), (b, a)) if other.grad)
+    return deliver(
+        tagged(ops.sub(forward, backward), "LinalgCross", a, b, keeps=keeps), out, exact=EXACT
+    )
 
 
 def cross(
@@ -142,8 +146,9 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     rank = max(len(a.type.shape), len(b.type.shape))
     left = (1,) * (rank - len(a.type.shape)) + a.type.shape
     right = (1,) * (rank - len(b.type.shape)) + b.type.shape
-    x = reshape(a, tuple(n for m in left for n in (m, 1)))
-    y = reshape(b, tuple(n for m in right for n in (1, m)))
+    # As PyTorch's, these are no views that a write to the operands would reach.
+    x = kept_apart(reshape(a, tuple(n for m in left for n in (m, 1))))
+    y = kept_apart(reshape(b, tuple(n for m in right for n in (1, m))))
     product = compute_mul(x, y)
     result = copy(reshape(product, tuple(m * n for m, n in zip(left, right))))
     return deliver(tagged(result, "UnsafeView", product, saves=False), out)
@@ -212,7 +217,7 @@ def cdist(
         columns = reshape(b, (*right[:-2], 1, *right[-2:]))
         gap = ops.sub(rows, columns)
         result = compute_norm(gap, float(p), (len(gap.type.shape) - 1,), False)
-    return wrap(tagged(result, "Cdist", a, b))
+    return wrap(tagged(result, "Cdist", a, b, keeps=(a, b)))
 
 
 def _euclidean(a: Node, b: Node) -> Node:

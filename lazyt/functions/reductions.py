@@ -120,7 +120,7 @@ def nansum(
     node = input_node(input, "nansum")
     axes = axes_of(dim, len(node.type.shape), "nansum")
     x = without_nan(accumulated(node, dtype, out))
-    return deliver(tagged(red.sum_(x, arg=(axes, keepdim)), "Nansum", node), out)
+    return deliver(tagged(red.sum_(x, arg=(axes, keepdim)), "Nansum", node, keeps=(node,)), out)
 
 
 def nanmean(
@@ -234,7 +234,7 @@ def var_mean(
     """`var` and `mean` over the same dimensions."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var_mean")
     spread = tagged(red.var(node, arg=tuple(arg)), "VarMean", node)
-    return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "VarMean", node))
+    return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "VarMean", node, keeps=(node,)))
 
 
 def std_mean(

@@ -84,7 +84,7 @@ LAYERS = [
         (2, 3, 4),
     ),
     Example(
-        "F.scaled_dot_product_attention({x}, {y}, {z}, attn_mask=torch.tensor([True, False, True]))",
+        "F.scaled_dot_product_attention({x}, {y}, {z}, attn_mask=torch.tensor([True, False, 1]))",
         [(2, 3, 4), (2, 3, 4), (2, 3, 4)],
         (2, 3, 4),
     ),

@@ -42,6 +42,7 @@ def takes(where: str, v: Var) -> bool:
     return kinds.get(where, where == "any" or v.dtype == where)
 
 
+NO_INPLACE = "method function out"  # PyTorch has no derivative of the in-place form
 NO_OUT = "method function inplace"
 ONLY_NEW = "method function"
 POSITIVE, UNIT, ABOVE_ONE = "({x} * {x} + 0.5)", "({x}.tanh() * 0.75)", "({x} * {x} + 1)"
@@ -64,9 +65,9 @@ ELEMENTWISE = [
     Fn("atan()", top=1),
     Fn("sinh()", top=2, domain=UNIT),
     Fn("cosh()", top=2, domain=UNIT),
-    Fn("asinh()", top=5),
-    Fn("acosh()", top=5, domain="({x} * {x} + 1.5)"),
-    Fn("atanh()", top=2, domain=UNIT),
+    Fn("asinh()", top=5, forms=NO_INPLACE),
+    Fn("acosh()", top=5, domain="({x} * {x} + 1.5)", forms=NO_INPLACE),
+    Fn("atanh()", top=2, domain=UNIT, forms=NO_INPLACE),
     Fn("square()", grows=10),
     Fn("abs()", exact=True, kinked=True, where="number"),
     Fn("sign()", top=1, exact=True, kinked=True, where="number"),

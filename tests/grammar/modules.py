@@ -109,7 +109,7 @@ MODULES = [
     ),
     Layer("nn.TransformerEncoderLayer(4, 2, 8)", (2, 3, 4), (2, 3, 4)),
     Layer(
-        "nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation='gelu', batch_first=True, norm_first=True)",
+        "nn.TransformerEncoderLayer(4, 2, 8, 0.0, 'gelu', batch_first=True, norm_first=True)",
         (2, 3, 4),
         (2, 3, 4),
     ),
@@ -151,9 +151,9 @@ MODULES = [
     Layer("nn.BCEWithLogitsLoss()", (2, 4), (), call="{m}({x}, torch.sigmoid({x}))"),
     Layer("nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 4))", (2, 4), (2, 4)),
     Layer(
-        "nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.SiLU(), nn.AvgPool2d(2), nn.Flatten())",
+        "nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.SiLU(), nn.AvgPool2d(2))",
         (1, 3, 6, 6),
-        (1, 8),
+        (1, 2, 2, 2),
     ),
     Layer(
         "nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 3)])",
@@ -223,7 +223,7 @@ PARAMETER_WRITES = [
     "for p in {m}.parameters():\n    if p.dim() > 1:\n        nn.init.kaiming_normal_(p)",
     "for p in {m}.parameters():\n    if p.dim() == 2:\n        nn.init.orthogonal_(p)",
     "with torch.no_grad():\n    for p in {m}.parameters():\n        p.mul_(0.5)",
-    "with torch.no_grad():\n    for p in {m}.parameters():\n        p -= 0.25 * p.sign()",
+    "with torch.no_grad():\n    for p in {m}.parameters():\n        p -= 0.25 * p",
     "for p in {m}.parameters():\n    p.data.clamp_(-0.5, 0.5)",
     "for p, q in zip({m}.parameters(), {n}.parameters()):\n    p.data.lerp_(q.data, 0.5)",
     "{m}.load_state_dict({n}.state_dict())",

@@ -26,7 +26,7 @@ PRODUCTS = [
     Example("torch.addr({x}, {y}, {z})", [(4, 3), (4,), (3,)], (4, 3)),
     Example("torch.outer({x}, {y})", [(4,), (3,)], (4, 3)),
     Example("{x}.ger({y})", [(3,), (4,)], (3, 4)),
-    Example("torch.kron({x}, {y})", [(2, 2), (2, 3)], (4, 6)),
+    Example("torch.kron({x}.contiguous(), {y}.contiguous())", [(2, 2), (2, 3)], (4, 6)),
     Example("torch.inner({x}, {y})", [(2, 4), (3, 4)], (2, 3)),
     Example("torch.tensordot({x}, {y}, dims=1)", [(2, 4), (4, 3)], (2, 3)),
     Example("torch.tensordot({x}, {y}, dims=([1, 0], [0, 1]))", [(2, 4), (4, 2)], ()),
@@ -51,7 +51,7 @@ INDEXED = [
     Example("torch.gather({x}, 1, torch.tensor([[0, 3, 1], [2, 2, 0]]))", [(2, 4)], (2, 3)),
     Example("{x}.gather(0, torch.tensor([[1, 0, 1, 1]]))", [(2, 4)], (1, 4)),
     Example("torch.take_along_dim({x}, torch.tensor([[0], [3]]), dim=1)", [(2, 4)], (2, 1)),
-    Example("{x}.scatter(1, torch.tensor([[0, 3], [2, 1]]), {y})", [(2, 4), (2, 3)], (2, 4)),
+    Example("{x}.scatter(1, torch.tensor([[0, 3], [2, 1]]), {y})", [(2, 4), (2, 2)], (2, 4)),
     Example("torch.scatter({x}, 1, torch.tensor([[0, 3], [2, 1]]), 1.5)", [(2, 4)], (2, 4)),
     Example(
         "{x}.scatter_add(1, torch.tensor([[0, 3, 0], [2, 1, 1]]), {y})", [(2, 4), (2, 3)], (2, 4)

@@ -47,11 +47,11 @@ TRANSFORMS = [
     Transform("torch.func.grad_and_value({s})({x})[1]", "scalar"),
     Transform("torch.func.grad(lambda x: torch.func.grad({s})(x).sum())({x})"),
     Transform("torch.func.vjp({f}, {x})[1]({x})[0]"),
-    Transform("torch.func.jvp({f}, ({x},), (torch.ones_like({x}),))[1]"),
-    Transform("torch.func.jvp({f}, ({x},), ({x},))[0]"),
-    Transform("torch.func.jacrev({f})({x})", "twice", dims=(0, 1, 2)),
-    Transform("torch.func.jacfwd({f})({x})", "twice", dims=(0, 1, 2)),
-    Transform("torch.func.hessian({s})({x})", "twice", dims=(0, 1, 2)),
+    Transform("torch.func.jvp({f}, ({x}.detach(),), (torch.ones_like({x}),))[1]"),
+    Transform("torch.func.jvp({f}, ({x}.detach(),), ({x}.detach(),))[0]"),
+    Transform("torch.func.jacrev({f})({x}).clone()", "twice", dims=(0, 1, 2)),
+    Transform("torch.func.jacfwd({f})({x}.detach()).clone()", "twice", dims=(0, 1, 2)),
+    Transform("torch.func.hessian({s})({x}.detach()).clone()", "twice", dims=(0, 1, 2)),
     Transform("torch.func.vmap({f})({x})", dims=(1, 2, 3)),
     Transform("torch.vmap({f}, in_dims=-1, out_dims=-1)({x})", dims=(1, 2, 3)),
     Transform("torch.vmap(lambda x, y: x * y.sum(), (0, None))({x}, {x})", dims=(1, 2, 3)),
@@ -175,7 +175,10 @@ class Transforms(Training):
             return
         if "where" in function and not v.exact:
             return
-        text = row.text.format(x=v.text, f=function, s=self.pick(SCALAR_FUNCTIONS))
+        # A clone: what a second derivative saved of a tensor whose `.data` is then written to
+        # depends on the formula of the first.
+        x = f"{v.text}.clone()" if v.needs else v.text
+        text = row.text.format(x=x, f=function, s=self.pick(SCALAR_FUNCTIONS))
         shapes: dict[str, Shape] = {
             "same": v.shape,
             "scalar": (),
@@ -187,6 +190,7 @@ class Transforms(Training):
             return
         made = self.result(text, shape, v.dtype, 5, INEXACT, (v,), (v,), True)
         made.loose = len(shape) > 1
+        made.guarded = "use_reentrant=True" in text  # a result of a custom Function
         if not row.differentiable:
             made.track = type(made.track)()
         self.bind(made)

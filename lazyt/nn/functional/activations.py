@@ -119,7 +119,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         axes = (1, w.type.numel) + (1,) * (len(shape) - 2)
     slope = reshape(w, axes)
     y = in_compute_dtype(lambda a, b: ops.where(ops.gt(a, 0.0), a, ops.mul(a, b)), x, slope)
-    return like_operands(tagged(y, "PreluKernel", x, w), input)
+    return like_operands(tagged(y, "PreluKernel", x, w, keeps=(x, w)), input)
 
 
 # --- exponential units ----------------------------------------------------------------------------

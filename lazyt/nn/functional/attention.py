@@ -16,6 +16,7 @@ from lazyt.dispatch import is_tensor, scalar_name, tagged, type_name, wrap
 from lazyt.functions.matrix_products import compute_matmul
 from lazyt.functions.ranges import arange
 from lazyt.ir import ops_elementwise as ops
+from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import bool_, float32
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
@@ -69,7 +70,8 @@ def scaled_dot_product_attention(
         k, v = _repeated(k, q), _repeated(v, q)
     q, k, v = (cast(n, dtype.compute) for n in (q, k, v))
     factor = 1.0 / math.sqrt(q.type.shape[-1] or 1) if scale is None else float(scale)
-    scores = ops.mul(compute_matmul(q, transposed(k)), factor)
+    # PyTorch saves scaled copies of the first two.
+    scores = ops.mul(compute_matmul(kept_apart(q), transposed(kept_apart(k))), factor)
     weights = _softmax(scores, mask, is_causal)
     if dropout_p:
         weights = node_of(dropout(wrap(weights), dropout_p, True))

@@ -68,7 +68,8 @@ def elementwise(
     node = tensor_node(input, name)
     if inplace:
         check_writable(input)
-    result = tagged(in_compute_dtype(formula, node), grad_name, node)
+    keeps = () if inplace else (node,)
+    result = tagged(in_compute_dtype(formula, node), grad_name, node, keeps=keeps)
     if steps and result.grad:
         result.tag.steps = True
     return update(input, result) if inplace else like_operands(result, input)

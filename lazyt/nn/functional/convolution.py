@@ -108,7 +108,7 @@ def _finish(y: Node, x: Node, w: Node, b: Node | None, batched: bool) -> Tensor:
         y = add(y, reshape(b, (b.type.shape[0],) + (1,) * (len(y.type.shape) - 2)))
     if y.grad:
         inputs = (x, w) if b is None else (x, w, b)
-        tagged(y, "Convolution", *inputs)
+        tagged(y, "Convolution", *inputs, keeps=(x, w))
     return wrap(y if batched else _unbatched(y))
 
 

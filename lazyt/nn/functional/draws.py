@@ -39,7 +39,7 @@ def rrelu(
     else:
         middle = (lower + upper) / 2
         result = in_compute_dtype(lambda n: where(le(n, 0.0), mul(n, middle), n), x)
-    tagged(result, "RreluWithNoise", x)
+    tagged(result, "RreluWithNoise", x, keeps=() if inplace else (x,))
     return update(input, result) if inplace else wrap(result)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from lazyt.dispatch import scalar_name, tagged, wrap
 from lazyt.functions.views import _legacy_name
+from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import copy, expand, permute_, reshape
-from lazyt.state import node_of
+from lazyt.state import geometry, node_of
 from lazyt.tensor import Tensor
 
 from .common import numbered, tensor_node
@@ -65,7 +66,8 @@ def _refuse(x: Node, w: Node, b: Node | None) -> None:
                 )
     columns = x.type.shape[-1]
     rows = x.type.numel // columns if columns else (x.type.shape[0] if x.type.shape else 1)
-    if columns != w.type.shape[1]:
+    same = x.type.dtype is w.type.dtype
+    if columns != w.type.shape[1] and (same or b is None):
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
             f"{w.type.shape[1]}x{w.type.shape[0]})"
@@ -122,6 +124,8 @@ def _general_linear(input: Any, x: Node, weight: Any, w: Node, bias: Any, b: Nod
     # One product of a tall matrix, as BLAS likes it.
     rows = x.type.numel // x.type.shape[-1] if x.type.shape[-1] else _count(lead)
     flat = reshape(x, (rows, x.type.shape[-1]))
+    if not _is_tall(input):
+        flat = kept_apart(flat)
     y = matmul(flat, transposed)
     target = lead + y.type.shape[-1:]
     if b is None:
@@ -138,6 +142,12 @@ def _general_linear(input: Any, x: Node, weight: Any, w: Node, bias: Any, b: Nod
         inner = tagged(product, "Addmm", b, flat, transposed) if product.grad else b
         tagged(out, "View", inner, saves=False)
     return wrap(out)
+
+
+def _is_tall(t: Tensor) -> bool:
+    """Whether PyTorch sees a stack of rows as one matrix without copying it."""
+    _, shape, strides = geometry(t)
+    return all(k == shape[i + 1] * strides[i + 1] for i, k in enumerate(strides[:-2]))
 
 
 def _count(extents: tuple[int, ...]) -> int:
@@ -186,6 +196,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     y = reshape(permute_(summed, arg=((1, 0),)), lead + (out,))
     result = copy(y) if b is None else add(y, b)
     inputs = [n for n in (a, c, w) if n is not None]
+    keeps = (a, w) if c.grad else ()
     if b is None:
-        return wrap(tagged(result, "View", *inputs))
-    return wrap(tagged(result, "Add", *inputs, b))
+        return wrap(tagged(result, "View", *inputs, keeps=keeps))
+    return wrap(tagged(result, "Add", *inputs, b, keeps=keeps))

@@ -223,7 +223,7 @@ def soft_margin_loss(
     not_differentiable("soft_margin_loss", target=t)
     loss = lazyt.log1p(lazyt.exp(-target * input))
     result = reduced(node_of(loss), reduction)
-    return wrap(tagged(result, "SoftMarginLoss", x, t))
+    return wrap(tagged(result, "SoftMarginLoss", x, t, keeps=(x, t)))
 
 
 def multilabel_soft_margin_loss(

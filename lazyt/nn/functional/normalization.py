@@ -11,6 +11,7 @@ from typing import Any
 from lazyt.dispatch import tagged, wrap
 from lazyt.functions.padding import pad
 from lazyt.info import finfo
+from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import float32
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
@@ -53,7 +54,9 @@ def _affine(y: Node, weight: Node | None, bias: Node | None, shape: tuple[int, .
     return y
 
 
-def _named(y: Node, name: str, x: Node, *others: Node | None) -> Node:
+def _named(
+    y: Node, name: str, x: Node, *others: Node | None, kept: tuple[Node | None, ...] = ()
+) -> Node:
     """The result in the input's dtype and on memory of its own, with PyTorch's grad_fn."""
     y = cast(y, x.type.dtype)
     if y.op is reshape_:
@@ -61,7 +64,7 @@ def _named(y: Node, name: str, x: Node, *others: Node | None) -> Node:
     # `get` stands for the node that it takes a result of.
     named = y.src[0] if y.op is get_ else y
     inputs = [x, *[n for n in others if n is not None]]
-    tagged(named, name, *inputs, keeps=tuple(n for n in inputs if n.grad))
+    tagged(named, name, *inputs, keeps=(x, *[n for n in inputs[1:] if n.grad], *filter(None, kept)))
     return y
 
 
@@ -140,7 +143,7 @@ def batch_norm(
         y = _affine(y, w, b, around)
     else:
         y = _normalized_running(wide, m, v, w, b, float(eps), around)
-    return wrap(_named(y, "NativeBatchNorm", x, w, b))
+    return wrap(_named(y, "NativeBatchNorm", x, w, b, kept=() if training else (m, v, w)))
 
 
 def _normalized_batch(
@@ -208,6 +211,7 @@ def instance_norm(
     w, b = _optional(weight), _optional(bias)
     _check_channels(shape[1], {"weight": w, "bias": b})
     _check_parameters(x, {"weight": w, "bias": b})
+    w, b = (None if n is None else kept_apart(n) for n in (w, b))  # PyTorch repeats them
     axes = tuple(range(2, len(shape)))
     wide = cast(x, x.type.dtype.compute)
     parts = standardize(wide, arg=(axes, float(eps)))
@@ -215,6 +219,8 @@ def instance_norm(
     for extent in shape[2:]:
         count *= extent
     scales = (1.0, count / (count - 1) if count > 1 else float("nan"))
+    means, spreads = _optional(running_mean), _optional(running_var)
+    not_differentiable("native_batch_norm", running_mean=means, running_var=spreads)
     for running, index, scale in zip((running_mean, running_var), (1, 2), scales):
         if running is not None:
             own = _untracked(parts, index)

@@ -298,7 +298,7 @@ def _avg_pool(
     check_floating(x, "avg_pool3d_out_frame" if rank == 3 else "avg_pool2d")
     y = in_compute_dtype(lambda n: avg_pool_op(n, arg=arg), x)
     names = {1: "SqueezeBackward1", 2: "AvgPool2DBackward0", 3: "AvgPool3DBackward0"}
-    return wrap(numbered(y, names[rank], x))
+    return wrap(numbered(y, names[rank], x, keeps=(x,)))
 
 
 def avg_pool1d(
@@ -426,10 +426,10 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
     if y is x:
         y = copy(x)
     if rank == 1:
-        return wrap(numbered(y, "SqueezeBackward1", x, saves=False))
+        return wrap(numbered(y, "SqueezeBackward1", x, keeps=(x,)))
     if ones:
         return wrap(numbered(y, "MeanBackward1", x, saves=False))
-    return wrap(tagged(y, f"AdaptiveAvgPool{rank}D", x))
+    return wrap(tagged(y, f"AdaptiveAvgPool{rank}D", x, keeps=(x,)))
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:

@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from lazyt.dispatch import renamed, scalar_name, tagged, wrap
+from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import float64, promote
 from lazyt.ir.node import LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import add, cast, mul, relu, sigmoid, sub, tanh
@@ -282,7 +283,7 @@ def recurrence(
 def _as_rows(x: Node, batch_first: bool) -> tuple[Node, list[int]]:
     """A padded input step after step, and how many rows each step has."""
     if batch_first:
-        x = permute_(x, arg=((1, 0, 2),))
+        x = kept_apart(permute_(x, arg=((1, 0, 2),)))  # PyTorch copies it
     steps, batch, features = x.type.shape
     if not steps:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")

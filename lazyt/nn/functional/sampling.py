@@ -262,7 +262,7 @@ def grid_sample(
         return copy(reshape(permute(y, (0, 2, 1)), (rows, x.type.shape[1], *out)))
 
     y = in_compute_dtype(formula, x, places)
-    return wrap(tagged(y, f"GridSampler{rank}D", x, places))
+    return wrap(tagged(y, f"GridSampler{rank}D", x, places, keeps=(x, places)))
 
 
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
