@@ -22,7 +22,7 @@ from lazyt.ir.public_type import PublicType
 
 from . import printing
 from .device import Device
-from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, update, wrap
+from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, type_name, update, wrap
 from .size import Size
 from .state import (
     Meta,
@@ -400,7 +400,10 @@ def attach(**methods: Any) -> None:
 
 
 def wrap_dim(dim: int, rank: int) -> int:
-    """A dimension counted from either end; IndexError in PyTorch's words where there is none."""
+    """A dimension counted from either end; IndexError in PyTorch's words where there is none,
+    TypeError for what is no integer."""
+    if dim.__class__ is not int:
+        dim = _whole(dim, _getframe(1).f_code.co_name)
     span = max(rank, 1)
     if not -span <= dim < span:
         raise IndexError(
@@ -408,6 +411,13 @@ def wrap_dim(dim: int, rank: int) -> int:
             f"{dim})"
         )
     return dim + span if dim < 0 else dim
+
+
+def _whole(dim: Any, name: str) -> int:
+    """A dimension that is given as something else than an int: a NumPy integer, a 0-d tensor."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{name}(): argument 'dim' must be int, not {type_name(dim)}")
+    return dim.__index__()
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

@@ -17,8 +17,6 @@ from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 from lazyt.utils.hooks import RemovableHandle
 
-Variable = Tensor
-
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 

@@ -43,10 +43,11 @@ from ..dispatch import (
     without_history,
 )
 from ..layout import given, like_operands
-from ..registry import FUNCTIONS, public
+from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
 from .fast import FAST, Fast, fast_binary
+from .old_forms import old_form
 from .pointwise import invert, to_float
 
 OF_NUMBERS = {"add", "sub", "mul", "div", "true_divide", "floor_divide"}
@@ -432,6 +433,8 @@ for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
 for _name in TENSORS_ONLY:
     tensors_only(_name)
+for _name in ("pow", "pow_"):
+    public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
 def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
@@ -474,11 +477,17 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
         inputs = [x for x in (a, b) if x.__class__ is Node]
         return tagged(node, grad_name, *inputs)
 
-    def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None
+    ) -> Tensor:
+        if old:
+            return old_form(function, input, other, *old, out=out)
         _check_out(out, input, other)
         return given(combine(*both(input, other, name), alpha), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    def inplace(self: Tensor, other: Any, *old: Any, alpha: Any = 1) -> Tensor:
+        if old:
+            return old_form(inplace, self, other, *old)
         return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
 
     function.__name__ = function.__qualname__ = name

@@ -39,6 +39,7 @@ from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of, shape_of
 from ..tensor import Tensor, attach
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
+from .old_forms import old_form
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):
@@ -165,16 +166,25 @@ def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
 
 
 def addcmul(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 * tensor2."""
+    if old:
+        return old_form(addcmul, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c)
     return given(node, out, "addcmul", input, tensor1, tensor2)
 
 
-def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcmul`, in place."""
+    if old:
+        return old_form(addcmul_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)
@@ -186,16 +196,25 @@ public(addcmul, "addcmul", inplace=addcmul_)
 
 
 def addcdiv(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 / tensor2."""
+    if old:
+        return old_form(addcdiv, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c)
     return given(node, out, "addcdiv", input, tensor1, tensor2)
 
 
-def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcdiv`, in place."""
+    if old:
+        return old_form(addcdiv_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)

@@ -345,6 +345,7 @@ def full(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     names: Any = None,
 ) -> Tensor:
     """A tensor of one number; the dtype is the number's unless given."""
@@ -368,6 +369,7 @@ def full_like(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
     """`full` in the shape and dtype of another tensor."""
@@ -388,6 +390,7 @@ def new_full(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`full` in the dtype of this tensor."""
     size_argument("new_full", size)
@@ -407,6 +410,7 @@ def new_tensor(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
     where = resolve_like(device, self, "new_tensor")
