@@ -101,14 +101,6 @@ def as_subclass(self: Tensor, cls: type) -> Any:
     return made
 
 
-@staticmethod
-def _make_subclass(cls: Any, data: Tensor, require_grad: bool = False) -> Any:
-    """An instance of `cls` on the memory of `data`, without its history."""
-    made = data.detach()._as(cls)
-    made._own_meta().leaf = bool(require_grad)
-    return made
-
-
 def _reduce(self: Tensor, protocol: Any) -> tuple:
     warn_if_has_hooks(self)
     # What two tensors share is not shared by their pickles: each brings its whole memory.
@@ -172,7 +164,6 @@ attach(
     __deepcopy__=_deepcopy,
     __copy__=_copy,
     as_subclass=as_subclass,
-    _make_subclass=staticmethod(_make_subclass),
     __reduce_ex__=_reduce,
     __setstate__=_set_state,
 )

@@ -105,6 +105,13 @@ class Tensor(metaclass=PublicType):
         other._meta = self._meta.child() if self._meta is not None else None
         return other
 
+    @staticmethod
+    def _make_subclass(cls: Any, data: Tensor, require_grad: bool = False) -> Any:
+        """An instance of `cls` on the memory of `data`, without its history."""
+        made = data.detach()._as(cls)
+        made._own_meta().leaf = bool(require_grad)
+        return made
+
     def _own_meta(self) -> Meta:
         if self._meta is None:
             self._meta = Meta()
