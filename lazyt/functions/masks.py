@@ -25,8 +25,9 @@ from ..layout import laid_out
 from ..registry import public
 from ..state import array_of, node_of
 from ..tensor import Tensor
-from .gathering import both_forms, cropped, tensor
+from .indices import tensor
 from .keys import OfMask
+from .scattering import both_forms, cropped
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
