@@ -444,8 +444,8 @@ def differentiate(
         local.grad, local.origin = before
         local.partial, local.reached = outer
     if not retain:
-        ends = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
-        freed = Freed(frozenset().union(*map(_leaves_under, ends)))
+        own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+        freed = Freed(frozenset().union(*map(_leaves_under, own)))
         for n in visited:
             free(n, freed)
     return leaves, [found.get(identity) for identity in asked]

@@ -21,7 +21,7 @@ ALIAS = "torch"
 ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
-class _Kept:
+class _Kept(Loader):
     """Gives back a module of lazyt and leaves its own attributes as they were."""
 
     def __init__(self, module: ModuleType):
