@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator
+from importlib.abc import Loader
 from types import FrameType, ModuleType
 from typing import Any
 
