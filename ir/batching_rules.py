@@ -17,6 +17,7 @@ from typing import Any
 from .dtypes import int64
 from .node import Node
 from .ops_constant import arange_, full, typed
+from .ops_decompositions import solve
 from .ops_elementwise import add, cast, eq, mul, ne, where
 from .ops_index import index, index_put
 from .ops_linalg import conv, conv_weight, matmul, transposed
@@ -128,7 +129,8 @@ for _name in (
 for _name in (
     "alias", "stop", "copy", "replaced", "inverse", "transfer", "tril", "triu", "max_pool",
     "max_pool_values", "max_pool_positions", "max_pool_grad", "max_pool_gather", "avg_pool",
-    "avg_pool_grad",
+    "avg_pool_grad", "det", "sign_of_det", "log_of_det", "pinv", "cholesky", "eigh", "qr", "svd",
+    "matrix_exp",
 ):  # fmt: skip
     RULES[_name] = as_it_is
 RULES["class_checked"] = RULES["index_checked"] = pointwise
@@ -374,6 +376,15 @@ def _matmul(n: Node, src: list, mapped: Flags, size: int) -> Node:
         # Columns times rows, for which stacks of matrices are slow; a sum has no negative zero.
         return reshape(add(mul(a, b), 0.0), (size, *n.type.shape))
     return reshape(matmul(a, b), (size, *n.type.shape))
+
+
+@rule("solve")
+def _solve(n: Node, src: list, mapped: Flags, size: int) -> Node:
+    a, b = src
+    m, k = (len(s.type.shape) for s in n.src)
+    a = _as_stack(a, mapped[0], m, max(m, k), row=True)
+    b = _as_stack(b, mapped[1], k, max(m, k), row=False)
+    return reshape(solve(a, b), (size, *n.type.shape))
 
 
 def _as_stack(x: Node, mapped: bool, rank: int, to: int, row: bool) -> Node:

@@ -265,6 +265,11 @@ clamp_max: Op = elementwise(
     ),
     grad_name="Clamp",
 )
+nextafter: Op = elementwise(
+    "nextafter",
+    "np.nextafter({0}, {1}, out={out})",
+    vjp=(lambda g, y, a, b: where(ne(a, b), g, 0.0), lambda g, y, a, b: zeros_like(b)),
+)
 atan2: Op = elementwise(
     "atan2",
     "np.arctan2({0}, {1}, out={out})",

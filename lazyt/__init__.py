@@ -15,7 +15,9 @@ from lazyt import origins as _origins  # noqa: F401
 
 # isort: split
 # Every family of functions: they fill FUNCTIONS and attach their methods to Tensor.
+from lazyt import copies as _copies  # noqa: F401
 from lazyt import functions as _functions  # noqa: F401
+from lazyt import gradients as _gradients  # noqa: F401
 
 # isort: split
 # Modules that are public themselves.
@@ -95,6 +97,7 @@ __version__ = "0.1.0"
 
 # What is imported when it is first named: submodules, and names by the submodule they are from.
 _LATER: tuple[str, ...] = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim")
+_LATER += ("_C", "distributed", "functional", "hub", "jit", "onnx")
 _LATER += ("multiprocessing", "profiler", "serialization", "utils")
 _AUTOCAST = """
 autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
@@ -104,6 +107,7 @@ set_autocast_cpu_enabled get_autocast_cpu_dtype set_autocast_cpu_dtype get_autoc
 set_autocast_gpu_dtype
 """
 _FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
+_FROM["compile"] = "jit"
 _FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")
 _FROM["is_anomaly_enabled"] = _FROM["is_anomaly_check_nan_enabled"] = "autograd.anomaly_mode"
 

@@ -1,4 +1,4 @@
-"""torch.linalg: norms, products of several matrices, powers and inverses."""
+"""torch.linalg: norms, products of several matrices, powers and inverses, decompositions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,25 @@ from lazyt.ir.numerics.matmul import LinAlgError
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
-from .dispatch import EXACT, deliver, scalar_name, wrap
+from .dispatch import EXACT, deliver, fit_exactly, scalar_name, wrap
 from .functions.arithmetic import compute_mul
+from .functions.decompositions import (
+    check_matrices,
+    check_square,
+    cholesky,
+    det,
+    eigh,
+    eigvalsh,
+    lstsq,
+    matrix_exp,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    svd,
+    svdvals,
+)
 from .functions.matrix_products import compute_matmul, matmul, operands
 from .functions.norms import linalg_norm as norm
 from .functions.norms import matrix_norm, vector_norm
@@ -25,14 +42,27 @@ from .tensor import Tensor
 
 __all__ = [
     "LinAlgError",
+    "cholesky",
     "cross",
+    "det",
     "diagonal",
+    "eigh",
+    "eigvalsh",
     "inv",
+    "lstsq",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "multi_dot",
     "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
     "vecdot",
     "vector_norm",
 ]
@@ -51,30 +81,23 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
             "linalg.vecdot: Expected x and y to have the same dtype, but found x of type "
             f"{scalar_name(a.type.dtype)} and y of type {scalar_name(b.type.dtype)} instead"
         )
+    if a.type.dtype.category != FLOATING:
+        raise RuntimeError(
+            "linalg.vecdot: Expected a floating point or complex tensor as input. Got "
+            f"{scalar_name(a.type.dtype)}"
+        )
+    if out is not None:
+        text = "linalg.vecdot: Expected out of dtype{want} but found {have}"
+        fit_exactly(a.type.dtype, out.dtype, text)
     product = wrap(compute_mul(a, b))
     return FUNCTIONS["sum"](product, dim, dtype=a.type.dtype, out=out)
-
-
-def _check_square(node: Node, name: str) -> None:
-    shape = node.type.shape
-    if len(shape) < 2:
-        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
-    if shape[-1] != shape[-2]:
-        raise RuntimeError(
-            f"{name}: A must be batches of square matrices, but they are {shape[-2]} by "
-            f"{shape[-1]} matrices"
-        )
 
 
 def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inverse of square matrices. An error names the matrix as singular when it is computed."""
     (node,) = operands("linalg_inv", A=A)
-    _check_square(node, "linalg.inv")
-    if node.type.dtype.category != FLOATING:
-        raise RuntimeError(
-            "linalg.inv: Expected a floating point or complex tensor as input. Got "
-            f"{scalar_name(node.type.dtype)}"
-        )
+    check_square(node, "linalg.inv")
+    check_matrices(node, "linalg.inv")
     return deliver(lin.inverse(node), out, exact=EXACT)
 
 
@@ -85,7 +108,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
             f"matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}"
         )
     (base,) = operands("matrix_power", input=input)
-    _check_square(base, "linalg.matrix_power")
+    check_square(base, "linalg.matrix_power")
     if n == 0:
         one = node_of(eye(base.type.shape[-1], dtype=base.type.dtype))
         return deliver(copy(expand(one, base.type.shape)), out)

@@ -62,6 +62,12 @@ _PAIRS = (
 for _name, _fields in {
     **dict.fromkeys(_PAIRS, ("values", "indices")),
     "aminmax": ("min", "max"),
+    "svd": ("U", "S", "V"),
+    "linalg_svd": ("U", "S", "Vh"),
+    **dict.fromkeys(("qr", "linalg_qr"), ("Q", "R")),
+    "linalg_eigh": ("eigenvalues", "eigenvectors"),
+    **dict.fromkeys(("slogdet", "linalg_slogdet"), ("sign", "logabsdet")),
+    "linalg_lstsq": ("solution", "residuals", "rank", "singular_values"),
 }.items():
     # What a function returns that was given `out=` has a type of its own.
     for _suffix in ("", "_out"):

@@ -16,12 +16,14 @@ from .dispatch import can_cast as _can_cast
 from .tensor import Tensor
 
 __all__ = [
+    "_assert",
     "are_deterministic_algorithms_enabled",
     "can_cast",
     "get_default_device",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_num_threads",
+    "is_complex",
     "is_floating_point",
     "is_tensor",
     "promote_types",
@@ -71,6 +73,16 @@ def get_default_device() -> Device:
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a float one."""
     return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> bool:
+    """False: there are no complex dtypes."""
+    return input.is_complex()
+
+
+def _assert(condition: Any, message: str) -> None:
+    """An `assert` that reads the condition; AssertionError with the message."""
+    assert condition, message
 
 
 def result_type(tensor1: Any, tensor2: Any) -> DType:

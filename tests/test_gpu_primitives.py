@@ -51,9 +51,12 @@ def argument(op: Any, arg: tuple) -> tuple:
 
 
 COMPUTED_BY_HOST: set[str] = set()
-# What has neither a loop nor a template in some dtype, by the names of the CPU's functions.
-# This may only shrink.
-HOST = "erfinv inverse"
+# What has neither a loop nor a template, by the names of the CPU's functions: LAPACK's
+# factorizations, and two functions. This may only shrink.
+HOST = """
+cholesky eigh erfinv inverse linalg.det log_of_det matrix_exp nextafter pinv qr sign_of_det solve
+svd
+"""
 
 
 # The position that these give is that of any element with the value.

@@ -19,8 +19,11 @@ def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -
     return np.matmul(a, b, out=out)
 
 
-class LinAlgError(RuntimeError):
+class _LinAlgError(RuntimeError):
     """A matrix that an operation is not defined for."""
+
+
+LinAlgError = _LinAlgError  # PyTorch's public name of it
 
 
 def inverse(x: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from lazyt.gradmode import (
 from lazyt.missing import missing
 
 from .engine import (
-    Variable,
     backward,
     check_assigned_grad,
     grad,
@@ -28,6 +27,7 @@ from .engine import (
     warn_non_leaf_grad,
 )
 from .function import Function, FunctionCtx, once_differentiable
+from .variable import Variable
 
 __all__ = [
     "Function",
@@ -54,7 +54,6 @@ _SUBMODULES = (
     "grad_mode",
     "graph",
     "profiler",
-    "variable",
 )
 _MEMBERS = {
     "gradcheck": "gradcheck",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazyt.functions.conversion import CUDA_LEGACY
 from lazyt.missing import missing
 
 from .devices import (
@@ -115,4 +116,6 @@ def __getattr__(name: str) -> Any:
         from .random import default_generators
 
         return default_generators()
+    if name in CUDA_LEGACY:
+        return CUDA_LEGACY[name]
     raise missing(__name__, name)

@@ -25,6 +25,7 @@ from ..dispatch import (
     SETTINGS,
     as_tensor_operand,
     check_writable,
+    coerce,
     converted,
     fit_dtype,
     fit_shape,
@@ -43,10 +44,11 @@ from ..dispatch import (
     without_history,
 )
 from ..layout import given, like_operands
-from ..registry import FUNCTIONS, public
+from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
 from .fast import FAST, Fast, fast_binary
+from .old_forms import old_form
 from .pointwise import invert, to_float
 
 OF_NUMBERS = {"add", "sub", "mul", "div", "true_divide", "floor_divide"}
@@ -264,6 +266,13 @@ def _bits(op: Op, name: str) -> Callable[[Any, Any], Node]:
     return compute
 
 
+def _neighbour(a: Any, b: Any) -> Node:
+    (x, y), dtype = promoted(a, b)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise unsupported("nextafter_cpu", dtype)
+    return ops.nextafter(x, y)
+
+
 def _logical(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         x, y = (v if v.__class__ is not Node else cast_bool(v) for v in (a, b))
@@ -298,14 +307,15 @@ def _check_out(out: Tensor | None, *inputs: Any) -> None:
                 check_overlap(out, operand_)
 
 
-def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
+def binary(name: str, compute: Compute, *aliases: str) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any) -> Tensor:
+    def changed(self: Tensor, other: Any) -> Tensor:
         return inplace_binary(self, other, compute, name)
 
+    inplace: Callable[[Tensor, Any], Tensor] = changed
     if name in COMPARISONS:
         inplace = _compared_in_place(name, compute)
     elif name.startswith("logical"):
@@ -384,6 +394,7 @@ COMPUTE: dict[str, Compute] = {
     "fmax": _plain(ops.fmax),
     "fmin": _plain(ops.fmin),
     "atan2": _of_floats(ops.atan2),
+    "nextafter": _neighbour,
     "eq": _comparing(ops.eq),
     "ne": _comparing(ops.ne),
     "lt": _comparing(ops.lt),
@@ -409,15 +420,25 @@ ALIASES = {
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 WITHOUT_HISTORY = COMPARISONS | {"logical_and", "logical_or", "logical_xor"}
-TENSORS_ONLY: tuple[str, ...] = ("maximum", "minimum", "fmax", "fmin", "atan2", "arctan2")
+TENSORS_ONLY: tuple[str, ...] = (
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "arctan2",
+    "nextafter",
+)
 TENSORS_ONLY += ("logical_and", "logical_or", "logical_xor")
 for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
 for _name in TENSORS_ONLY:
     tensors_only(_name)
+for _name in ("pow", "pow_"):
+    public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
-def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
+def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
@@ -435,8 +456,6 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
 
 
 def alpha_number(alpha: Any, dtype: DType) -> Any:
-    from ..dispatch import coerce
-
     number = coerce(number_of(alpha), dtype)
     return in_half(number, dtype) if dtype.is_half else number
 
@@ -452,16 +471,23 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
     def combine(a: Any, b: Any, alpha: Any) -> Node:
         if alpha == 1 and alpha.__class__ is int:
             return compute(a, b)
-        scaled = _alpha(name, b, alpha, result_dtype(a, b))
+        scaled = _alpha(b, alpha, result_dtype(a, b))
         node = compute(a, scaled)
-        inputs = [x for x in (a, b) if x.__class__ is Node]
-        return tagged(node, grad_name, *inputs)
+        if not node.grad:
+            return node
+        return tagged(node, grad_name, *[x for x in (a, b) if x.__class__ is Node])
 
-    def function(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None
+    ) -> Tensor:
+        if old:
+            return old_form(function, input, other, *old, out=out)
         _check_out(out, input, other)
         return given(combine(*both(input, other, name), alpha), out, name, input, other)
 
-    def inplace(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    def inplace(self: Tensor, other: Any, *old: Any, alpha: Any = 1) -> Tensor:
+        if old:
+            return old_form(inplace, self, other, *old)
         return inplace_binary(self, other, lambda a, b: combine(a, b, alpha), name)
 
     function.__name__ = function.__qualname__ = name

@@ -39,6 +39,7 @@ from ..registry import FUNCTIONS, public
 from ..state import check_overlap, node_of, shape_of
 from ..tensor import Tensor, attach
 from .arithmetic import COMPUTE, Compute, cast_bool, compute_add, compute_div, compute_mul, unsaved
+from .old_forms import old_form
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None):
@@ -116,16 +117,21 @@ def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 public(clamp, "clamp", "clip", inplace=clamp_)
 
 
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def _exact_for(bound: Any) -> str:
+    """What is said of an `out` of another dtype, where the bound is a number."""
+    return "" if isinstance(bound, Tensor) else "Found dtype {have} but expected {want}"
+
+
+def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
     """`clamp` from below."""
     node = compute_clamp(node_of(input), min, None, "ClampMinBackward0")
-    return like_operands(node, input, min)
+    return given(node, out, "clamp_min", input, min, exact=_exact_for(min))
 
 
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
     """`clamp` from above."""
     node = compute_clamp(node_of(input), None, max, "ClampMaxBackward0")
-    return like_operands(node, input, max)
+    return given(node, out, "clamp_max", input, max, exact=_exact_for(max))
 
 
 public(clamp_min, "clamp_min", inplace=lambda self, min: clamp_(self, min=min))
@@ -165,16 +171,25 @@ def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
 
 
 def addcmul(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 * tensor2."""
+    if old:
+        return old_form(addcmul, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_mul), "Addcmul", a, b, c)
     return given(node, out, "addcmul", input, tensor1, tensor2)
 
 
-def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcmul`, in place."""
+    if old:
+        return old_form(addcmul_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)
@@ -186,16 +201,25 @@ public(addcmul, "addcmul", inplace=addcmul_)
 
 
 def addcdiv(
-    input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *old: Any,
+    value: Any = 1,
+    out: Tensor | None = None,
 ) -> Tensor:
     """input + value * tensor1 / tensor2."""
+    if old:
+        return old_form(addcdiv, input, tensor1, tensor2, *old, out=out)
     a, b, c = node_of(input), node_of(tensor1), node_of(tensor2)
     node = tagged(compute_addcmul(a, b, c, value, compute_div), "Addcdiv", a, b, c)
     return given(node, out, "addcdiv", input, tensor1, tensor2)
 
 
-def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Any = 1) -> Tensor:
     """`addcdiv`, in place."""
+    if old:
+        return old_form(addcdiv_, self, tensor1, tensor2, *old)
     check_writable(self)
     check_overlap(self, tensor1)
     check_overlap(self, tensor2)
@@ -322,7 +346,19 @@ def zero_(self: Tensor) -> Tensor:
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like the input, every element of which is `value` (a number or a 0-d tensor)."""
-    return fill_(input.clone(), value)
+    node = node_of(input)
+    everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
+    if not isinstance(value, Tensor):
+        number = converted(number_of(value), node.type.dtype)
+        return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
+    if value.dim():
+        raise RuntimeError(
+            "fill only supports 0-dimension value tensor but got tensor with "
+            f"{value.dim()} dimensions."
+        )
+    source = node_of(value)
+    filled = ops.where(everywhere, cast(source, node.type.dtype), node)
+    return like_operands(renamed(tagged(filled, "Fill", node, source), "FillBackward1"), input)
 
 
 attach(fill_=fill_, zero_=zero_)
@@ -438,7 +474,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 public(equal, "equal")
 
 
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     if not isinstance(other, Tensor):
         raise TypeError(
@@ -451,7 +487,8 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     top = ops.maximum(x, y)
     gap = ops.neg(ops.abs_(ops.sub(x, y)))
     result = ops.where(ops.isinf(top), top, ops.add(top, ops.log1p(ops.exp(gap))))
-    return like_operands(tagged(cast(result, dtype), "Logaddexp", a, b), input, other)
+    node = tagged(cast(result, dtype), "Logaddexp", a, b)
+    return given(node, out, "logaddexp", input, other)
 
 
 public(logaddexp, "logaddexp")

@@ -13,7 +13,7 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy
 
 from ..device import Device, resolve, resolve_like
-from ..dispatch import as_dtype, data_node, tagged, wrap
+from ..dispatch import as_dtype, c_name, data_node, tagged, wrap
 from ..layout import like_operands
 from ..size import Size
 from ..state import node_of, values_of
@@ -185,12 +185,14 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
     if len(args) == 1 and isinstance(first, Size):
         return empty(first, dtype=dtype, device="cpu")
     if len(args) == 1 and isinstance(first, Tensor):
-        return first.detach() if first.dtype is dtype else first.detach().to(dtype)
+        if first.dtype is not dtype:
+            raise TypeError(
+                f"expected TensorOptions(dtype={c_name(dtype)}, device=cpu) (got "
+                f"TensorOptions(dtype={c_name(first.dtype)}, device={first.device})"
+            )
+        return first.detach()
     if len(args) == 1 and isinstance(first, np.ndarray):
-        if first.dtype == dtype.numpy:
-            return from_numpy(first)
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
+        return from_numpy(first).to(dtype)
     if isinstance(first, int) and not isinstance(first, bool):
         return empty(extents("new", *args), dtype=dtype, device="cpu")
     if len(args) > 1:

@@ -15,11 +15,12 @@ from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
-from lazyt.ir.ops_shape import copy, reshape
+from lazyt.ir.ops_shape import copy, permute, reshape
 
 from ..dispatch import EXACT, as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
 from ..tensor import Tensor, wrap_dim
 from .arithmetic import compute_sub
+from .decompositions import of_singular_values
 from .dims import axes_of, input_node, publish
 
 Axes = tuple[int, ...]
@@ -65,7 +66,7 @@ def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, N
 
 
 def vector_norm(
-    x: Tensor,
+    input: Tensor,
     ord: Any = 2,
     dim: Any = None,
     keepdim: bool = False,
@@ -83,7 +84,7 @@ def vector_norm(
             "linalg_vector_norm(): argument 'ord' (position 2) must be Number, not "
             f"{type(ord).__name__}"
         )
-    node, x_node = _vector_operand(x, dtype, "linalg_vector_norm")
+    node, x_node = _vector_operand(input, dtype, "linalg_vector_norm")
     axes = axes_of(dim, len(node.type.shape), "linalg_vector_norm")
     return deliver(
         tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
@@ -114,7 +115,7 @@ def _matrix_axes(dim: Any, rank: int) -> tuple[int, int]:
 
 
 def matrix_norm(
-    A: Tensor,
+    input: Tensor,
     ord: Any = "fro",
     dim: Any = (-2, -1),
     keepdim: bool = False,
@@ -122,11 +123,11 @@ def matrix_norm(
     dtype: DType | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The norm of matrices in two dimensions: "fro", 1, -1, inf or -inf.
+    """The norm of matrices in two dimensions: "fro", "nuc", 1, -1, 2, -2, inf or -inf.
 
-    Errors: RuntimeError for other orders; NotImplementedError for those that need singular values.
+    Errors: RuntimeError for other orders.
     """
-    node, x = _vector_operand(A, dtype, "linalg_matrix_norm")
+    node, x = _vector_operand(input, dtype, "linalg_matrix_norm")
     rank = len(node.type.shape)
     if rank < 2:
         raise RuntimeError(
@@ -140,9 +141,19 @@ def matrix_norm(
         result = compute_norm(x, 2.0, tuple(sorted((rows, columns))), keepdim)
         return deliver(tagged(result, "LinalgVectorNorm", node), out, *OF_MATRIX)
     if ord == "nuc" or abs(ord) == 2:
-        raise NotImplementedError(
-            f"linalg.matrix_norm: order {ord} needs singular values, which are missing"
-        )
+        if x.type.dtype.is_half:
+            raise RuntimeError(
+                "linalg.matrix_norm: Low precision dtypes not supported. Got "
+                f"{scalar_name(x.type.dtype)}"
+            )
+        others = tuple(i for i in range(rank) if i not in (rows, columns))
+        result = of_singular_values(permute(x, (*others, rows, columns)), ord)
+        if keepdim:
+            kept_shape = tuple(
+                1 if i in (rows, columns) else n for i, n in enumerate(node.type.shape)
+            )
+            result = copy(reshape(result, kept_shape))
+        return deliver(result, out, *OF_MATRIX)
     # A norm of 1 adds up columns (the row axis goes), one of inf adds up rows.
     added, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = tagged(compute_norm(x, 1.0, (added,), True), "LinalgVectorNorm", node)
@@ -156,7 +167,7 @@ def matrix_norm(
 
 
 def linalg_norm(
-    A: Tensor,
+    input: Tensor,
     ord: Any = None,
     dim: Any = None,
     keepdim: bool = False,
@@ -165,7 +176,7 @@ def linalg_norm(
     out: Tensor | None = None,
 ) -> Tensor:
     """A vector norm (one dimension, or no `ord`) or a matrix norm (two dimensions)."""
-    rank = len(input_node(A, "linalg_norm").type.shape)
+    rank = len(input_node(input, "linalg_norm").type.shape)
     more: dict[str, Any] = {"dtype": dtype, "out": out}
     if dim is not None:
         axes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
@@ -174,7 +185,7 @@ def linalg_norm(
                 f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(axes)}"
             )
         if len(axes) == 2 and ord is not None:
-            return matrix_norm(A, ord, axes, keepdim, **more)
+            return matrix_norm(input, ord, axes, keepdim, **more)
     elif ord is not None:
         if rank not in (1, 2):
             raise RuntimeError(
@@ -182,12 +193,12 @@ def linalg_norm(
                 f"{rank}D."
             )
         if rank == 2 or isinstance(ord, str):
-            return matrix_norm(A, ord, keepdim=keepdim, **more)
+            return matrix_norm(input, ord, keepdim=keepdim, **more)
     elif rank == 0:
         dim = None
     if isinstance(ord, str):
-        return matrix_norm(A, ord, dim, keepdim, **more)
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, **more)
+        return matrix_norm(input, ord, dim, keepdim, **more)
+    return vector_norm(input, 2 if ord is None else ord, dim, keepdim, **more)
 
 
 def norm(
@@ -200,7 +211,8 @@ def norm(
 ) -> Tensor:
     """The p-norm over `dim` (all dimensions where it is None), "fro" standing for 2."""
     if p == "nuc" or isinstance(p, str) and p != "fro":
-        return matrix_norm(input, p, dim if dim is not None else (-2, -1), keepdim, dtype=dtype)
+        where = dim if dim is not None else (-2, -1)
+        return matrix_norm(input, p, where, keepdim, dtype=dtype, out=out)
     if p is None or p == "fro":
         p = 2
     if isinstance(p, Tensor):

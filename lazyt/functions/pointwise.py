@@ -19,6 +19,7 @@ from lazyt.ir.ops_elementwise import cast
 from ..dispatch import (
     SETTINGS,
     check_writable,
+    renamed,
     scalar_name,
     tagged,
     type_name,
@@ -186,9 +187,20 @@ def predicate(name: str, op: Callable) -> None:
     def function(input: Tensor) -> Tensor:
         return like_operands(compute_unary(op, KEEP, input, name), input)
 
+    if name in ("isneginf", "isposinf", "signbit"):
+        function = _with_out(name, op)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every element, as a bool tensor."
     public(without_history(function), name)
+
+
+def _with_out(name: str, op: Callable) -> Callable:
+    def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if out is not None and out.dtype is not dtypes.bool_:
+            raise RuntimeError(f"{name} does not support non-boolean outputs.")
+        return given(compute_unary(op, KEEP, input, name), out, name, input)
+
+    return function
 
 
 predicate("isnan", _float_test(ops.isnan, False))
@@ -267,7 +279,10 @@ def round(input: Tensor, *, decimals: int | None = None, out: Tensor | None = No
         raise RuntimeError(
             f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
         )
-    return given(_round(node, decimals), out, "round", input)
+    result = _round(node, decimals)
+    if decimals is not None:
+        renamed(result, "RoundBackward1")
+    return given(result, out, "round", input)
 
 
 def round_(self: Tensor, *, decimals: int | None = None) -> Tensor:

@@ -29,6 +29,7 @@ from .matrix_products import (
     exact,
     operands,
 )
+from .old_forms import old_form
 from .views import expand
 
 
@@ -149,17 +150,23 @@ def addmm(
     input: Tensor,
     mat1: Tensor,
     mat2: Tensor,
-    *,
+    *old: Any,
     beta: Any = 1,
     alpha: Any = 1,
     out: Tensor | None = None,
 ) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2); the input broadcasts."""
+    if old:
+        return old_form(addmm, input, mat1, mat2, *old, out=out)
     return exact(compute_addmm(input, mat1, mat2, beta, alpha), out)
 
 
-def addmm_(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addmm_(
+    self: Tensor, mat1: Tensor, mat2: Tensor, *old: Any, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """`addmm`, in place."""
+    if old:
+        return old_form(addmm_, self, mat1, mat2, *old)
     check_writable(self)
     _, a, b = operands("addmm_", input=self, mat1=mat1, mat2=mat2)
     if len(a.type.shape) == 2 == len(b.type.shape):
@@ -171,17 +178,23 @@ def addmv(
     input: Tensor,
     mat: Tensor,
     vec: Tensor,
-    *,
+    *old: Any,
     beta: Any = 1,
     alpha: Any = 1,
     out: Tensor | None = None,
 ) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
+    if old:
+        return old_form(addmv, input, mat, vec, *old, out=out)
     return exact(compute_addmv(input, mat, vec, beta, alpha), out)
 
 
-def addmv_(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addmv_(
+    self: Tensor, mat: Tensor, vec: Tensor, *old: Any, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """`addmv`, in place."""
+    if old:
+        return old_form(addmv_, self, mat, vec, *old)
     check_writable(self)
     return _written(self, compute_addmv(self, mat, vec, beta, alpha))
 
@@ -190,19 +203,23 @@ def baddbmm(
     input: Tensor,
     batch1: Tensor,
     batch2: Tensor,
-    *,
+    *old: Any,
     beta: Any = 1,
     alpha: Any = 1,
     out: Tensor | None = None,
 ) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), pair by pair."""
+    if old:
+        return old_form(baddbmm, input, batch1, batch2, *old, out=out)
     return exact(compute_baddbmm(input, batch1, batch2, beta, alpha), out)
 
 
 def baddbmm_(
-    self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+    self: Tensor, batch1: Tensor, batch2: Tensor, *old: Any, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     """`baddbmm`, in place."""
+    if old:
+        return old_form(baddbmm_, self, batch1, batch2, *old)
     check_writable(self)
     return _written(self, compute_baddbmm(self, batch1, batch2, beta, alpha))
 
@@ -211,19 +228,23 @@ def addbmm(
     input: Tensor,
     batch1: Tensor,
     batch2: Tensor,
-    *,
+    *old: Any,
     beta: Any = 1,
     alpha: Any = 1,
     out: Tensor | None = None,
 ) -> Tensor:
     """beta * input + alpha * the sum of the products of two stacks."""
+    if old:
+        return old_form(addbmm, input, batch1, batch2, *old, out=out)
     return exact(compute_addbmm(input, batch1, batch2, beta, alpha), out)
 
 
 def addbmm_(
-    self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+    self: Tensor, batch1: Tensor, batch2: Tensor, *old: Any, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     """`addbmm`, in place."""
+    if old:
+        return old_form(addbmm_, self, batch1, batch2, *old)
     check_writable(self)
     return _written(self, compute_addbmm(self, batch1, batch2, beta, alpha))
 

@@ -22,6 +22,7 @@ from .arithmetic import compute_add, compute_mul
 from .contraction import tensordot
 from .matrix_products import operands
 from .norms import compute_norm
+from .old_forms import old_form
 from .views import expand
 
 # --- vectors --------------------------------------------------------------------------------------
@@ -61,17 +62,23 @@ def addr(
     input: Tensor,
     vec1: Tensor,
     vec2: Tensor,
-    *,
+    *old: Any,
     beta: Any = 1,
     alpha: Any = 1,
     out: Tensor | None = None,
 ) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
+    if old:
+        return old_form(addr, input, vec1, vec2, *old, out=out)
     return deliver(compute_addr(input, vec1, vec2, beta, alpha), out)
 
 
-def addr_(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addr_(
+    self: Tensor, vec1: Tensor, vec2: Tensor, *old: Any, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """`addr`, in place."""
+    if old:
+        return old_form(addr_, self, vec1, vec2, *old)
     check_writable(self)
     return update(self, compute_addr(self, vec1, vec2, beta, alpha))
 

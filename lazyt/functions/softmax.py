@@ -14,7 +14,7 @@ from lazyt.ir.ops_scan import log_softmax as log_softmax_op
 from lazyt.ir.ops_scan import softmax as softmax_op
 from lazyt.ir.ops_shape import copy, replaced, reshape, stop
 
-from ..dispatch import EXACT, as_dtype, deliver, scalar_name, type_name
+from ..dispatch import EXACT, as_dtype, deliver, scalar_name, tagged, type_name
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -37,7 +37,7 @@ def compute_softmax(node: Node, dim: int, dtype: DType | None, log: bool) -> Nod
         )
     if not shape:  # along an axis of one
         alone = (log_softmax_op if log else softmax_op)(reshape(x, (1,)), arg=(0,))
-        return copy(reshape(alone, ()))
+        return tagged(copy(reshape(alone, ())), "LogSoftmax" if log else "Softmax", x)
     if log and kind.is_half and axis == len(shape) - 1 and 0 not in shape:
         return _rounded_log_softmax(x)
     return (log_softmax_op if log else softmax_op)(x, arg=(axis,))

@@ -51,7 +51,9 @@ REDUCTIONS = [
     Along("{x}.max({d}{keep}).values", exact=True, kinked=True, where="number"),
     Along("torch.min({x}, {d}{keep})[0]", exact=True, kinked=True, where="number"),
     Along("{x}.aminmax(dim={d}{keep}).max", exact=True, kinked=True, where="number"),
-    Along("{x}.median({d}{keep}).values", exact=True, kinked=True, whole="{x}.median()"),
+    Along(
+        "{x}.contiguous().median({d}{keep}).values", exact=True, kinked=True, whole="{x}.median()"
+    ),
     Along("{x}.kthvalue(1, {d}{keep}).values", exact=True, kinked=True),
     Along("torch.quantile({x}, 0.25, dim={d}{keep})", exact=False, kinked=True),
     Along("{x}.nansum({d}{keep})", 3, exact=True),
