@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 from .tensor import Tensor
 
@@ -18,3 +20,15 @@ def public(function: Callable, *names: str, inplace: Callable | None = None) -> 
             FUNCTIONS[name + "_"] = inplace
             setattr(Tensor, name + "_", inplace)
     return function
+
+
+def also_called(function: Callable, **words: str) -> Callable:
+    """Lets keyword arguments go by other names: `also_called(f, axis="dim")`."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        for word in options.keys() & words:
+            options[words[word]] = options.pop(word)
+        return function(*args, **options)
+
+    return call

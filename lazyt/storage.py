@@ -7,7 +7,7 @@ views and aliases, leaves and tensors with hooks have a `Meta`. See docs/state.m
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -181,9 +181,16 @@ def full_recipe(t: Tensor) -> tuple:
     return () if meta is None else meta.origin + meta.recipe
 
 
+def _no_tensor(t: Any) -> TypeError:
+    return TypeError(f"expected Tensor as an argument, but got {type(t).__name__}")
+
+
 def shape_of(t: Tensor) -> tuple[int, ...]:
-    """The shape of a handle."""
-    node = t._node
+    """The shape of a handle; TypeError for what is no tensor."""
+    try:
+        node = t._node
+    except AttributeError:
+        raise _no_tensor(t) from None
     if node is not None:
         return node.type.shape
     meta = t._meta
@@ -193,8 +200,11 @@ def shape_of(t: Tensor) -> tuple[int, ...]:
 
 
 def geometry(t: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Offset, shape and strides of a handle in its storage."""
-    meta = t._meta
+    """Offset, shape and strides of a handle in its storage; TypeError for what is no tensor."""
+    try:
+        meta = t._meta
+    except AttributeError:
+        raise _no_tensor(t) from None
     if meta is None or meta.strides is None:
         type = t._storage.node.type
         return 0, type.shape, type.strides

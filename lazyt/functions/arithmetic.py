@@ -25,6 +25,7 @@ from ..dispatch import (
     SETTINGS,
     as_tensor_operand,
     check_writable,
+    coerce,
     converted,
     fit_dtype,
     fit_shape,
@@ -43,7 +44,7 @@ from ..dispatch import (
     without_history,
 )
 from ..layout import given, like_operands
-from ..registry import FUNCTIONS, public
+from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
 from .fast import FAST, Fast, fast_binary
@@ -306,7 +307,7 @@ def _check_out(out: Tensor | None, *inputs: Any) -> None:
                 check_overlap(out, operand_)
 
 
-def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
+def binary(name: str, compute: Compute, *aliases: str) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
@@ -433,9 +434,11 @@ for _name, _compute in COMPUTE.items():
     binary(_name, _compute, *ALIASES.get(_name, ()))
 for _name in TENSORS_ONLY:
     tensors_only(_name)
+for _name in ("pow", "pow_"):
+    public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
-def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
+def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
     if isinstance(alpha, Tensor):
         alpha = alpha.item()
@@ -453,8 +456,6 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
 
 
 def alpha_number(alpha: Any, dtype: DType) -> Any:
-    from ..dispatch import coerce
-
     number = coerce(number_of(alpha), dtype)
     return in_half(number, dtype) if dtype.is_half else number
 
@@ -470,10 +471,11 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
     def combine(a: Any, b: Any, alpha: Any) -> Node:
         if alpha == 1 and alpha.__class__ is int:
             return compute(a, b)
-        scaled = _alpha(name, b, alpha, result_dtype(a, b))
+        scaled = _alpha(b, alpha, result_dtype(a, b))
         node = compute(a, scaled)
-        inputs = [x for x in (a, b) if x.__class__ is Node]
-        return tagged(node, grad_name, *inputs)
+        if not node.grad:
+            return node
+        return tagged(node, grad_name, *[x for x in (a, b) if x.__class__ is Node])
 
     def function(
         input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None

@@ -348,6 +348,7 @@ def full(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     names: Any = None,
 ) -> Tensor:
     """A tensor of one number; the dtype is the number's unless given."""
@@ -371,6 +372,7 @@ def full_like(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
     """`full` in the shape and dtype of another tensor."""
@@ -391,6 +393,7 @@ def new_full(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`full` in the dtype of this tensor."""
     size_argument("new_full", size)
@@ -410,6 +413,7 @@ def new_tensor(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
     where = resolve_like(device, self, "new_tensor")
@@ -432,6 +436,11 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+def detach_(input: Tensor) -> Tensor:
+    """Cuts the tensor's history, in place."""
+    return input.detach_()
+
+
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
@@ -443,6 +452,6 @@ FUNCTIONS |= {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, detach_, numel,
     )
 }  # fmt: skip

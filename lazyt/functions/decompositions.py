@@ -134,7 +134,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
 
 
 def pinv(
-    A: Tensor,
+    input: Tensor,
     rcond: float | None = None,
     hermitian: bool = False,
     *,
@@ -143,7 +143,7 @@ def pinv(
     out: Tensor | None = None,
 ) -> Tensor:
     """The pseudoinverse; singular values of at most `rtol` of the largest count as 0."""
-    (a,) = operands("linalg_pinv", A=A)
+    (a,) = operands("linalg_pinv", input=input)
     check_matrices(a, "linalg.pinv")
     if atol is not None:
         raise NotImplementedError("linalg.pinv: atol is not supported; give rtol")
@@ -163,10 +163,10 @@ def _tolerance(a: Node, given: float | None) -> float:
 
 
 def matrix_rank(
-    A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+    input: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
     """How many singular values are above a tolerance: atol, or rtol of the largest."""
-    (a,) = operands("linalg_matrix_rank", A=A)
+    (a,) = operands("linalg_matrix_rank", input=input)
     check_matrices(a, "linalg.matrix_rank")
     return wrap(_rank(a, tol if tol is not None else atol, rtol))
 
@@ -185,21 +185,24 @@ def _rank(a: Node, atol: float | None, rtol: float | None) -> Node:
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
-    """(solution, residuals, rank, singular values): the X of least norm that minimizes |A X - B|.
+def lstsq(
+    input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None
+) -> Any:
+    """(solution, residuals, rank, singular values): the least X with the least |input X - b|.
 
-    The solution is pinv(A) B, and differentiable. Residuals are there where A is taller than wide,
-    of full rank, and the driver is not gelsy (the default); singular values with gelsd and gelss.
+    The solution is pinv(input) b, and differentiable. Residuals are there where `input` is taller
+    than wide, of full rank, and the driver is not gelsy (the default); singular values with the
+    drivers gelsd and gelss.
     """
-    a, b = operands("linalg_lstsq", A=A, B=B)
+    a, other = operands("linalg_lstsq", input=input, b=b)
     if len(a.type.shape) < 2:
         raise RuntimeError("torch.linalg.lstsq: input must have at least 2 dimensions.")
-    if not b.type.shape:
+    if not other.type.shape:
         raise RuntimeError("torch.linalg.lstsq: other must have at least 1 dimension.")
-    if a.type.dtype is not b.type.dtype:
+    if a.type.dtype is not other.type.dtype:
         raise RuntimeError(
             "torch.linalg.lstsq: input and other must have the same dtype, but got "
-            f"{scalar_name(a.type.dtype)} and {scalar_name(b.type.dtype)}."
+            f"{scalar_name(a.type.dtype)} and {scalar_name(other.type.dtype)}."
         )
     if a.type.dtype not in (dtypes.float32, dtypes.float64):
         raise RuntimeError("This function doesn't handle types other than float and double")
@@ -208,8 +211,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(
             "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
         )
-    vector = _is_vector(a, b)
-    x = reshape(b, (*b.type.shape, 1)) if vector else b
+    vector = _is_vector(a, other)
+    x = reshape(other, (*other.type.shape, 1)) if vector else other
     m, n = a.type.shape[-2:]
     if x.type.shape[-2] != m:
         raise RuntimeError(
@@ -229,7 +232,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         rank = ops.full((0,), 0, dtypes.int64, a.type.device)
     if vector:
         solution = copy(reshape(solution, solution.type.shape[:-1]))
-    return _delivered("linalg_lstsq", (solution, residuals, rank, values), None, a, b)
+    return _delivered("linalg_lstsq", (solution, residuals, rank, values), None, a, other)
 
 
 # --- determinants ---------------------------------------------------------------------------------
@@ -257,12 +260,12 @@ def logdet(input: Tensor) -> Tensor:
 # --- factors --------------------------------------------------------------------------------------
 
 
-def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
+def cholesky(input: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
     """The lower (or upper) factor of symmetric matrices; reads their lower triangle.
 
     Errors: LinAlgError, when it is computed, for a matrix that is not positive-definite.
     """
-    node = _square("linalg.cholesky", "cholesky_cpu", A=A)
+    node = _square("linalg.cholesky", "cholesky_cpu", input=input)
     factor = dec.cholesky(_symmetric(node, "U" if upper else "L"))
     if upper:
         factor = tagged(copy(transposed(factor)), "LinalgCholeskyEx", node)
@@ -293,15 +296,15 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     return _delivered("linalg_qr", (q, r), out, a)
 
 
-def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+def eigh(input: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     """(eigenvalues, eigenvectors) of symmetric matrices, ascending; reads one triangle."""
-    node, parts = _eigen(A, UPLO, "linalg.eigh")
+    node, parts = _eigen(input, UPLO, "linalg.eigh")
     return _delivered("linalg_eigh", parts, out, node)
 
 
-def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
+def eigvalsh(input: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
     """The eigenvalues of symmetric matrices, ascending; reads one triangle."""
-    node, parts = _eigen(A, UPLO, "linalg.eigh")
+    node, parts = _eigen(input, UPLO, "linalg.eigh")
     values = tagged(copy(parts[0]), "LinalgEigh", node)
     return deliver(values, out, "linalg_eigvalsh", EXACT)
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from operator import index as as_int
 from typing import Any
@@ -20,7 +19,7 @@ from lazyt.ir.ops_shape import copy, reshape
 from .. import return_types
 from ..dispatch import deliver, fit_exactly, tagged, type_name
 from ..layout import like_operands
-from ..registry import FUNCTIONS
+from ..registry import FUNCTIONS, also_called
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
 
@@ -31,17 +30,7 @@ Axes = tuple[int, ...]
 
 def numpy_words(function: Callable) -> Callable:
     """Lets `axis` and `keepdims` stand for `dim` and `keepdim`."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        if options:
-            if "axis" in options:
-                options["dim"] = options.pop("axis")
-            if "keepdims" in options:
-                options["keepdim"] = options.pop("keepdims")
-        return function(*args, **options)
-
-    return call
+    return also_called(function, axis="dim", keepdims="keepdim")
 
 
 def publish(function: Callable, *names: str) -> Callable:
@@ -78,7 +67,7 @@ def numbered(
 def one_dim(dim: Any, rank: int, name: str, place: str = " (position 1)") -> int:
     """A wrapped dimension; TypeError for what is no integer."""
     if dim.__class__ is not int:
-        if isinstance(dim, (tuple, list, str, float)) or dim is None:
+        if isinstance(dim, (tuple, list, str, float, bool)) or dim is None:
             raise TypeError(
                 f"{name}(): argument 'dim'{place} must be int, not {type(dim).__name__}"
             )
@@ -88,7 +77,7 @@ def one_dim(dim: Any, rank: int, name: str, place: str = " (position 1)") -> int
 
 def overloaded_dim(dim: Any, rank: int, name: str) -> int:
     """`one_dim` of a function with several forms, whose TypeError names none of them."""
-    if isinstance(dim, (tuple, list, str, float)):
+    if isinstance(dim, (tuple, list, str, float, bool)):
         raise TypeError(
             f"{name}() received an invalid combination of arguments - got ({type(dim).__name__}), "
             "but expected one of:"
@@ -107,7 +96,7 @@ def axes_of(dim: Any, rank: int, name: str) -> Axes:
         axis = wrap_dim(dim, rank)
         return (axis,) if rank else ()
     if not isinstance(dim, (tuple, list)):
-        if isinstance(dim, (str, float)):
+        if isinstance(dim, (str, float, bool)):
             raise TypeError(
                 f"{name}() received an invalid combination of arguments - got "
                 f"({type(dim).__name__}), but expected one of:"

@@ -332,6 +332,7 @@ def tri_indices(name: str, upper: bool) -> Callable:
         dtype: DType = dtypes.int64,
         device: Any = None,
         layout: Any = None,
+        pin_memory: bool = False,
     ) -> Tensor:
         where = resolve(device, name)
         rows, columns = (np.triu_indices if upper else np.tril_indices)(row, offset, col)

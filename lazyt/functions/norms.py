@@ -66,7 +66,7 @@ def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, N
 
 
 def vector_norm(
-    x: Tensor,
+    input: Tensor,
     ord: Any = 2,
     dim: Any = None,
     keepdim: bool = False,
@@ -84,7 +84,7 @@ def vector_norm(
             "linalg_vector_norm(): argument 'ord' (position 2) must be Number, not "
             f"{type(ord).__name__}"
         )
-    node, x_node = _vector_operand(x, dtype, "linalg_vector_norm")
+    node, x_node = _vector_operand(input, dtype, "linalg_vector_norm")
     axes = axes_of(dim, len(node.type.shape), "linalg_vector_norm")
     return deliver(
         tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
@@ -115,7 +115,7 @@ def _matrix_axes(dim: Any, rank: int) -> tuple[int, int]:
 
 
 def matrix_norm(
-    A: Tensor,
+    input: Tensor,
     ord: Any = "fro",
     dim: Any = (-2, -1),
     keepdim: bool = False,
@@ -127,7 +127,7 @@ def matrix_norm(
 
     Errors: RuntimeError for other orders.
     """
-    node, x = _vector_operand(A, dtype, "linalg_matrix_norm")
+    node, x = _vector_operand(input, dtype, "linalg_matrix_norm")
     rank = len(node.type.shape)
     if rank < 2:
         raise RuntimeError(
@@ -167,7 +167,7 @@ def matrix_norm(
 
 
 def linalg_norm(
-    A: Tensor,
+    input: Tensor,
     ord: Any = None,
     dim: Any = None,
     keepdim: bool = False,
@@ -176,7 +176,7 @@ def linalg_norm(
     out: Tensor | None = None,
 ) -> Tensor:
     """A vector norm (one dimension, or no `ord`) or a matrix norm (two dimensions)."""
-    rank = len(input_node(A, "linalg_norm").type.shape)
+    rank = len(input_node(input, "linalg_norm").type.shape)
     more: dict[str, Any] = {"dtype": dtype, "out": out}
     if dim is not None:
         axes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
@@ -185,7 +185,7 @@ def linalg_norm(
                 f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(axes)}"
             )
         if len(axes) == 2 and ord is not None:
-            return matrix_norm(A, ord, axes, keepdim, **more)
+            return matrix_norm(input, ord, axes, keepdim, **more)
     elif ord is not None:
         if rank not in (1, 2):
             raise RuntimeError(
@@ -193,12 +193,12 @@ def linalg_norm(
                 f"{rank}D."
             )
         if rank == 2 or isinstance(ord, str):
-            return matrix_norm(A, ord, keepdim=keepdim, **more)
+            return matrix_norm(input, ord, keepdim=keepdim, **more)
     elif rank == 0:
         dim = None
     if isinstance(ord, str):
-        return matrix_norm(A, ord, dim, keepdim, **more)
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, **more)
+        return matrix_norm(input, ord, dim, keepdim, **more)
+    return vector_norm(input, 2 if ord is None else ord, dim, keepdim, **more)
 
 
 def norm(

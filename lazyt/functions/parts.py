@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index as as_int
 from typing import Any
 
 from lazyt.ir.dtypes import INTEGRAL
@@ -13,8 +14,9 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import contiguous_strides
 
-from ..registry import FUNCTIONS
-from ..state import geometry, node_of, shape_of
+from ..gradmode import no_grad
+from ..registry import FUNCTIONS, also_called
+from ..state import check_writable, geometry, node_of, shape_of, touch
 from ..tensor import Tensor, attach, wrap_dim
 from .views import make_view
 
@@ -75,7 +77,7 @@ def select(
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     axis = wrap_dim(dim, len(shape))
     extent = shape[axis]
-    index = int(index)
+    index = as_int(index)
     if not -extent <= index < extent:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
@@ -111,7 +113,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     axis = wrap_dim(dim, len(shape))
     extent = shape[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
-        sizes = [int(n) for n in split_size_or_sections]
+        sizes = [as_int(n) for n in split_size_or_sections]
         name = "SplitWithSizes"
         if any(n < 0 for n in sizes):
             raise RuntimeError(
@@ -124,7 +126,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
                 f"{extent} (input tensor's size at dimension {dim}), but got split_sizes={sizes}"
             )
     else:
-        size = int(split_size_or_sections)
+        size = as_int(split_size_or_sections)
         name = "Split"
         if size < 0:
             raise RuntimeError(
@@ -147,6 +149,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` windows of equal size (the last may be smaller)."""
     if input.dim() == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = as_int(chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     axis = wrap_dim(dim, input.dim())
@@ -160,6 +163,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """Windows between the given positions, or a number of nearly equal ones."""
     axis = wrap_dim(dim, input.dim())
     extent = shape_of(input)[axis]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
         if n <= 0:
@@ -237,6 +242,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` along a dimension, `step` apart, as a new last dimension."""
     place, shape, strides = geometry(self)
+    rank = len(shape)
     if not shape:
         shape, strides = (1,), (1,)
     axis = wrap_dim(dimension, len(shape))
@@ -251,6 +257,8 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     sizes = shape[:axis] + (count,) + shape[axis + 1 :] + (size,)
     taken = own[:axis] + (own[axis] * step,) + own[axis + 1 :] + (own[axis],)
     moved = strides[:axis] + (strides[axis] * step,) + strides[axis + 1 :] + (strides[axis],)
+    if not rank:  # a number is a vector of one, and its only window takes that dimension
+        sizes, taken, moved = sizes[1:], taken[1:], moved[1:]
     return make_view(self, ((as_strided_, (sizes, taken), (0,)),), place, moved, "Unfold")
 
 
@@ -279,6 +287,22 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     )
 
 
+def as_strided_inplace(
+    self: Tensor, size: Any, stride: Any, storage_offset: int | None = None
+) -> Tensor:
+    """`as_strided`, of this handle itself."""
+    check_writable(self, allow_overlap=True)
+    with no_grad():
+        shown = as_strided(self, size, stride, storage_offset)._meta
+    assert shown is not None
+    touch(self)
+    own = self._own_meta()
+    own.recipe, own.offset = shown.recipe, shown.offset
+    own.shape, own.strides = shown.shape, shown.strides
+    self._node = self._seen = None
+    return self
+
+
 PARTS: dict[str, Callable] = {
     "narrow": narrow,
     "select": select,
@@ -292,7 +316,18 @@ PARTS: dict[str, Callable] = {
     "narrow_copy": narrow_copy,
     "diagonal": diagonal,
     "as_strided": as_strided,
+    "as_strided_": as_strided_inplace,
     "split_with_sizes": split,
 }
+# The words that PyTorch has for some arguments, a form of the function each.
+SECTIONS = {"sections": "indices_or_sections", "indices": "indices_or_sections"}
+WORDS: dict[str, dict[str, str]] = {
+    "split_with_sizes": {"split_sizes": "split_size_or_sections"},
+    "tensor_split": {"tensor_indices_or_sections": "indices_or_sections", **SECTIONS},
+    **dict.fromkeys(("hsplit", "vsplit", "dsplit"), SECTIONS),
+}
+PARTS |= {name: also_called(PARTS[name], **words) for name, words in WORDS.items()}
 attach(unfold=unfold, **PARTS)
+attach(split=also_called(split, split_size="split_size_or_sections"))
 FUNCTIONS.update(PARTS)
+FUNCTIONS["split"] = also_called(split, tensor="input")

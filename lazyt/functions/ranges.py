@@ -85,6 +85,7 @@ def arange(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Numbers from start (0 if only one is given) up to and without end."""
     where = resolve_out(device, out, "arange")
@@ -141,6 +142,7 @@ def linspace(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` evenly spaced numbers from start to end, both included."""
     where = resolve_out(device, out, "linspace")
@@ -177,6 +179,7 @@ def logspace(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """base ** x for evenly spaced x from start to end."""
     where = resolve_out(device, out, "logspace")
@@ -198,6 +201,7 @@ def eye(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
     where = resolve_out(device, out, "eye")

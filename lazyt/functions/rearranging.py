@@ -5,6 +5,7 @@ All of these are copies, as in PyTorch; what can be a view stands in `views`.
 
 from __future__ import annotations
 
+from operator import index as as_int
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def _tiled(node: Node, reps: tuple[int, ...]) -> Tensor:
     return wrap(tile_(node, arg=(reps,)))
 
 
-def repeat(self: Tensor, *repeats: Any, **more: Any) -> Tensor:
+def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor as a tile, repeated along every dimension; more numbers make new ones in front."""
-    reps = ints(repeats or (more["repeats"],), "repeat", "repeats")
+    reps = ints(repeats, "repeat", "repeats", named)
     node = node_of(self)
     if len(reps) < len(node.type.shape):
         raise RuntimeError(
@@ -53,9 +54,9 @@ def repeat(self: Tensor, *repeats: Any, **more: Any) -> Tensor:
     return _tiled(node, reps)
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """`repeat`, where missing numbers in front count as 1."""
-    reps = ints(dims, "tile", "dims")
+    reps = ints(dims, "tile", "dims", named)
     node = node_of(input)
     return _tiled(node, (1,) * (len(node.type.shape) - len(reps)) + reps)
 
@@ -114,7 +115,7 @@ def _counts(repeats: Tensor) -> np.ndarray:
 
 
 def _numbers(value: Any) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),)
+    return tuple(map(as_int, value if isinstance(value, (tuple, list)) else (value,)))
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
@@ -148,11 +149,10 @@ def _flipped(node: Node, axes: tuple[int, ...]) -> Node:
     return flip_(node, arg=(axes,)) if node.type.shape else copy(node)
 
 
-def flip(input: Tensor, *numbers: Any, dims: Any = None) -> Tensor:
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """The order of the elements of the given dimensions reversed (a copy)."""
     rank = input.dim()
-    dims = numbers if dims is None else (dims,)
-    axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims"))
+    axes = tuple(wrap_dim(d, rank) for d in ints(dims, "flip", "dims", named))
     return like_operands(_flipped(node_of(input), axes), input)
 
 

@@ -39,6 +39,7 @@ from ..state import (
     view_meta,
 )
 from ..tensor import Tensor, attach, wrap_dim
+from .creation import size_argument
 
 _new = object.__new__
 Step = tuple  # (op, arg, numbers)
@@ -97,8 +98,17 @@ def restep(
 # --- shapes given by the user ---------------------------------------------------------------------
 
 
-def ints(args: tuple, name: str, argument: str = "size") -> tuple[int, ...]:
-    """Numbers given one by one or as one sequence."""
+def ints(
+    args: tuple, name: str, argument: str = "size", named: dict[str, Any] | None = None
+) -> tuple[int, ...]:
+    """Numbers given one by one or as one sequence, or by the argument's name."""
+    if named:
+        other = next((word for word in named if word != argument), None)
+        if other is not None:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{other}'")
+        if args:
+            raise TypeError(f"{name}() got multiple values for argument '{argument}'")
+        args = (named[argument],)
     if len(args) == 1 and (
         isinstance(args[0], (tuple, list)) or isinstance(args[0], Tensor) and args[0].dim()
     ):
@@ -114,7 +124,7 @@ def ints(args: tuple, name: str, argument: str = "size") -> tuple[int, ...]:
     return tuple(out)
 
 
-def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tuple[int, ...]:
+def resolve_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """A shape with at most one -1 filled in; RuntimeError in PyTorch's words where it cannot be."""
     unknown = [i for i, d in enumerate(shape) if d == -1]
     known = 1
@@ -154,11 +164,11 @@ def _shown(t: Tensor, target: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | 
     return None if found is None else (offset, found)
 
 
-def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+def view(self: Tensor, *shape: Any, dtype: Any = None, **named: Any) -> Tensor:
     """The same memory in another shape; RuntimeError where that needs a copy."""
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.DType)):
         return view_dtype(self, dtype or shape[0])
-    target = resolve_shape(ints(shape, "view"), self.numel())
+    target = resolve_shape(ints(shape, "view", named=named), self.numel())
     place = _shown(self, target)
     if place is None:
         raise RuntimeError(VIEW_NEEDS_COPY)
@@ -197,9 +207,9 @@ def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
     return from_array(bits.view(dtype.numpy), dtype, self._storage.node.type.device)
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     """The elements in another shape: a view where possible, else a copy."""
-    target = resolve_shape(ints(shape, "reshape"), input.numel())
+    target = resolve_shape(ints(shape, "reshape", "shape", named), input.numel())
     place = _shown(input, target)
     if place is not None:
         if target == shape_of(input):
@@ -252,10 +262,10 @@ def permute_view(t: Tensor, order: tuple[int, ...], name: str) -> Tensor:
     return make_view(t, ((permute_, (order,), ()),), offset, moved, name)
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """The dimensions in another order."""
     rank = input.dim()
-    order = ints(dims, "permute", "dims")
+    order = ints(dims, "permute", "dims", named)
     if len(order) != rank:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the "
@@ -360,9 +370,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 # --- repetition without copies --------------------------------------------------------------------
 
 
-def expand(self: Tensor, *sizes: Any) -> Tensor:
+def expand(self: Tensor, *sizes: Any, implicit: bool = False, **named: Any) -> Tensor:
     """Extents of 1 stretched to the given ones (-1 keeps), new dimensions in front."""
-    target = ints(sizes, "expand")
+    target = ints(sizes, "expand", named=named)
     offset, shape, strides = geometry(self)
     lead = len(target) - len(shape)
     if lead < 0:
@@ -420,9 +430,9 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
     return expand(self, *shape_of(other))
 
 
-def broadcast_to(input: Tensor, *size: Any) -> Tensor:
-    """`expand`, as a function."""
-    return expand(input, *size)
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """`expand`, as a function. TypeError for a size that is no sequence."""
+    return expand(input, size_argument("broadcast_to", size, 2))
 
 
 def view_as(self: Tensor, other: Tensor) -> Tensor:

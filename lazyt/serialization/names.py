@@ -62,6 +62,7 @@ _MOVED = {
         f"lazyt.optim.lr_scheduler.{part}": "torch.optim.lr_scheduler"
         for part in ("base", "combined", "cycles", "factors", "plateau")
     },
+    **{f"lazyt.optim.{name}": "torch.optim" for name in ("adafactor", "muon")},
     "lazyt.nn.modules.attention": "torch.nn.modules.activation",
     "lazyt.nn.functional.linear_cross_entropy": "torch.nn.modules.linear_cross_entropy_options",
     "lazyt.nn.modules.cross_map": "torch.nn.modules.normalization",
