@@ -105,6 +105,8 @@ def unrounded(a: Any, b: Any, dtype: DType) -> tuple[Any, Any, DType | None]:
 
 
 def compute_add(a: Any, b: Any) -> Node:
+    if a.__class__ is b.__class__ is Node and a.type.dtype is b.type.dtype:
+        return ops.add(a, b)
     (x, y), _ = rounded(a, b)
     return ops.add(x, y)
 
@@ -373,7 +375,9 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     check_writable(self)
     if isinstance(other, Tensor):
         check_overlap(self, other)
-    a, b = node_of(self), operand(other, name + "_", 1)
+        a, b = node_of(self), node_of(other)
+    else:
+        a, b = node_of(self), operand(other, name + "_", 1)
     try:
         return update(self, compute(a, b))
     except NotImplementedError:
@@ -440,10 +444,11 @@ for _name in ("pow", "pow_"):
 
 def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
-    if isinstance(alpha, Tensor):
-        alpha = alpha.item()
-    if isinstance(alpha, bool) and dtype is not dtypes.bool_:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if alpha.__class__ is not float:
+        if isinstance(alpha, Tensor):
+            alpha = alpha.item()
+        if isinstance(alpha, bool) and dtype is not dtypes.bool_:
+            raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if alpha == 1:
         return b
     if isinstance(alpha, float) and dtype.category != FLOATING:
