@@ -353,14 +353,15 @@ def history(roots: Iterable[Node]) -> list[Node]:
         if n.tag is not None and n.tag.leaf is not None:
             order.append(n)
             continue
+        place = len(stack)
         leaves = []
-        stack.append((n, leaves))
-        for s in n.src[::-1]:
+        for s in reversed(n.src):
             if s.__class__ is Node and s.grad and s not in seen:
                 if s.tag is not None and s.tag.leaf is not None:
                     leaves.append(s)
                 else:
                     stack.append(s)
+        stack.insert(place, (n, leaves))
     return order
 
 
@@ -443,8 +444,8 @@ def differentiate(
         local.grad, local.origin = before
         local.partial, local.reached = outer
     if not retain:
-        last = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
-        freed = Freed(frozenset().union(*map(_leaves_under, last)))
+        own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+        freed = Freed(frozenset().union(*map(_leaves_under, own)))
         for n in visited:
             free(n, freed)
     return leaves, [found.get(identity) for identity in asked]

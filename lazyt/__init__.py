@@ -15,7 +15,9 @@ from lazyt import origins as _origins  # noqa: F401
 
 # isort: split
 # Every family of functions: they fill FUNCTIONS and attach their methods to Tensor.
+from lazyt import copies as _copies  # noqa: F401
 from lazyt import functions as _functions  # noqa: F401
+from lazyt import gradients as _gradients  # noqa: F401
 
 # isort: split
 # Modules that are public themselves.

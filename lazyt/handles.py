@@ -8,6 +8,7 @@ x + 1                             # x reads the new node, which node_of(x) finds
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -460,7 +461,9 @@ def leaf_alias(t: Tensor, node: Node) -> Node:
     made.tag = Leaf(t)
     meta = t._own_meta()
     if meta.hooks is None:
-        meta.hooks = {}  # shared with the tag: what is traced now sees hooks registered later
+        meta.hooks = (
+            OrderedDict()
+        )  # shared with the tag: what is traced now sees hooks registered later
     made.tag.hooks = meta.hooks
     return made
 

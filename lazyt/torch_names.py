@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator
+from importlib.abc import Loader
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -22,7 +22,7 @@ ALIAS = "torch"
 ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
-class _Kept(importlib.abc.Loader):
+class _Kept(Loader):
     """Gives back a module of lazyt and leaves its own attributes as they were."""
 
     def __init__(self, module: ModuleType):
@@ -58,7 +58,7 @@ def _stands_for(fullname: str) -> bool:
     return fullname == ALIAS or fullname.startswith(ALIAS + ".") or fullname in ELSEWHERE
 
 
-class TorchFinder(importlib.abc.MetaPathFinder):
+class TorchFinder:
     """Finds `torch` and `torch.*` in lazyt, and what other libraries have for them."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
 from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
+from lazyt.utils.hooks import RemovableHandle
 
-from .engine import GradFn, GradientEdge, RemovableHandle, grad_fn_of
+from .engine import GradFn, GradientEdge, grad_fn_of
 from .function import BackwardCFunction
 
 __all__ = [
@@ -128,7 +130,7 @@ class _Handles(RemovableHandle):
     """Removes several hooks together."""
 
     def __init__(self, handles: list[RemovableHandle]):
-        super().__init__({})
+        super().__init__(OrderedDict())
         self._handles = handles
 
     def remove(self) -> None:

@@ -309,7 +309,7 @@ def _check_out(out: Tensor | None, *inputs: Any) -> None:
                 check_overlap(out, operand_)
 
 
-def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
+def binary(name: str, compute: Compute, *aliases: str) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
@@ -442,7 +442,7 @@ for _name in ("pow", "pow_"):
     public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
-def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
+def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
     if alpha.__class__ is not float:
         if isinstance(alpha, Tensor):
@@ -476,7 +476,7 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
     def combine(a: Any, b: Any, alpha: Any) -> Node:
         if alpha == 1 and alpha.__class__ is int:
             return compute(a, b)
-        scaled = _alpha(name, b, alpha, result_dtype(a, b))
+        scaled = _alpha(b, alpha, result_dtype(a, b))
         node = compute(a, scaled)
         if not node.grad:
             return node

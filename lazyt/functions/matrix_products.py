@@ -81,7 +81,7 @@ def check_mv_dtypes(added: DType, matrix: Node, vector: Node) -> None:
     not_for_bool(matrix, "addmv_impl_cpu")
 
 
-def check_dot(a: Node, b: Node, name: str = "dot") -> None:
+def check_dot(a: Node, b: Node) -> None:
     """PyTorch's errors for an inner product of two vectors."""
     first, second = a.type.shape, b.type.shape
     if len(first) != 1 or len(second) != 1:
@@ -294,7 +294,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors (the first would be conjugated)."""
     a, b = operands("vdot", input=input, other=other)
-    check_dot(a, b, "vdot")
+    check_dot(a, b)
     return exact(tagged(lin.matmul(a, b), "Vdot", a, b), out, OUT_OF_DOT)
 
 

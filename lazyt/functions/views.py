@@ -124,7 +124,7 @@ def ints(
     return tuple(out)
 
 
-def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tuple[int, ...]:
+def resolve_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """A shape with at most one -1 filled in; RuntimeError in PyTorch's words where it cannot be."""
     unknown = [i for i, d in enumerate(shape) if d == -1]
     known = 1
