@@ -122,9 +122,12 @@ def as_dtype(dtype: Any, name: str) -> DType | None:
 
 def result_dtype(*operands: Any) -> DType:
     """torch.result_type over nodes and numbers: tensors, then 0-d ones, then numbers."""
-    if len(operands) == 2 and operands[0].__class__ is operands[1].__class__ is Node:
+    if len(operands) == 2 and operands[0].__class__ is Node:
         dtype = operands[0].type.dtype
-        if operands[1].type.dtype is dtype:
+        if operands[1].__class__ is Node:
+            if operands[1].type.dtype is dtype:
+                return dtype
+        elif dtype.category == dtypes.FLOATING:
             return dtype
     ranked: list[DType | None] = [None, None, None]
     for x in operands:
