@@ -50,7 +50,12 @@ def saved(node: Node, i: int) -> tuple[int, ...]:
     if op.runtime:
         key = (i, node.arg)
     else:
-        key = (i, node.arg, *[2 if s.__class__ is Node else s == 0 for s in node.src])
+        for s in node.src:
+            if s.__class__ is not Node:
+                key = (i, node.arg, *[2 if s.__class__ is Node else s == 0 for s in node.src])
+                break
+        else:
+            key = (i, node.arg, None, len(node.src))
     found = op.saved.get(key)
     if found is None:
         found = op.saved[key] = _derive_saved(node, i)
@@ -243,8 +248,7 @@ def differentiate(
                     g = _run_hooks(tag, g, before)
                 if tag.retain is not None:
                     tag.retain(g)
-            identity = _identity(n)
-            if identity in targets:
+            if targets and (identity := _identity(n)) in targets:
                 have = found.get(identity)
                 found[identity] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
@@ -267,7 +271,8 @@ def differentiate(
         local.grad, local.origin = before
         local.partial, local.reached = outer
     if not retain:
-        freed = Freed(frozenset().union(*map(_leaves_under, order)))
+        ends = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+        freed = Freed(frozenset().union(*map(_leaves_under, ends)))
         for n in visited:
             free(n, freed)
     return leaves, [found.get(identity) for identity in asked]

@@ -123,6 +123,10 @@ def as_dtype(dtype: Any, name: str) -> DType | None:
 
 def result_dtype(*operands: Any) -> DType:
     """torch.result_type over nodes and numbers: tensors, then 0-d ones, then numbers."""
+    if len(operands) == 2 and operands[0].__class__ is operands[1].__class__ is Node:
+        dtype = operands[0].type.dtype
+        if operands[1].type.dtype is dtype:
+            return dtype
     ranked: list[DType | None] = [None, None, None]
     for x in operands:
         if x.__class__ is Node:
@@ -355,12 +359,13 @@ def update(t: Tensor, node: Node) -> Tensor:
     Errors: RuntimeError where the result's shape, dtype or device does not fit.
     """
     shape, own = shape_of(t), t._storage.node.type
-    if node.type.shape != shape:
-        fit_shape(shape, node.type.shape)
-        node = expand(node, shape)
-    fit_dtype(node.type.dtype, own.dtype)
-    if node.type.device != own.device:
-        raise on_several(node.type.device, own.device)
+    if node.type is not own or shape != own.shape:
+        if node.type.shape != shape:
+            fit_shape(shape, node.type.shape)
+            node = expand(node, shape)
+        fit_dtype(node.type.dtype, own.dtype)
+        if node.type.device != own.device:
+            raise on_several(node.type.device, own.device)
     write(t, node)
     return t
 

@@ -228,6 +228,9 @@ def sync(t: Tensor) -> Node:
         if meta is None:
             t._node = t._seen = current
             return current
+        if meta.leaf and not current.grad and shows_all(meta):
+            t._node, t._seen = leaf_alias(t, current), current
+            return t._node
     if meta is not None and meta.base is not None and not meta.begun:
         meta.begun = own_history(t) is not None
     local = LOCAL
@@ -280,6 +283,13 @@ def array_of(t: Tensor) -> np.ndarray:
     for level in LOCAL.levels:
         level.check_read(node)
     return runtime.value_of(node)
+
+
+def shows_all(meta: Meta) -> bool:
+    """Whether a handle is no view and shows all of its storage, whose version is its own."""
+    if meta.base is not None or meta.recipe or meta.strides is not None:
+        return False
+    return meta.counter is None and not meta.untracked and meta.multi is None
 
 
 def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:

@@ -95,9 +95,10 @@ class Tensor(metaclass=PublicType):
         __lt__ = __le__ = __gt__ = __ge__ = _binary
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        from .dispatch import SETTINGS
         from .functions.conversion import legacy_tensor
 
-        made = legacy_tensor(dtypes.float32, *args, **kwargs)
+        made = legacy_tensor(SETTINGS.default_dtype, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
 
     def _as(self, cls: type[_Kind]) -> _Kind:

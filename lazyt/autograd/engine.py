@@ -14,6 +14,7 @@ from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
 from lazyt.ir.tags import Tag
+from lazyt.layout import like_operands
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 from lazyt.utils.hooks import RemovableHandle
@@ -129,7 +130,7 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
             elif g.op.view or g.value is not None or id(g) in given:
                 g = copy(g)
             given.add(id(g))
-            meta.grad = wrap(g)
+            meta.grad = wrap(g) if meta.strides is None else like_operands(g, t)
         elif create:
             meta.grad = wrap(add(node_of(meta.grad), g))
         else:

@@ -25,6 +25,7 @@ from ..dispatch import (
     SETTINGS,
     as_tensor_operand,
     check_writable,
+    coerce,
     converted,
     fit_dtype,
     fit_shape,
@@ -455,8 +456,6 @@ def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
 
 
 def alpha_number(alpha: Any, dtype: DType) -> Any:
-    from ..dispatch import coerce
-
     number = coerce(number_of(alpha), dtype)
     return in_half(number, dtype) if dtype.is_half else number
 
@@ -474,8 +473,9 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
             return compute(a, b)
         scaled = _alpha(b, alpha, result_dtype(a, b))
         node = compute(a, scaled)
-        inputs = [x for x in (a, b) if x.__class__ is Node]
-        return tagged(node, grad_name, *inputs)
+        if not node.grad:
+            return node
+        return tagged(node, grad_name, *[x for x in (a, b) if x.__class__ is Node])
 
     def function(
         input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None

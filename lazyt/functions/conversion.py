@@ -192,10 +192,7 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
             )
         return first.detach()
     if len(args) == 1 and isinstance(first, np.ndarray):
-        if first.dtype == dtype.numpy:
-            return from_numpy(first)
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
+        return from_numpy(first).to(dtype)
     if isinstance(first, int) and not isinstance(first, bool):
         return empty(extents("new", *args), dtype=dtype, device="cpu")
     if len(args) > 1:

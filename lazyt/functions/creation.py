@@ -89,12 +89,15 @@ def tensor(
             "rather than torch.tensor(sourceTensor).",
             stacklevel=2,
         )
-        if where != "cpu" or not data.is_cpu:
+        if where != "cpu" or not data.is_cpu or not data.is_contiguous():
             moved = data.detach().to(where, dtype, copy=True)
             return finish(node_of(moved), requires_grad, moved)
     if _on_gpu(data):
         moved = wrap(borrowed(data)).to(device or None, dtype, copy=True)
         return finish(node_of(moved), requires_grad)
+    if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+        moved = from_numpy(data).to(where, dtype, copy=True)  # which lies as the array does
+        return finish(node_of(moved), requires_grad, moved)
     array, found = array_from(data, dtype)
     return finish(data_node(array, found, where), requires_grad)
 
@@ -433,6 +436,11 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+def detach_(input: Tensor) -> Tensor:
+    """Cuts the tensor's history, in place."""
+    return input.detach_()
+
+
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
@@ -444,6 +452,6 @@ FUNCTIONS |= {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, detach_, numel,
     )
 }  # fmt: skip
