@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
 from lazyt.ir.ops_device import on_several, transfer
 from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
+from lazyt.ir.overwritten import current
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write

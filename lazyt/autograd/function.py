@@ -15,12 +15,14 @@ from lazyt.dispatch import wrap
 from lazyt.functions.views import view_as
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, hint, short_name
+from lazyt.ir.autodiff import SECOND_BACKWARD
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import alias, copy
+from lazyt.ir.overwritten import hint, short_name
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import broadcast_shapes
 from lazyt.layout import like_operands
 from lazyt.state import LEAF_WRITE, node_of, touch, write

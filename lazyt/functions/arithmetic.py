@@ -14,12 +14,12 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.tags import Tag
 
 from ..dispatch import (
     SETTINGS,

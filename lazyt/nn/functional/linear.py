@@ -6,12 +6,12 @@ from typing import Any
 
 from lazyt.dispatch import scalar_name, tagged, wrap
 from lazyt.functions.views import _legacy_name
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import copy, expand, permute_, reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.state import geometry, node_of
 from lazyt.tensor import Tensor
 
