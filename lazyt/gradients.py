@@ -207,7 +207,10 @@ def _get_retains_grad(self: Tensor) -> bool:
 
 
 def _get_output_nr(self: Tensor) -> int:
-    return 0
+    """This view's number among those that one call gave (`unbind`); 0 for everything else."""
+    meta = self._meta
+    several = meta is not None and meta.multi is not None and self.requires_grad
+    return meta.multi[0] if several else 0  # type: ignore[union-attr,index]
 
 
 attach(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazyt.ir.autodiff import Tag, source_of
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.node import LOCAL, Node, emit, leaf
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, cast_
@@ -30,6 +30,7 @@ from lazyt.ir.ops_shape import (
     stop,
     strided_update_,
 )
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from .exports import address_of as address_of

@@ -50,7 +50,8 @@ def _spec_of(fullname: str) -> Any:
         if error.name and not name.startswith(error.name):
             raise
         return None
-    return importlib.util.spec_from_loader(fullname, _Kept(module))
+    loader: Any = _Kept(module)
+    return importlib.util.spec_from_loader(fullname, loader)
 
 
 def _stands_for(fullname: str) -> bool:

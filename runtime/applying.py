@@ -15,14 +15,15 @@ import ctypes
 from functools import lru_cache
 from typing import Any
 
+from lazyt.ir import node
 from lazyt.ir.node import _INTERNAL, FLUSH, LIVE, LOCAL, Node, is_internal
 from lazyt.ir.opdef import PLACING, Op
 from lazyt.ir.ops_elementwise import _same
 
-from .programs import driver
+from .programs import builtin, driver
 from .traces import scans, slots_of
 
-IN_PYTHON = Op.__call__
+IN_PYTHON, CALLER = Op.__call__, node.caller
 FUNCTIONS = (
     *("PyLong_FromLongLong", "PyDict_GetItem", "PyEval_GetFrame", "PyFrame_GetBack"),
     *("PyFrame_GetCode", "PyFrame_GetLasti", "PyObject_Hash", "PyObject_RichCompareBool"),
@@ -37,7 +38,10 @@ def install() -> None:
     """Primitives are applied in C from now on, unless somebody replaced how they are."""
     made = in_c()
     if made is not None and Op.__call__ is IN_PYTHON:
-        Op.__call__ = made  # type: ignore[method-assign]
+        Op.__call__ = made
+        node.caller = builtin(
+            "lazyt_caller"
+        )  # what `emit` and `leaf` ask, which still are Python's
 
 
 @lru_cache(maxsize=1)

@@ -18,13 +18,15 @@ from graph_tools import leaf_of
 from test_primitives import NAMES, cases
 
 import lazyt as torch
+from lazyt.ir import node
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import float32, int64
-from lazyt.ir.node import FLUSH, FREED, LOCAL, Node, caller, location
+from lazyt.ir.node import FLUSH, FREED, LOCAL, Node, caller, emit, line_number, location
 from lazyt.ir.opdef import PLACING, REGISTRY, Op
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import permute_, reshape_
 from lazyt.runtime import applying
+from lazyt.runtime.programs import builtin
 
 pytestmark = needs_compiler
 
@@ -33,6 +35,7 @@ pytestmark = needs_compiler
 def _in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever came before, primitives are applied in C, and traces are as they were."""
     monkeypatch.setattr(Op, "__call__", applying.IN_PYTHON)
+    monkeypatch.setattr(node, "caller", applying.CALLER)
     applying.install()
     yield
     LOCAL.trace.clear()
@@ -42,16 +45,16 @@ def in_python(op: Op, *src: Any, arg: tuple = ()) -> Node:
     return applying.IN_PYTHON(op, *src, arg=arg)
 
 
-def told(node: Node) -> tuple:
+def told(n: Node) -> tuple:
     """All that a node says; operands by identity."""
-    slots = node.op, node.arg, node.type, node.value, node.after, node.tag, node.uses, node.pos
-    return (*slots, node.grad, [id(s) for s in node.src], location(node))
+    slots = n.op, n.arg, n.type, n.value, n.after, n.tag, n.uses, n.pos
+    return (*slots, n.grad, [id(s) for s in n.src], location(n))
 
 
 def leaf(*shape: int, grad: int = 0) -> Node:
-    node = leaf_of(np.zeros(shape, np.float32), float32, False)
-    node.grad = grad
-    return node
+    made = leaf_of(np.zeros(shape, np.float32), float32, False)
+    made.grad = grad
+    return made
 
 
 def test_it_is_in_use() -> None:
@@ -151,6 +154,26 @@ def test_the_origin_is_the_users_line() -> None:
     assert location(scope["made"]) == ("somewhere else", 1, "<module>")
 
 
+def test_the_line_of_what_python_makes() -> None:
+    in_c, in_python = builtin("lazyt_caller"), applying.CALLER
+
+    def inner(depth: int) -> tuple:
+        return in_c(depth), in_python(depth)
+
+    for depth, expected in ((1, inner.__code__), (2, sys._getframe().f_code)):
+        (code, line), (same, there) = inner(depth)
+        assert code is same is expected
+        assert line_number(code, line) == line_number(same, there)
+    assert node.caller is not in_python
+    n = emit(ops.neg, (leaf(2),), (), leaf(2).type)
+    assert location(n) == (__file__, sys._getframe().f_lineno - 1, sys._getframe().f_code.co_name)
+    LOCAL.origin = here = caller(1)
+    try:
+        assert in_c(2) == here and leaf(2).code is here[0]
+    finally:
+        LOCAL.origin = None
+
+
 def test_long_traces_are_cut() -> None:
     x = torch.ones(2)
     for _ in range(3 * LOCAL.limit):
@@ -160,7 +183,7 @@ def test_long_traces_are_cut() -> None:
 
 
 def test_an_error_of_a_cut_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(node: Node) -> None:
+    def fail(n: Node) -> None:
         raise KeyError("cut")
 
     monkeypatch.setattr(LOCAL, "limit", 0)
@@ -200,13 +223,13 @@ def test_nothing_is_kept_alive() -> None:
             with suppress(RuntimeError):
                 ops.add(x, y)
         del LOCAL.trace[1:]
+        gc.collect()
 
     applied()  # what only the first round remembers
     before = [sys.getrefcount(o) for o in watched]
     applied()
-    gc.collect()
     after = [sys.getrefcount(o) for o in watched]
-    assert max(abs(b - a) for a, b in zip(before, after)) < 50
+    assert max(b - a for a, b in zip(before, after)) < 50
     seen = weakref.ref(made)
     LOCAL.trace.clear()
     del made

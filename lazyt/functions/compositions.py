@@ -267,7 +267,8 @@ def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """`lerp`, in place."""
     check_writable(self)
     check_overlap(self, end)
-    return update(self, compute_lerp(node_of(self), node_of(end), weight))
+    a, b = node_of(self), node_of(end)
+    return update(self, tagged(compute_lerp(a, b, weight), "Lerp", a, b))
 
 
 public(lerp, "lerp", inplace=lerp_)

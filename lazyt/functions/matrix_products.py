@@ -14,10 +14,10 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
-from lazyt.ir.autodiff import Copied
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import alias, copy
+from lazyt.ir.tags import Copied
 from lazyt.ir.types import broadcast_shapes, viewed_strides
 
 from ..dispatch import EXACT, c_name, deliver, scalar_name, tagged, type_name, wrap

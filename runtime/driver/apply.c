@@ -139,19 +139,36 @@ static int is_own(object *file)
     return own;
 }
 
-/* The first frame outside of the library, as `caller` finds it. */
-static int find_line(object **code, object **line)
+/* The same of a function; those that are stay the library's own, and are remembered. */
+static int is_own_code(object *code)
+{
+    static object *known[256];
+    object **place = known + ((uintptr_t)code / 64) % (sizeof known / sizeof *known);
+    if (*place == code)
+        return 1;
+    object *file = traced.attribute(code, applied.file), *before = *place;
+    int own = file ? is_own(file) : -1;
+    if (file)
+        traced.drop(file);
+    if (own != 1)
+        return own;
+    *place = held(code);
+    if (before)
+        traced.drop(before);
+    return 1;
+}
+
+/* The first frame outside of the library, as `caller` finds it, from `depth` frames above. */
+static int find_line(int64_t depth, object **code, object **line)
 {
     object *frame = applied.frame();
     if (!frame)
         return 0;
     traced.hold(frame);
-    for (;;) {
-        object *here = applied.code(frame), *file = traced.attribute(here, applied.file);
-        int own = file ? is_own(file) : -1;
+    for (;; depth--) {
+        object *here = applied.code(frame);
+        int own = depth > 0 ? 1 : is_own_code(here);
         object *outer = own == 1 ? applied.outer(frame) : 0;
-        if (file)
-            traced.drop(file);
         if (!outer) {
             *code = here;
             *line = own < 0 ? 0 : applied.new_integer(applied.last_instruction(frame));
@@ -201,7 +218,7 @@ static object *emitted(object *op, object *src, object *arg, object *type, objec
     if (origin != traced.none)
         code = held(items(origin)[0]), line = held(items(origin)[1]);
     else
-        find_line(&code, &line);
+        find_line(0, &code, &line);
     object *n = code && line ? applied.make(traced.node_type, traced.empty, 0) : 0;
     if (!n) {
         if (code)
@@ -269,9 +286,35 @@ static object *apply(object *op, object *const *given, int64_t count, object *na
     return made;
 }
 
+/* caller(depth): the user's line as (code object, instruction offset). */
+static object *caller(object *self, object *const *given, int64_t count)
+{
+    object *mine = traced.attribute(applied.local, applied.of_thread), *code = 0, *line = 0;
+    object *origin = mine ? applied.entry(mine, applied.origin) : 0, *both = 0;
+    (void)self;
+    if (origin && origin != traced.none)
+        both = held(origin);
+    else if (origin)
+        find_line(count ? traced.as_integer(given[0]) - 1 : 1, &code, &line);
+    if (mine)
+        traced.drop(mine);
+    if (code && line && (both = traced.new_tuple(2))) {
+        traced.set_item(both, 0, code);
+        traced.set_item(both, 1, line);
+        return both;
+    }
+    if (code)
+        traced.drop(code);
+    if (line)
+        traced.drop(line);
+    return both;
+}
+
 struct {
     const char *name;
     object *(*call)(object *, object *const *, int64_t, object *);
     int flags;
     const char *doc;
 } lazyt_apply = {"__call__", apply, 0x82, 0};
+
+method lazyt_caller = {"caller", caller, 0x80, 0};
