@@ -305,7 +305,13 @@ def _new(name: str, number: Any) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         layout: Any = None,
         pin_memory: bool = False,
+        **more: Any,
     ) -> Tensor:
+        if not size and "size" in more:
+            size = (size_argument(f"new_{name}", more.pop("size")),)
+        if more:
+            unknown = next(iter(more))
+            raise TypeError(f"new_{name}() got an unexpected keyword argument '{unknown}'")
         where = resolve_like(device, self, f"new_{name}")
         dtype = as_dtype(dtype, f"new_{name}")
         shape = extents(f"new_{name}", *size)
