@@ -171,15 +171,14 @@ def history(roots: Iterable[Node]) -> list[Node]:
         if n.tag is not None and n.tag.leaf is not None:
             order.append(n)
             continue
-        place = len(stack)
         leaves = []
-        for s in reversed(n.src):
+        stack.append((n, leaves))
+        for s in n.src[::-1]:
             if s.__class__ is Node and s.grad and s not in seen:
                 if s.tag is not None and s.tag.leaf is not None:
                     leaves.append(s)
                 else:
                     stack.append(s)
-        stack.insert(place, (n, leaves))
     return order
 
 
