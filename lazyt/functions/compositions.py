@@ -9,6 +9,8 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
+from lazyt.ir.ops_complex import modulus
+from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
@@ -400,6 +402,8 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
         filler = cast(filler, dtype)
     else:
         filler = converted(filler, dtype)
+    if filler.__class__ is complex:
+        filler = complex_number(filler, dtype, node.type.device)
     broadcast_shapes(m.type.shape, node.type.shape)
     tensor = isinstance(value, Tensor)
     filled = tagged(ops.where(m, filler, node), "MaskedFill", node)
@@ -418,13 +422,14 @@ def isclose(
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(f"{scalar_name(a.type.dtype)} did not match {scalar_name(b.type.dtype)}")
     close = ops.eq(a, b)
-    if equal_nan and a.type.dtype.category == FLOATING:
+    if equal_nan and a.type.dtype.category >= FLOATING:
         close = ops.logical_or(close, ops.logical_and(ops.isnan(a), ops.isnan(b)))
     if rtol == 0 and atol == 0:
         return like_operands(close, input, other)
-    x, y = (cast(v, dtypes.float64) if v.type.dtype.category != FLOATING else v for v in (a, b))
-    allowed = ops.add(ops.abs_(ops.mul(y, float(rtol))), float(atol))
-    gap = ops.abs_(ops.sub(x, y))
+    x, y = (cast(v, dtypes.float64) if v.type.dtype.category < FLOATING else v for v in (a, b))
+    absolute = modulus if x.type.dtype.is_complex else ops.abs_
+    allowed = ops.add(absolute(ops.mul(y, float(rtol))), float(atol))
+    gap = absolute(ops.sub(x, y))
     near = ops.logical_and(ops.isfinite(gap), ops.le(gap, allowed))
     return like_operands(ops.logical_or(close, near), input, other)
 

@@ -14,6 +14,7 @@ from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import Op
+from lazyt.ir.ops_complex import modulus
 from lazyt.ir.ops_elementwise import cast
 
 from ..dispatch import (
@@ -38,7 +39,7 @@ KEEP, KEPT, FLOAT = "keep", "kept", "float"
 
 def to_float(node: Node) -> Node:
     """Integers and bools in the default dtype; floats as they are."""
-    if node.type.dtype.category == FLOATING:
+    if node.type.dtype.category >= FLOATING:
         return node
     return cast(node, SETTINGS.default_dtype)
 
@@ -126,7 +127,7 @@ def _whole_numbers_stay(op: Op, name: str) -> Callable:
             raise unsupported(f"{name}_vml_cpu", node.type.dtype)
         return (
             op(node)
-            if node.type.dtype.category == FLOATING
+            if node.type.dtype.category >= FLOATING
             else ops.cast_(node, arg=(node.type.dtype,))
         )
 
@@ -157,7 +158,7 @@ NEGATE_BOOL = (
 unary("neg", _not_bool(ops.neg, NEGATE_BOOL), KEPT, "negative")
 
 
-def _keep_bool(op: Op) -> Callable:
+def keep_bool(op: Op) -> Callable:
     return lambda node: (
         ops.cast_(node, arg=(node.type.dtype,)) if node.type.dtype is dtypes.bool_ else op(node)
     )
@@ -166,17 +167,19 @@ def _keep_bool(op: Op) -> Callable:
 def _abs(node: Node) -> Node:
     if node.type.dtype is dtypes.bool_:
         raise unsupported("abs_cpu", node.type.dtype)
+    if node.type.dtype.is_complex:
+        return modulus(node)
     return ops.abs_(node)
 
 
 unary("abs", _abs, KEPT, "absolute")
-unary("sign", _keep_bool(ops.sign), KEPT, "sgn")
+unary("sign", keep_bool(ops.sign), KEPT)
 unary("relu", _not_bool(ops.relu, "Boolean inputs not supported for relu"), KEEP)
 
 
 def _float_test(op: Op, otherwise: bool) -> Callable:
     def apply(node: Node) -> Node:
-        if node.type.dtype.category == FLOATING:
+        if node.type.dtype.category >= FLOATING:
             return op(node)
         return ops.full(node.type.shape, otherwise, dtypes.bool_, node.type.device)
 
@@ -195,12 +198,23 @@ def predicate(name: str, op: Callable) -> None:
 predicate("isnan", _float_test(ops.isnan, False))
 predicate("isinf", _float_test(ops.isinf, False))
 predicate("isfinite", _float_test(ops.isfinite, True))
-predicate("isneginf", lambda n: ops.eq(n, -math.inf))
-predicate("isposinf", lambda n: ops.eq(n, math.inf))
+
+
+def _infinite(name: str, infinity: float) -> None:
+    def apply(node: Node) -> Node:
+        if node.type.dtype.is_complex:
+            raise RuntimeError(f"{name} does not support complex inputs.")
+        return ops.eq(node, infinity)
+
+    predicate(name, apply)
+
+
+_infinite("isneginf", -math.inf)
+_infinite("isposinf", math.inf)
 
 
 def _signbit(node: Node) -> Node:
-    if node.type.dtype.category == FLOATING:
+    if node.type.dtype.category >= FLOATING:
         return ops.signbit(node)
     if node.type.dtype is dtypes.bool_:
         return ops.full(node.type.shape, False, dtypes.bool_, node.type.device)
@@ -228,7 +242,7 @@ def invert(self: Tensor) -> Tensor:
 def _square(node: Node) -> Node:
     if node.type.dtype is dtypes.bool_:
         node = cast(node, dtypes.int64)
-    return ops.pow_(node, 2.0 if node.type.dtype.category == FLOATING else 2)
+    return ops.pow_(node, 2.0 if node.type.dtype.category >= FLOATING else 2)
 
 
 def _frac(node: Node) -> Node:
@@ -281,7 +295,7 @@ def round_(self: Tensor, *, decimals: int | None = None) -> Tensor:
 
 
 def _round(node: Node, decimals: int | None) -> Node:
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         if decimals is not None or node.type.dtype is dtypes.bool_:
             raise unsupported("round_cpu" if decimals else "round_vml_cpu", node.type.dtype)
         return ops.cast_(node, arg=(node.type.dtype,))

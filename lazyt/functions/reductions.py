@@ -42,7 +42,7 @@ def accumulated(node: Node, dtype: DType | None, out: Tensor | None = None) -> N
     if out is not None:
         return cast(node, out.dtype)
     have = node.type.dtype
-    return cast(node, have if have.category == FLOATING else dtypes.int64)
+    return cast(node, have if have.category >= FLOATING else dtypes.int64)
 
 
 def sum(
@@ -88,7 +88,7 @@ def mean(
     """The mean over `dim`. RuntimeError for integers and bools without a float `dtype`."""
     node = input_node(input, "mean")
     kind = as_dtype(dtype, "mean") or node.type.dtype
-    if kind.category != FLOATING:
+    if kind.category < FLOATING:
         which = "Optional" if dtype is not None else "Input"
         raise RuntimeError(
             f"mean(): could not infer output dtype. {which} dtype must be either a floating point "
@@ -102,7 +102,9 @@ def mean(
 
 
 def without_nan(node: Node) -> Node:
-    """nan replaced by 0."""
+    """nan replaced by 0. RuntimeError for complex numbers."""
+    if node.type.dtype.is_complex:
+        raise RuntimeError("nansum on CPU does not support complex inputs")
     if node.type.dtype.category != FLOATING:
         return node
     return ops.where(ops.isnan(node), 0.0, node)
