@@ -32,7 +32,7 @@ def _parts_type(src: tuple, arg: tuple) -> TensorType:
 def _joined_type(src: tuple, arg: tuple) -> TensorType:
     a, b = src[0].type, src[1].type
     shape = broadcast_shapes(a.shape, b.shape)
-    return TensorType.of(shape, a.dtype.to_complex(), a.device)
+    return TensorType.of(shape, a.dtype.compute.to_complex(), a.device)
 
 
 def _samples() -> list:

@@ -15,7 +15,7 @@ import numpy as np
 from .dtypes import DType, bfloat16, bool_, float16, float32, int32, int64
 from .node import Node, leaf
 from .numerics.cast import arange
-from .opdef import Op, provide
+from .opdef import REGISTRY, Op, provide
 from .types import TensorType
 
 provide(arange=arange)
@@ -110,7 +110,7 @@ def complex_number(number: complex, dtype: DType, device: str = "cpu") -> Node:
     """A tensor of no dimensions that holds a complex number: data, for numbers among the operands
     of a node are real."""
     value = np.asarray(number, dtype.numpy)
-    return leaf(full_, value, TensorType.of((), dtype, device))
+    return leaf(REGISTRY["data"], value, TensorType.of((), dtype, device))
 
 
 def zeros_like(x: Node) -> Node:

@@ -14,7 +14,6 @@ import math
 from lazyt.ir import dtypes
 from lazyt.ir import ops_complex as parts
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.complexes import check_gradient
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import cat_, narrow, reshape
@@ -51,6 +50,12 @@ def _check_parts(a: Node, b: Node) -> None:
         )
 
 
+def _joined(a: Node, b: Node) -> Node:
+    """Complex numbers of two parts; NotImplementedError for those of float16."""
+    a.type.dtype.to_complex()
+    return parts.of_parts(a, b)
+
+
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of the given parts, which are of one float dtype and broadcast.
 
@@ -58,14 +63,14 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     a, b = input_node(real, "complex"), input_node(imag, "complex")
     _check_parts(a, b)
-    return deliver(parts.of_parts(a, b), out)
+    return deliver(_joined(a, b), out)
 
 
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of absolute values and angles, which are of one float dtype."""
     r, phi = input_node(abs, "polar"), input_node(angle, "polar")
     _check_parts(r, phi)
-    made = parts.of_parts(ops.mul(r, ops.cos(phi)), ops.mul(r, ops.sin(phi)))
+    made = _joined(ops.mul(r, ops.cos(phi)), ops.mul(r, ops.sin(phi)))
     return deliver(made, out)
 
 
@@ -85,8 +90,7 @@ def view_as_complex(input: Tensor) -> Tensor:
         raise RuntimeError("Input tensor must have one or more dimensions")
     if node.type.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
-    check_gradient(node)
-    return _copied(parts.of_parts(_last(node, 0), _last(node, 1)))
+    return _copied(_joined(_last(node, 0), _last(node, 1)))
 
 
 def _last(node: Node, place: int) -> Node:
@@ -178,6 +182,16 @@ def is_conj(input: Tensor) -> bool:
     return False
 
 
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself: a negative is computed where it is asked for."""
+    return input
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: no tensor is a negative that has yet to be computed."""
+    return False
+
+
 def _sgn(node: Node) -> Node:
     """A complex number divided by its absolute value, 0 for 0; the sign of a real one."""
     if not node.type.dtype.is_complex:
@@ -189,7 +203,7 @@ def _sgn(node: Node) -> Node:
 
 unary("sgn", _sgn, KEPT)
 public(conj_physical, "conj_physical", inplace=conj_physical_)
-for _function in (angle, isreal, conj, resolve_conj, is_conj):
+for _function in (angle, isreal, conj, resolve_conj, is_conj, resolve_neg, is_neg):
     public(_function)
 FUNCTIONS |= {f.__name__: f for f in (complex, polar, view_as_complex, view_as_real, real, imag)}
 attach(real=property(real), imag=property(imag))

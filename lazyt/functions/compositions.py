@@ -155,7 +155,7 @@ INTEGER_ADDCDIV = (
 
 def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
     """a + value * op(b, c)."""
-    integers = b.type.dtype.category != FLOATING and c.type.dtype.category != FLOATING
+    integers = b.type.dtype.category < FLOATING and c.type.dtype.category < FLOATING
     if op is compute_div and integers:
         raise RuntimeError(INTEGER_ADDCDIV)
     if all(x.type.dtype is dtypes.bool_ for x in (a, b, c)):
@@ -281,6 +281,8 @@ def nan_to_num(
     """nan and the infinities replaced by numbers; None stands for 0 and the dtype's limits."""
     node = node_of(input)
     dtype = node.type.dtype
+    if dtype.is_complex:
+        raise NotImplementedError("nan_to_num is not implemented for complex tensors")
     if dtype.category == FLOATING:
         from ..info import finfo
 

@@ -57,9 +57,10 @@ def compute_unary(op: Callable[[Node], Node], rule: str, input: Any, name: str) 
 
 def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        if rule is KEPT and out is not None and out.dtype is not input.dtype:
+        kept = input.dtype.to_real() if name == "abs" else input.dtype
+        if rule is KEPT and out is not None and out.dtype is not kept:
             raise RuntimeError(
-                f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
+                f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(kept)}"
             )
         if isinstance(out, Tensor) and isinstance(input, Tensor):
             check_overlap(out, input)
@@ -67,6 +68,8 @@ def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: st
 
     def inplace(self: Tensor) -> Tensor:
         check_writable(self)
+        if self.dtype.is_complex and name == "abs":
+            raise RuntimeError("In-place abs is not supported for complex tensors.")
         return update(self, compute_unary(op, rule, self, name + "_"))
 
     if name == "logical_not":
@@ -232,11 +235,15 @@ def _bitwise_not(node: Node) -> Node:
 
 def invert(self: Tensor) -> Tensor:
     """`~self`."""
-    if self.dtype.category == FLOATING:
+    if self.dtype.category >= FLOATING:
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )
     return like_operands(ops.bitwise_not(node_of(self)), self)
+
+
+def _logical_not(node: Node) -> Node:
+    return ops.logical_not(cast(node, dtypes.bool_) if node.type.dtype.is_complex else node)
 
 
 def _square(node: Node) -> Node:
@@ -257,11 +264,22 @@ def _erfc(node: Node) -> Node:
 
 
 unary("bitwise_not", _bitwise_not, KEPT)
-unary("logical_not", ops.logical_not, KEEP)
+unary("logical_not", _logical_not, KEEP)
 unary("square", _square, KEEP)
 unary("frac", _frac, KEPT)
-unary("deg2rad", lambda n: ops.mul(n, math.pi / 180))
-unary("rad2deg", lambda n: ops.mul(n, 180 / math.pi))
+
+
+def _scaled(name: str, factor: float) -> None:
+    def apply(node: Node) -> Node:
+        if node.type.dtype.is_complex:
+            raise RuntimeError(f"{name} is not supported for complex tensors.")
+        return ops.mul(node, factor)
+
+    unary(name, apply)
+
+
+_scaled("deg2rad", math.pi / 180)
+_scaled("rad2deg", 180 / math.pi)
 unary("erfc", _erfc)
 
 

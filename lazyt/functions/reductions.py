@@ -13,6 +13,8 @@ from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
+from lazyt.ir.opdef import Op
+from lazyt.ir.ops_complex import imag, real
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_scan import prod as product
 
@@ -186,13 +188,22 @@ def _moments(
     node = input_node(input, name)
     if dim.__class__ is bool:
         dim, unbiased = None, dim
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         what = f"{name} only support" if "_" in name else "std and var only support"
         raise RuntimeError(f"{what} floating point and complex dtypes")
     axes = axes_of(dim, len(node.type.shape), name)
     if correction is None:
         correction = int(unbiased)
     return node, axes, keepdim, correction
+
+
+def _variance(node: Node, arg: tuple, op: Op | None = None) -> Node:
+    """The variance; of complex numbers that of the real parts and that of the imaginary ones."""
+    if op is None:
+        op = red.var_whole if len(arg[0]) == len(node.type.shape) else red.var
+    if node.type.dtype.is_complex:
+        return ops.add(op(real(node), arg=arg), op(imag(node), arg=arg))
+    return op(node, arg=arg)
 
 
 def var(
@@ -206,8 +217,7 @@ def var(
 ) -> Tensor:
     """The variance over `dim`, divided by the count less `correction` (1 where unbiased)."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var")
-    op = red.var_whole if len(arg[0]) == len(node.type.shape) else red.var
-    return deliver(tagged(op(node, arg=tuple(arg)), "Var", node), out)
+    return deliver(tagged(_variance(node, tuple(arg)), "Var", node), out)
 
 
 def std(
@@ -221,6 +231,8 @@ def std(
 ) -> Tensor:
     """The square root of `var`."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "std")
+    if node.type.dtype.is_complex:
+        return deliver(ops.sqrt(_variance(node, tuple(arg))), out)
     op = red.std_whole if len(arg[0]) == len(node.type.shape) else red.std
     return deliver(tagged(op(node, arg=tuple(arg)), "Std", node), out)
 
@@ -235,7 +247,7 @@ def var_mean(
 ) -> tuple[Tensor, Tensor]:
     """`var` and `mean` over the same dimensions."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var_mean")
-    spread = tagged(red.var(node, arg=tuple(arg)), "VarMean", node)
+    spread = tagged(_variance(node, tuple(arg), red.var), "VarMean", node)
     return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "VarMean", node, keeps=(node,)))
 
 
@@ -249,6 +261,8 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """`std` and `mean` over the same dimensions."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "std_mean")
+    if node.type.dtype.is_complex:
+        return wrap(ops.sqrt(_variance(node, tuple(arg)))), wrap(compute_mean(node, *arg[:2]))
     spread = tagged(red.std(node, arg=tuple(arg)), "StdMean", node)
     return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "StdMean", node))
 
