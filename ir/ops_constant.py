@@ -92,11 +92,13 @@ def number(value: int, dtype: DType, device: str = "cpu") -> Node:
 
 
 def full(shape: tuple[int, ...], number: Any, dtype: DType, device: str = "cpu") -> Node:
-    """A constant tensor of one number."""
+    """A constant tensor of one number, which may be a tensor of no dimensions itself."""
     if number.__class__ is complex:
+        number = complex_number(number, dtype, device)
+    if number.__class__ is Node:
         from .ops_shape import copy, expand
 
-        return copy(expand(complex_number(number, dtype, device), shape))
+        return copy(expand(number, shape))
     if dtype.is_floating_point or dtype.is_complex:
         number = float(number)
     elif dtype is bool_:

@@ -348,6 +348,8 @@ def fill(input: Tensor, value: Any) -> Tensor:
     everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
     if not isinstance(value, Tensor):
         number = converted(number_of(value), node.type.dtype)
+        if number.__class__ is complex:
+            number = complex_number(number, node.type.dtype, node.type.device)
         return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
     if value.dim():
         raise RuntimeError(

@@ -57,11 +57,12 @@ def compute_unary(op: Callable[[Node], Node], rule: str, input: Any, name: str) 
 
 def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        kept = input.dtype.to_real() if name == "abs" else input.dtype
-        if rule is KEPT and out is not None and out.dtype is not kept:
-            raise RuntimeError(
-                f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(kept)}"
-            )
+        if rule is KEPT and out is not None:
+            kept = input.dtype.to_real() if name == "abs" else input.dtype
+            if out.dtype is not kept:
+                raise RuntimeError(
+                    f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(kept)}"
+                )
         if isinstance(out, Tensor) and isinstance(input, Tensor):
             check_overlap(out, input)
         return given(compute_unary(op, rule, input, name), out, name, input)

@@ -32,6 +32,7 @@ from .dims import (
     overloaded_dim,
     publish,
 )
+from .numeric import in_dtype
 from .pointwise import to_float
 
 # --- sums -----------------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ from .pointwise import to_float
 def accumulated(node: Node, dtype: DType | None, out: Tensor | None = None) -> Node:
     """The operand of a sum or product in the result's dtype: int64 for bools and integers."""
     if dtype is not None:
-        return cast(node, as_dtype(dtype, "sum") or node.type.dtype)
+        return in_dtype(node, as_dtype(dtype, "sum") or node.type.dtype)
     if out is not None:
         return cast(node, out.dtype)
     have = node.type.dtype
@@ -103,10 +104,13 @@ def mean(
     return deliver(numbered(result, name, node, saves=False), out)
 
 
+NANSUM_COMPLEX = "nansum on CPU does not support complex inputs"
+
+
 def without_nan(node: Node) -> Node:
     """nan replaced by 0. RuntimeError for complex numbers."""
     if node.type.dtype.is_complex:
-        raise RuntimeError("nansum on CPU does not support complex inputs")
+        raise RuntimeError(NANSUM_COMPLEX)
     if node.type.dtype.category != FLOATING:
         return node
     return ops.where(ops.isnan(node), 0.0, node)
@@ -137,7 +141,7 @@ def nanmean(
 ) -> Tensor:
     """The mean of the elements that are not nan."""
     node = input_node(input, "nanmean")
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         raise RuntimeError(
             "nanmean(): expected input to have floating point or complex dtype but got "
             f"{scalar_name(node.type.dtype)}"
