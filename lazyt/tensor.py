@@ -224,7 +224,7 @@ class Tensor(metaclass=PublicType):
     def requires_grad(self, flag: bool) -> None:
         if not isinstance(flag, bool):
             raise RuntimeError("requires_grad must be a bool")
-        if flag and not self.dtype.is_floating_point:
+        if flag and self.dtype.category < dtypes.FLOATING:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
             )
@@ -333,6 +333,8 @@ class Tensor(metaclass=PublicType):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self.requires_grad and value.dtype.is_complex:
+            raise NotImplementedError(NO_GRADIENT)
         if self.requires_grad and not value.dtype.is_floating_point:
             raise RuntimeError(
                 "data set to a tensor that requires gradients must be floating point or complex "

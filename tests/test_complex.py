@@ -218,6 +218,7 @@ z.sum(dtype=torch.float32)
 r.sum(dtype=torch.complex64)
 z.mean()
 z.mean(1, keepdim=True)
+z.mean(dtype=torch.float32)
 z.prod()
 z.prod(0)
 z.cumsum(0)
@@ -282,6 +283,8 @@ z.softmax(0)
 z.cummax(0)
 z.deg2rad()
 v.bincount()
+v.random_()
+torch.nn.functional.dropout(z, 0.5)
 """
 
 CASES = [DTYPES, CONVERSIONS, MOVES, PARTS, ARITHMETIC, SUMS, REFUSED]
@@ -364,6 +367,9 @@ def test_gradients_are_refused() -> None:
         lambda: x * 1j,
         lambda: lazyt.complex(x, x),
         lambda: x.to(lazyt.complex64),
+        lambda: setattr(z, "requires_grad", True),
+        lambda: lazyt.nn.Parameter(z),
+        lambda: lazyt.nn.Linear(2, 2).to(lazyt.complex64),
     ):
         with pytest.raises(NotImplementedError, match="gradients through complex tensors"):
             refused()

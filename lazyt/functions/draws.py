@@ -22,7 +22,16 @@ from lazyt.ir.types import TensorType, broadcast_shapes
 from lazyt.runtime.philox import PhiloxGenerator
 
 from ..device import resolve_like, resolve_out
-from ..dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
+from ..dispatch import (
+    SETTINGS,
+    as_dtype,
+    data_node,
+    deliver,
+    overwritten,
+    tagged,
+    unsupported,
+    update,
+)
 from ..layout import memory_order
 from ..random import Generator, drawn, engine_of
 from ..registry import FUNCTIONS, public
@@ -351,6 +360,8 @@ def random_(self: Tensor, *bounds: Any, generator: Any = None, **more: Any) -> T
 
     from: positional, or by its name (which is a keyword of Python). to: None for no upper end.
     """
+    if self.dtype.is_complex:
+        raise unsupported("random_kernel_cpu", self.dtype)
     names = ("to",) if len(bounds) == 1 and "to" not in more else ("from", "to")
     given = {**dict(zip(names, bounds)), **more}
     if len(bounds) > 2 or not given.keys() <= {"from", "to"}:

@@ -99,7 +99,7 @@ def mean(
         )
     axes = axes_of(dim, len(node.type.shape), "mean")
     check_keepdim(keepdim, "mean")
-    result = compute_mean(cast(node, kind), axes, keepdim)
+    result = compute_mean(in_dtype(node, kind), axes, keepdim)
     name = "MeanBackward0" if dim is None else "MeanBackward1"
     return deliver(numbered(result, name, node, saves=False), out)
 
