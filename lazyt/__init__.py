@@ -86,6 +86,8 @@ int16 = short = _dtypes.int16
 int8 = _dtypes.int8
 uint8 = _dtypes.uint8
 bool = _dtypes.bool_
+complex64 = cfloat = _dtypes.complex64
+complex128 = cdouble = _dtypes.complex128
 
 inf, nan, pi, e = _dtypes.INF, _dtypes.NAN, 3.141592653589793, 2.718281828459045
 newaxis = None

@@ -86,6 +86,11 @@ COMPOSED = 32  # no in-place operation is composed of more primitives
 # --- may it be written? ---------------------------------------------------------------------------
 
 
+COPIED_WRITE = (
+    "writing to the parts or the conjugate of a complex tensor is missing: they are copies here"
+)
+
+
 def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
     """Raises PyTorch's error where `t` must not be written in place now."""
     meta = t._meta
@@ -93,6 +98,8 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         return
     if meta.inference and not LOCAL.inference:
         raise RuntimeError(INFERENCE_WRITE)
+    if meta.copied:
+        raise NotImplementedError(COPIED_WRITE)
     if LOCAL.grad:
         _check_history(t, meta)
     if meta.strides is not None and not allow_overlap and 0 in meta.strides:

@@ -21,6 +21,7 @@ from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
 from .creation import empty, extents
+from .numeric import real_part
 from .outside import array_from
 
 
@@ -71,7 +72,8 @@ def converted(self: Tensor, dtype: DType, device: str | None = None, copy_: bool
     stays = device == type.device
     if stays and dtype is type.dtype and not copy_:
         return self
-    node = node_of(self) if dtype.is_floating_point else values_of(self)
+    node = node_of(self) if dtype.category >= dtypes.FLOATING else values_of(self)
+    node = real_part(node, dtype)
     if stays:
         made = copy(node) if dtype is node.type.dtype else cast(node, dtype)
     else:
@@ -102,6 +104,8 @@ CONVERSIONS = {
     "char": dtypes.int8,
     "byte": dtypes.uint8,
     "bool": dtypes.bool_,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
 }
 for _name, _dtype in CONVERSIONS.items():
     _method = _conversion(_dtype)
@@ -125,6 +129,8 @@ TYPE_NAMES = {
     "int8": "CharTensor",
     "uint8": "ByteTensor",
     "bool": "BoolTensor",
+    "complex64": "ComplexFloatTensor",
+    "complex128": "ComplexDoubleTensor",
 }
 
 
@@ -236,6 +242,7 @@ def _legacy_types(device: str, module: str) -> dict[str, LegacyType]:
             {"dtype": dtypes.dtype_named(name), "device": device, "__module__": module},
         )
         for name, legacy in TYPE_NAMES.items()
+        if not legacy.startswith("Complex")
     }
 
 

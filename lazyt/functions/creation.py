@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.ir.dtypes import DType, bfloat16
+from lazyt.ir.dtypes import FLOATING, DType, bfloat16
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics import bfloat16_of_bits
 from lazyt.ir.ops_elementwise import full as full_node
@@ -43,7 +43,7 @@ def finish(node: Node, requires_grad: bool, *like: Tensor) -> Tensor:
     """
     t = like_operands(node, *like)
     if requires_grad:
-        if not node.type.dtype.is_floating_point:
+        if node.type.dtype.category < FLOATING:
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"
             )

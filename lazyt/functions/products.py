@@ -170,7 +170,7 @@ def trace(input: Tensor) -> Tensor:
     if node.type.dtype is bool_:
         raise NotImplementedError("\"trace\" not implemented for 'Bool'")
     diagonal = as_strided_(node, 0, arg=((min(shape),), (shape[1] + 1,)))
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         diagonal = cast(diagonal, int64)
     return wrap(tagged(red.sum_(diagonal, arg=((0,), False)), "Trace", node, saves=False))
 

@@ -15,7 +15,7 @@ from lazyt.ir.ops_constant import arange_, typed
 from lazyt.ir.ops_shape import reshape
 
 from ..device import resolve_out
-from ..dispatch import SETTINGS, as_dtype, data_node, number_of
+from ..dispatch import SETTINGS, as_dtype, data_node, number_of, unsupported
 from ..registry import FUNCTIONS
 from ..state import shape_of
 from ..tensor import Tensor
@@ -111,6 +111,8 @@ def arange(
         dtype = dtypes.int64 if whole else SETTINGS.default_dtype
     if dtype is dtypes.bool_:
         raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
+    if dtype.is_complex:
+        raise unsupported("arange_cpu", dtype)
     if dtype.category != dtypes.FLOATING:
         if not all(-(2**63) <= n < 2**64 for n in (start, end, step)):
             raise OverflowError("int too big to convert")

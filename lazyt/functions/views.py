@@ -482,6 +482,15 @@ def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 
+def _conjugate(t: Tensor) -> Tensor:
+    return FUNCTIONS["conj"](t)
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions swapped, and complex numbers conjugated."""
+    return _conjugate(transpose(input, -2, -1))
+
+
 METHODS_ONLY: dict[str, Callable] = {
     "view": view,
     "view_as": view_as,
@@ -505,7 +514,7 @@ BOTH: dict[str, Callable] = {
     "swapaxes": transpose,
     "swapdims": transpose,
     "t": t,
-    "adjoint": lambda input: transpose(input, -2, -1),
+    "adjoint": adjoint,
     "movedim": movedim,
     "moveaxis": movedim,
     "unsqueeze": unsqueeze,
@@ -518,7 +527,6 @@ Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),
-    mH=property(lambda self: transpose(self, -2, -1)),
-    real=property(lambda self: self),
-    H=property(lambda self: t(self)),
+    mH=property(adjoint),
+    H=property(lambda self: _conjugate(t(self))),
 )
