@@ -133,7 +133,7 @@ def result_dtype(*operands: Any) -> DType:
         if operands[1].__class__ is Node:
             if operands[1].type.dtype is dtype:
                 return dtype
-        elif dtype.category == dtypes.FLOATING:
+        elif dtype.category == dtypes.FLOATING and operands[1].__class__ is not complex:
             return dtype
     ranked: list[DType | None] = [None, None, None]
     for x in operands:

@@ -295,7 +295,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors, the first conjugated."""
     a, b = operands("vdot", input=input, other=other)
-    check_dot(a, b, "vdot")
+    check_dot(a, b)
     first = conj(a) if a.type.dtype.is_complex else a
     return exact(tagged(lin.matmul(first, b), "Vdot", a, b), out, OUT_OF_DOT)
 
