@@ -13,7 +13,6 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator
-from importlib.abc import Loader
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -22,8 +21,11 @@ ALIAS = "torch"
 ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
-class _Kept(Loader):
-    """Gives back a module of lazyt and leaves its own attributes as they were."""
+class _Kept:
+    """A loader that gives back a module of lazyt and leaves its own attributes as they were.
+
+    It is none by inheritance: `importlib.abc` imports half of the standard library.
+    """
 
     def __init__(self, module: ModuleType):
         self.module = module
