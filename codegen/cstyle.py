@@ -195,6 +195,8 @@ def can(v: Value) -> bool:
     """Whether an operation has an expression in these tables, for its dtypes."""
     name, dtype = v.op.name, v.type.dtype.name
     source = source_dtype(v)
+    if dtype not in C_TYPES or any(s.type.dtype.name not in C_TYPES for s in v.operands()):
+        return False
     if gathered(v) is not None:
         return True
     if v.op.raises(v.type) and name not in REFUSALS and name not in DIVISIONS:

@@ -1,8 +1,10 @@
 """Trains a small GPT on the letters of the manual that ships with Python, and lets it write.
 
-    python examples/char_gpt.py                             # about a minute
+    python examples/char_gpt.py                             # less than a minute
     python examples/char_gpt.py --steps 3000 --prompt "A generator "
-    LAZYT_DUMP=dump python examples/char_gpt.py --steps 20  # what the compiler did, as files
+    LAZYT_DUMP=dump python examples/char_gpt.py --steps 20  # all that the compiler did, as files
+
+`print(torch.explain(net, letters))` shows it for one call.
 
 The text is that of Python's `help()` on the language. Every tenth paragraph is kept for validation.
 With another import line, `import torch`, this program runs in PyTorch.

@@ -1,7 +1,9 @@
 """Trains an LSTM to forecast a time series a day ahead, and draws forecasts beside the truth.
 
-    python examples/lstm_series.py                          # about half a minute
-    LAZYT_DUMP=dump python examples/lstm_series.py --epochs 1  # what the compiler did, as files
+    python examples/lstm_series.py                             # less than a minute
+    LAZYT_DUMP=dump python examples/lstm_series.py --epochs 1  # all that the compiler did, as files
+
+`print(torch.explain(net, past))` shows it for one call.
 
 The series is made here, a value for each hour: a trend, a daily rhythm whose strength drifts, a
 weekly one, and noise, which nobody can forecast. The last fifth is for testing; the picture,
@@ -21,8 +23,8 @@ import lazyt as torch
 nn, F = torch.nn, torch.nn.functional
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--epochs", type=int, default=30)
-parser.add_argument("--batch-size", type=int, default=32)
+parser.add_argument("--epochs", type=int, default=40)
+parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--width", type=int, default=48)
 parser.add_argument("--past", type=int, default=72, metavar="HOURS", help="what it sees")
 parser.add_argument("--ahead", type=int, default=24, metavar="HOURS", help="what it forecasts")

@@ -1,7 +1,9 @@
 """Teaches a network to balance a pole on a cart with REINFORCE, and draws how it learned.
 
-    python examples/reinforce_cartpole.py                   # about half a minute
-    LAZYT_DUMP=dump python examples/reinforce_cartpole.py   # what the compiler did, as files
+    python examples/reinforce_cartpole.py                  # about half a minute
+    LAZYT_DUMP=dump python examples/reinforce_cartpole.py  # all that the compiler did, as files
+
+`print(torch.explain(agent, states))` shows it for one call.
 
 The cart-pole is that of Barto, Sutton and Anderson ("Neuronlike Adaptive Elements That Can Solve
 Difficult Learning Control Problems", 1983); the method is that of Williams (1992) with a learned

@@ -1,7 +1,9 @@
 """Trains a variational autoencoder on handwritten digits, and draws the plane it lays them out in.
 
-    python examples/vae_digits.py                           # half a minute
-    LAZYT_DUMP=dump python examples/vae_digits.py --epochs 1  # what the compiler did, as files
+    python examples/vae_digits.py                             # half a minute
+    LAZYT_DUMP=dump python examples/vae_digits.py --epochs 1  # all that the compiler did, as files
+
+`print(torch.explain(net, images))` shows it for one call.
 
 Every digit becomes a small cloud in a plane (Kingma and Welling, "Auto-Encoding Variational Bayes",
 2014). The picture, vae.png, has test digits and their reconstructions, the places of all test
@@ -98,16 +100,18 @@ def draw(net: VAE, images: torch.Tensor, labels: torch.Tensor, file: str) -> Non
         axes.set_title(title)
         axes.axis("off")
 
-    one_of_each = [torch.nonzero(labels == digit).flatten()[:6] for digit in range(10)]
+    one_of_each = [torch.nonzero(labels == digit).flatten()[:5] for digit in range(10)]
     shown = torch.stack(one_of_each, 1).numpy()
-    pairs = np.stack([images.numpy()[shown], again[shown]], 2).reshape(6, 10, 16, 8)
-    figure = plt.figure(figsize=(13.5, 4.8), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=[0.95, 1.1, 1])
+    pairs = np.stack([images.numpy()[shown], again[shown]], 2).reshape(5, 10, 2, 8, 8)
+    pairs = np.pad(pairs, ((0, 0), (0, 0), (0, 0), (0, 1), (0, 0))).reshape(5, 10, 18, 8)
+    figure = plt.figure(figsize=(14, 5.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.2, 1])
     sheet(left, pairs, "Digits, each above its reconstruction")
     x, y = places.cpu().numpy().T
     dots = middle.scatter(x, y, c=labels.numpy(), cmap="tab10", vmin=-0.5, vmax=9.5, s=14)
     figure.colorbar(dots, ax=middle, ticks=range(10), label="digit", shrink=0.9)
-    middle.set(title="Where the test digits lie", aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
+    middle.set(title="Where the test digits lie", xlabel="$z_1$", ylabel="$z_2$")
+    middle.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
     middle.spines[["top", "right"]].set_visible(False)
     sheet(right, walk.reshape(15, 15, 8, 8), "What the decoder makes of the plane")
     figure.savefig(file, dpi=110)

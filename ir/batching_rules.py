@@ -133,6 +133,8 @@ for _name in (
     "matrix_exp",
 ):  # fmt: skip
     RULES[_name] = as_it_is
+for _name in ("real", "imag", "conj", "modulus", "of_parts"):
+    RULES[_name] = pointwise
 RULES["class_checked"] = RULES["index_checked"] = pointwise
 
 

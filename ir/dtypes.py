@@ -36,7 +36,7 @@ class DType(metaclass=PublicType):
 
     @property
     def is_complex(self) -> bool:
-        return False
+        return self.category == 3
 
     @property
     def is_signed(self) -> bool:
@@ -47,7 +47,19 @@ class DType(metaclass=PublicType):
         return self.compute is not self
 
     def to_complex(self) -> DType:
-        raise TypeError(f"{self!r} has no complex counterpart here: complex tensors are missing")
+        """The complex type whose parts are of this type.
+
+        RuntimeError for bools and integers, NotImplementedError for float16.
+        """
+        if self is float16:
+            raise NotImplementedError("torch.complex32, complex numbers of float16, is missing")
+        if self.category < FLOATING:
+            raise RuntimeError(f"Unknown Complex ScalarType for {self.name.title()}")
+        return complex128 if self.rank == complex128.rank else complex64
+
+    def to_real(self) -> DType:
+        """The type of the parts of a complex type; any other type itself."""
+        return _PARTS.get(self, self)
 
     def __repr__(self) -> str:
         return "torch." + self.name
@@ -62,7 +74,7 @@ class DType(metaclass=PublicType):
         return self
 
 
-BOOL, INTEGRAL, FLOATING = 0, 1, 2
+BOOL, INTEGRAL, FLOATING, COMPLEX = 0, 1, 2, 3
 
 bool_ = DType("bool", BOOL, 0, 1, "bool")
 uint8 = DType("uint8", INTEGRAL, 1, 1, "uint8")
@@ -74,9 +86,13 @@ float16 = DType("float16", FLOATING, 1, 2, "float16")
 bfloat16 = DType("bfloat16", FLOATING, 1, 2, "float32")
 float32 = DType("float32", FLOATING, 2, 4, "float32")
 float64 = DType("float64", FLOATING, 3, 8, "float64")
+complex64 = DType("complex64", COMPLEX, 2, 8, "complex64")
+complex128 = DType("complex128", COMPLEX, 3, 16, "complex128")
 float16.compute = bfloat16.compute = float32
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+ALL: tuple[DType, ...] = (bool_, uint8, int8, int16, int32, int64)
+ALL += (float16, bfloat16, float32, float64, complex64, complex128)
+_PARTS = {complex64: float32, complex128: float64}
 BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 
@@ -96,7 +112,10 @@ def promote(a: DType, b: DType) -> DType:
     if a is b:
         return a
     if a.category != b.category:
-        return a if a.category > b.category else b
+        high, low = (a, b) if a.category > b.category else (b, a)
+        if high is complex64 and low is float64:
+            return complex128
+        return high
     if a.rank != b.rank:
         return a if a.rank > b.rank else b
     return int16 if a.category == INTEGRAL else float32

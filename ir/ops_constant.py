@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .dtypes import DType, bfloat16, bool_, float16, float32, int32, int64
-from .node import Node
+from .node import Node, leaf
 from .numerics.cast import arange
-from .opdef import Op, provide
+from .opdef import REGISTRY, Op, provide
 from .types import TensorType
 
 provide(arange=arange)
@@ -90,14 +92,27 @@ def number(value: int, dtype: DType, device: str = "cpu") -> Node:
 
 
 def full(shape: tuple[int, ...], number: Any, dtype: DType, device: str = "cpu") -> Node:
-    """A constant tensor of one number."""
-    if dtype.is_floating_point:
+    """A constant tensor of one number, which may be a tensor of no dimensions itself."""
+    if number.__class__ is complex:
+        number = complex_number(number, dtype, device)
+    if number.__class__ is Node:
+        from .ops_shape import copy, expand
+
+        return copy(expand(number, shape))
+    if dtype.is_floating_point or dtype.is_complex:
         number = float(number)
     elif dtype is bool_:
         number = bool(number)
     else:
         number = int(number)
     return full_(number, arg=typed(shape, dtype, device))
+
+
+def complex_number(number: complex, dtype: DType, device: str = "cpu") -> Node:
+    """A tensor of no dimensions that holds a complex number: data, for numbers among the operands
+    of a node are real."""
+    value = np.asarray(number, dtype.numpy)
+    return leaf(REGISTRY["data"], value, TensorType.of((), dtype, device))
 
 
 def zeros_like(x: Node) -> Node:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .complexes import check_gradient
 from .dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, uint8
 from .node import LOCAL, Node
 from .numerics import elementwise as forms
@@ -486,9 +487,17 @@ cast_: Op = Op(
 
 
 def cast(x: Node, dtype: DType) -> Node:
-    """`x` in another dtype; `x` itself where it has it already."""
+    """`x` in another dtype; `x` itself where it has it already.
+
+    NotImplementedError for complex numbers in a real dtype other than bool: there is `real`.
+    """
     if x.type.dtype is dtype:
         return x
+    if x.type.dtype.is_complex:
+        if not dtype.is_complex and dtype is not bool_:
+            raise NotImplementedError("this is not implemented for complex tensors")
+    elif dtype.is_complex:
+        check_gradient(x)
     made = cast_(x, arg=(dtype,))
     if not dtype.is_floating_point:
         made.grad = 0

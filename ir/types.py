@@ -61,6 +61,10 @@ _INTERNED: dict[tuple, TensorType] = {}
 
 
 def _build(shape: tuple[int, ...], dtype: DType, device: str) -> TensorType:
+    if dtype.is_complex:
+        from .complexes import watch
+
+        watch()
     made = object.__new__(TensorType)
     made.shape = shape
     made.dtype = dtype

@@ -86,6 +86,8 @@ int16 = short = _dtypes.int16
 int8 = _dtypes.int8
 uint8 = _dtypes.uint8
 bool = _dtypes.bool_
+complex64 = cfloat = _dtypes.complex64
+complex128 = cdouble = _dtypes.complex128
 
 inf, nan, pi, e = _dtypes.INF, _dtypes.NAN, 3.141592653589793, 2.718281828459045
 newaxis = None
@@ -98,7 +100,7 @@ __version__ = "0.1.0"
 # What is imported when it is first named: submodules, and names by the submodule they are from.
 _LATER: tuple[str, ...] = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim")
 _LATER += ("_C", "distributed", "functional", "hub", "jit", "onnx")
-_LATER += ("multiprocessing", "profiler", "serialization", "utils")
+_LATER += ("multiprocessing", "profiler", "serialization", "utils", "version")
 _AUTOCAST = """
 autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
 set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
+from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import on_several, transfer
 from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
+from lazyt.ir.overwritten import current
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 _new = object.__new__
-NUMBERS = (int, float, bool)
+NUMBERS = (int, float, bool, complex)
 
 
 class Settings:
@@ -77,7 +79,7 @@ def from_array(array: np.ndarray, dtype: DType, device: str = "cpu") -> Tensor:
 def number_of(x: Any) -> Any:
     """A Python number for a number or a NumPy scalar; None for anything else."""
     kind = x.__class__
-    if kind is float or kind is int or kind is bool:
+    if kind is float or kind is int or kind is bool or kind is complex:
         return x
     if isinstance(x, (np.generic, float, int)) and not isinstance(x, (str, bytes, np.str_)):
         plain = (
@@ -95,10 +97,13 @@ def number_dtype(number: Any) -> DType:
         return dtypes.bool_
     if number.__class__ is int:
         return dtypes.int64
+    if number.__class__ is complex:
+        return SETTINGS.default_dtype.to_complex()
     return SETTINGS.default_dtype
 
 
 _PYTHON_TYPES = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}
+_PYTHON_TYPES[complex] = dtypes.complex128
 
 
 @overload
@@ -106,7 +111,8 @@ def as_dtype(dtype: None, name: str) -> None: ...
 @overload
 def as_dtype(dtype: DType | type, name: str) -> DType: ...
 def as_dtype(dtype: Any, name: str) -> DType | None:
-    """The dtype that an argument names: a torch.dtype, Python's float, int or bool, or None.
+    """The dtype that an argument names: a torch.dtype, Python's float, int, bool or complex, or
+    None.
 
     Errors: TypeError in PyTorch's words, where `name` is the function that was called.
     """
@@ -140,14 +146,18 @@ def result_dtype(*operands: Any) -> DType:
     result = ranked[0]
     for other in ranked[1:]:
         if other is not None and (result is None or other.category > result.category):
-            result = other
+            parts = result is not None and result.category == dtypes.FLOATING
+            result = result.to_complex() if parts else other  # type: ignore[union-attr]
     assert result is not None
     return result
 
 
 def coerce(number: Any, dtype: DType) -> Any:
-    """A number as an operand of `dtype`: wrapped into an integer range, a float for float types."""
-    if dtype.category == dtypes.FLOATING:
+    """A number as an operand of `dtype`: wrapped into an integer range, a float for float types; a
+    complex one becomes a tensor."""
+    if number.__class__ is complex and dtype.category == dtypes.COMPLEX:
+        return complex_number(number, dtype)
+    if dtype.category >= dtypes.FLOATING:
         return float(number)
     if dtype.category == dtypes.INTEGRAL:
         if not -(2**63) <= number < 2**64:
@@ -174,7 +184,13 @@ def converted(number: Any, dtype: DType) -> Any:
     """A number as an element of `dtype`, which PyTorch checks where it fills: RuntimeError if it
     lies outside the type's range (integers below zero wrap in an unsigned type)."""
     fits = True
-    if dtype.category == dtypes.INTEGRAL:
+    if number.__class__ is complex:
+        if dtype.category == dtypes.COMPLEX:
+            return number
+        fits, number = not number.imag, number.real
+    if not fits:
+        pass
+    elif dtype.category == dtypes.INTEGRAL:
         low, high = dtype.limits  # type: ignore[misc]
         if dtype is dtypes.uint8 and number.__class__ is not float:
             low = -high
@@ -272,7 +288,7 @@ def promoted(*operands: Any, dtype: DType | None = None) -> tuple[tuple, DType]:
             if b.__class__ is Node:
                 if b.type.dtype is dtype:
                     return operands, dtype
-            elif dtype.category == dtypes.FLOATING:
+            elif dtype.category == dtypes.FLOATING and b.__class__ is not complex:
                 return (a, float(b)), dtype
             dtype = None
     if dtype is None:
@@ -373,9 +389,10 @@ def update(t: Tensor, node: Node) -> Tensor:
 
 
 def fit_shape(target: tuple[int, ...], result: tuple[int, ...]) -> None:
-    if broadcast_shapes(target, result) != target:
+    shape = broadcast_shapes(target, result)
+    if shape != target:
         raise RuntimeError(
-            f"output with shape {list(target)} doesn't match the broadcast shape {list(result)}"
+            f"output with shape {list(target)} doesn't match the broadcast shape {list(shape)}"
         )
 
 
@@ -408,6 +425,8 @@ _SCALAR_NAMES = {
     "int8": "Char",
     "uint8": "Byte",
     "bool": "Bool",
+    "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble",
 }
 
 
@@ -427,6 +446,8 @@ _C_NAMES = {
     "int8": "signed char",
     "uint8": "unsigned char",
     "bool": "bool",
+    "complex64": "c10::complex<float>",
+    "complex128": "c10::complex<double>",
 }
 
 

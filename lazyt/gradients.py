@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lazyt.ir import dtypes
+from lazyt.ir.complexes import NO_GRADIENT
 from lazyt.ir.node import LOCAL
 
 from .handles import Detached
@@ -33,7 +35,7 @@ def _get_requires_grad(self: Tensor) -> bool:
 def _set_requires_grad(self: Tensor, flag: bool) -> None:
     if not isinstance(flag, bool):
         raise RuntimeError("requires_grad must be a bool")
-    if flag and not self.dtype.is_floating_point:
+    if flag and self.dtype.category < dtypes.FLOATING:
         raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
     self.requires_grad_(flag)
 
@@ -56,6 +58,8 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
             "computed variable in a subgraph that doesn't require differentiation use "
             "var_no_grad = var.detach()."
         )
+    if requires_grad and self.dtype.is_complex:
+        raise NotImplementedError(NO_GRADIENT)
     if requires_grad and not self.dtype.is_floating_point:
         raise RuntimeError("only Tensors of floating point dtype can require gradients")
     if requires_grad == leaf:
@@ -128,6 +132,8 @@ def _get_data(self: Tensor) -> Tensor:
 def _set_data(self: Tensor, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+    if self.requires_grad and value.dtype.is_complex:
+        raise NotImplementedError(NO_GRADIENT)
     if self.requires_grad and not value.dtype.is_floating_point:
         raise RuntimeError(
             "data set to a tensor that requires gradients must be floating point or complex dtype"
@@ -207,7 +213,10 @@ def _get_retains_grad(self: Tensor) -> bool:
 
 
 def _get_output_nr(self: Tensor) -> int:
-    return 0
+    """This view's number among those that one call gave (`unbind`); 0 for everything else."""
+    meta = self._meta
+    several = meta is not None and meta.multi is not None and self.requires_grad
+    return meta.multi[0] if several else 0  # type: ignore[union-attr,index]
 
 
 attach(

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazyt.ir.autodiff import Tag, overwritten_text, source_of
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.node import LIVE, LOCAL, Node, Overwritten, emit, leaf
 from lazyt.ir.ops_shape import alias, as_strided_, replaced, stop, strided_update_
+from lazyt.ir.overwritten import overwritten_text
+from lazyt.ir.tags import Tag
 from lazyt.runtime import drain as runtime
 
 from .exports import data, is_exported, snapshot, window

@@ -17,6 +17,7 @@ class finfo:
 
     def __init__(self, dtype: DType | None = None):
         dtype = as_dtype(dtype, "finfo") or SETTINGS.default_dtype
+        dtype = dtype.to_real()
         if not dtype.is_floating_point:
             raise TypeError(
                 "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "

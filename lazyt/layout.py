@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lazyt.ir.autodiff import Tag, overwritten_text
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, permute_
+from lazyt.ir.overwritten import overwritten_text
+from lazyt.ir.tags import Tag
 
 from .dispatch import deliver, is_tensor, wrap
 from .handles import Shown

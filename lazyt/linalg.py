@@ -8,6 +8,7 @@ from lazyt.ir import ops_linalg as lin
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.numerics.matmul import LinAlgError
+from lazyt.ir.ops_complex import conj
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
@@ -81,7 +82,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
             "linalg.vecdot: Expected x and y to have the same dtype, but found x of type "
             f"{scalar_name(a.type.dtype)} and y of type {scalar_name(b.type.dtype)} instead"
         )
-    if a.type.dtype.category != FLOATING:
+    if a.type.dtype.category < FLOATING:
         raise RuntimeError(
             "linalg.vecdot: Expected a floating point or complex tensor as input. Got "
             f"{scalar_name(a.type.dtype)}"
@@ -89,7 +90,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
     if out is not None:
         text = "linalg.vecdot: Expected out of dtype{want} but found {have}"
         fit_exactly(a.type.dtype, out.dtype, text)
-    product = wrap(compute_mul(a, b))
+    product = wrap(compute_mul(conj(a) if a.type.dtype.is_complex else a, b))
     return FUNCTIONS["sum"](product, dim, dtype=a.type.dtype, out=out)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lazyt.ir.complexes import NO_GRADIENT
+
 from .functions.creation import empty
 from .tensor import SUBCLASSES, Tensor
 
@@ -19,6 +21,8 @@ class Parameter(Tensor):
         source = empty(0) if data is None else data
         made = source.detach()._as(cls)
         made._own_meta().leaf = bool(requires_grad)
+        if requires_grad and made.dtype.is_complex:
+            raise NotImplementedError(NO_GRADIENT)
         if requires_grad and not made.dtype.is_floating_point:
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"

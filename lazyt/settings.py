@@ -76,7 +76,7 @@ def is_floating_point(input: Tensor) -> bool:
 
 
 def is_complex(input: Tensor) -> bool:
-    """False: there are no complex dtypes."""
+    """Whether the dtype is a complex one."""
     return input.is_complex()
 
 

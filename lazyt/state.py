@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazyt.ir.autodiff import Tag, source_of
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.node import LOCAL, Node, emit, leaf
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, cast_
@@ -30,6 +30,7 @@ from lazyt.ir.ops_shape import (
     stop,
     strided_update_,
 )
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from .exports import address_of as address_of
@@ -85,6 +86,11 @@ COMPOSED = 32  # no in-place operation is composed of more primitives
 # --- may it be written? ---------------------------------------------------------------------------
 
 
+COPIED_WRITE = (
+    "writing to the parts or the conjugate of a complex tensor is missing: they are copies here"
+)
+
+
 def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
     """Raises PyTorch's error where `t` must not be written in place now."""
     meta = t._meta
@@ -92,6 +98,8 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         return
     if meta.inference and not LOCAL.inference:
         raise RuntimeError(INFERENCE_WRITE)
+    if meta.copied:
+        raise NotImplementedError(COPIED_WRITE)
     if LOCAL.grad:
         _check_history(t, meta)
     if meta.strides is not None and not allow_overlap and 0 in meta.strides:

@@ -106,6 +106,7 @@ class Meta:
         "after_accumulate",
         "retains",
         "inference",
+        "copied",
     )
 
     def __init__(self) -> None:
@@ -128,6 +129,7 @@ class Meta:
         self.after_accumulate: dict | None = None
         self.retains = False
         self.inference = False
+        self.copied = False
 
     def child(self) -> Meta:
         """The meta of an alias: same place and counter, none of the autograd record."""
@@ -136,6 +138,7 @@ class Meta:
         other.recipe = self.origin + self.recipe
         other.offset, other.shape, other.strides = self.offset, self.shape, self.strides
         other.counter, other.stopped = self.counter, self.stopped
+        other.copied = self.copied
         return other
 
 
@@ -154,7 +157,7 @@ def view_meta(
         else:
             made.base, made.origin, made.recipe = meta.base, meta.origin, meta.recipe + steps
             made.untracked, made.multi = meta.untracked, meta.multi
-        made.counter = meta.counter
+        made.counter, made.copied = meta.counter, meta.copied
         made.version = counter_of(t).version
     made.offset, made.shape, made.strides = offset, shape, strides
     if not LOCAL.grad and not LOCAL.inference:

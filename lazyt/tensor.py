@@ -16,7 +16,6 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.ir.public_type import PublicType
 
@@ -192,7 +191,7 @@ class Tensor(metaclass=PublicType):
         return self.dtype.category == dtypes.FLOATING
 
     def is_complex(self) -> bool:
-        return False
+        return self.dtype.category == dtypes.COMPLEX
 
     def is_signed(self) -> bool:
         return self.dtype.is_signed
@@ -294,10 +293,10 @@ class Tensor(metaclass=PublicType):
         return self.item()
 
     def __float__(self) -> float:
-        return float(self._scalar())
+        return float(_real(self._scalar(), "double"))
 
     def __int__(self) -> int:
-        return int(self._scalar())
+        return int(_real(self._scalar(), "int64_t"))
 
     def __complex__(self) -> complex:
         return complex(self._scalar())
@@ -379,6 +378,7 @@ class Tensor(metaclass=PublicType):
     def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
         """Overwrites the elements with those of `src`, which broadcasts and converts."""
         from .functions.assignment import in_sequence
+        from .functions.numeric import in_dtype
 
         if not isinstance(src, Tensor):
             raise TypeError(
@@ -390,7 +390,7 @@ class Tensor(metaclass=PublicType):
         if node.type.shape != target:
             fit_shape(target, node.type.shape)
         check_overlap(self, src)
-        node = cast(node, self.dtype)
+        node = in_dtype(node, self.dtype)
         if node.type.shape != target:
             node = expand(node, target)
         if src._storage is self._storage:
@@ -428,6 +428,15 @@ def _whole(dim: Any, name: str) -> int:
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise TypeError(f"{name}(): argument 'dim' must be int, not {type_name(dim)}")
     return dim.__index__()
+
+
+def _real(number: Any, type_name: str) -> Any:
+    """A number without imaginary part; RuntimeError where it has one."""
+    if number.__class__ is not complex:
+        return number
+    if number.imag:
+        raise RuntimeError(f"value cannot be converted to type {type_name} without overflow")
+    return number.real
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

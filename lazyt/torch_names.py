@@ -13,7 +13,6 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator
-from importlib.abc import Loader
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -22,7 +21,7 @@ ALIAS = "torch"
 ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
-class _Kept(Loader):
+class _Kept:
     """Gives back a module of lazyt and leaves its own attributes as they were."""
 
     def __init__(self, module: ModuleType):
@@ -50,7 +49,8 @@ def _spec_of(fullname: str) -> Any:
         if error.name and not name.startswith(error.name):
             raise
         return None
-    return importlib.util.spec_from_loader(fullname, _Kept(module))
+    loader: Any = _Kept(module)
+    return importlib.util.spec_from_loader(fullname, loader)
 
 
 def _stands_for(fullname: str) -> bool:

@@ -38,10 +38,8 @@ def install() -> None:
     """Primitives are applied in C from now on, unless somebody replaced how they are."""
     made = in_c()
     if made is not None and Op.__call__ is IN_PYTHON:
-        Op.__call__ = made
-        node.caller = builtin(
-            "lazyt_caller"
-        )  # what `emit` and `leaf` ask, which still are Python's
+        Op.__call__ = made  # type: ignore[method-assign]
+        node.caller = builtin("lazyt_caller")  # what `emit` and `leaf` of Python ask
 
 
 @lru_cache(maxsize=1)

@@ -44,6 +44,7 @@ _NAMES = {
     "float64": ("Double", "double"),
 }
 SCALAR_TYPE = {name: scalar for name, (scalar, _) in _NAMES.items()}
+SCALAR_TYPE |= {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}
 C_TYPE = {name: c for name, (_, c) in _NAMES.items()}
 
 

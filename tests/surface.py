@@ -88,6 +88,9 @@ def same(expected: Any, actual: Any, tolerance: float = 1e-5) -> bool:
         if math.isnan(expected) or math.isnan(actual):
             return math.isnan(expected) and math.isnan(actual)
         return expected == actual or abs(expected - actual) <= tolerance * max(1, abs(expected))
+    if isinstance(expected, complex) and isinstance(actual, complex):
+        parts = ((z.real, z.imag) for z in (expected, actual))
+        return same(*parts, tolerance)
     return type(expected) is type(actual) and expected == actual
 
 

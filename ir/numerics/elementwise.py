@@ -122,7 +122,7 @@ def power(a: Operand, b: Operand, out: np.ndarray | None = None) -> np.ndarray:
     what truncation leaves of the reciprocal: 1 and -1 to plus or minus 1, everything else (zero
     too) to 0.
     """
-    if not isinstance(b, np.ndarray) and isinstance(a, np.ndarray) and a.dtype.kind == "f":
+    if not isinstance(b, np.ndarray) and isinstance(a, np.ndarray) and a.dtype.kind in "fc":
         return power_scalar(a, b, out)
     a, b = _arrays(a, b)
     if a.dtype.kind != "i" or not (b < 0).any():
@@ -140,7 +140,7 @@ def power_scalar(x: np.ndarray, exponent: float, out: np.ndarray | None = None) 
 
     Integers take non-negative integer exponents.
     """
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in "fc":
         return power(x, np.asarray(exponent, x.dtype), out)
     if exponent == 2:
         return np.asarray(np.multiply(x, x, out=out))

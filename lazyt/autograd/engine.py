@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
-from lazyt.ir.autodiff import Tag, differentiate, source_of
+from lazyt.ir.autodiff import differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
+from lazyt.ir.tags import Tag
 from lazyt.layout import like_operands
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach

@@ -6,6 +6,7 @@ Importing a module adds its functions to `registry.FUNCTIONS` and attaches its m
 from lazyt.functions import (  # noqa: F401
     arithmetic,  # add, mul, eq, ... and the operators
     assignment,  # x[key] = value, index_put_
+    complexes,  # complex, polar, real, imag, conj, angle, view_as_real
     compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
     creation,  # tensor, as_tensor, zeros, ones, full, from_numpy
     decompositions,  # solve, det, svd, qr, eigh, lstsq, matrix_exp

@@ -14,12 +14,12 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.tags import Tag
 
 from ..dispatch import (
     SETTINGS,
@@ -140,7 +140,7 @@ def compute_mul(a: Any, b: Any) -> Node:
 
 def compute_div(a: Any, b: Any) -> Node:
     dtype = result_dtype(a, b)
-    if dtype.category != FLOATING:
+    if dtype.category < FLOATING:
         dtype = SETTINGS.default_dtype
     x, y, half = unrounded(a, b, dtype)
     return ops.div(x, y) if half is None else tagged(cast(ops.div(x, y), half), "Div", a, b)
@@ -164,7 +164,7 @@ def _dividing(op: Op, name: str) -> Callable[[Any, Any], Node]:
         (x, y), dtype = operands(a, b)
         if dtype is dtypes.bool_:
             raise unsupported(f"{name}_cpu", dtype)
-        if dtype.category != FLOATING and _known_zero(y):
+        if dtype.category < FLOATING and _known_zero(y):
             raise RuntimeError("ZeroDivisionError")
         node = op(x, y)
         if y.__class__ is Node and name in _OF_TENSORS:
@@ -215,7 +215,7 @@ def compute_floor_div(a: Any, b: Any) -> Node:
 
 def compute_pow(a: Any, b: Any) -> Node:
     dtype = result_dtype(a, b)
-    if b.__class__ is not Node and dtype.category != FLOATING:
+    if b.__class__ is not Node and dtype.category < FLOATING:
         if dtype.category == INTEGRAL:
             if b < 0:
                 raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -242,7 +242,7 @@ def _plain(op: Op) -> Callable[[Any, Any], Node]:
 def _of_floats(op: Op) -> Callable[[Any, Any], Node]:
     def compute(a: Any, b: Any) -> Node:
         dtype = result_dtype(a, b)
-        if dtype.category != FLOATING:
+        if dtype.category < FLOATING:
             dtype = SETTINGS.default_dtype
         (x, y), _ = promoted(a, b, dtype=dtype)
         return op(x, y)
@@ -451,7 +451,7 @@ def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
             raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if alpha == 1:
         return b
-    if isinstance(alpha, float) and dtype.category != FLOATING:
+    if isinstance(alpha, float) and dtype.category < FLOATING:
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
@@ -616,7 +616,7 @@ def compute_reverse_div(a: Any, b: Any) -> Node:
     """number / tensor, which PyTorch computes as reciprocal times number."""
     if a.__class__ is Node:
         return compute_div(a, b)
-    return compute_mul(ops.reciprocal(to_float(b)), float(a))
+    return compute_mul(ops.reciprocal(to_float(b)), a if a.__class__ is complex else float(a))
 
 
 for _name, (_compute, _fast, _floats) in OPERATORS.items():

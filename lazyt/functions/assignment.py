@@ -18,6 +18,7 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, caller, leaf
+from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import index_on
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_elementwise import where as where_op
@@ -52,6 +53,7 @@ from ..state import (
 from ..tensor import Tensor, attach
 from .conversion import TYPE_NAMES
 from .keys import Window, check_mask, index_nodes, read_key
+from .numeric import in_dtype
 from .views import expand as expand_view
 from .views import make_view
 from .views import reshape as reshape_view
@@ -112,7 +114,7 @@ def _assign(self: Tensor, key: Any, value: Any) -> None:
             check_overlap(target, expand_view(shown, *shape))  # raises if it cannot be expanded
     else:
         check_overlap(target, value)
-    node = cast(node, dtype)
+    node = in_dtype(node, dtype)
     if node.type.shape != shape:
         node = expand(node, shape)
     if value._storage is self._storage:
@@ -186,6 +188,8 @@ def strip(shape: tuple[int, ...]) -> tuple[int, ...]:
 def fill_number(value: Any, dtype: DType) -> Any:
     """A number to be written into a tensor of `dtype`; TypeError or RuntimeError if it is none."""
     number = value if value.__class__ in (int, float, bool) else None
+    if isinstance(value, (complex, np.complexfloating)) and dtype.category == dtypes.COMPLEX:
+        return complex(value)
     if number is None and isinstance(value, (int, float, np.integer)):
         number = number_of(value)
     if number is None:
@@ -206,7 +210,7 @@ def fill_number(value: Any, dtype: DType) -> Any:
         )
     if dtype.category == dtypes.INTEGRAL:
         return dtypes.wrap(int(number), dtype)
-    return float(number) if dtype.category == dtypes.FLOATING else bool(number)
+    return float(number) if dtype.category >= dtypes.FLOATING else bool(number)
 
 
 C_NAMES = {
@@ -220,6 +224,8 @@ C_NAMES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
     "bool": "bool",
+    "complex64": "c10::complex<float>",
+    "complex128": "c10::complex<double>",
 }
 
 
@@ -286,7 +292,8 @@ def _fill_shared(target: Tensor, axes: tuple, indices: tuple, value: Any) -> Nod
     )
     shared = tuple(i for i, (n, k) in enumerate(zip(shape, strides)) if n > 1 and k == 0)
     hit = expand(any_(hit, arg=(shared, True)), shape)
-    filler = cast(node_of(value), base.type.dtype) if isinstance(value, Tensor) else value
+    filler = _operand(value, base)
+    filler = cast(filler, base.type.dtype) if isinstance(value, Tensor) else filler
     return tagged(where_op(hit, filler, base), "IndexPut", base)
 
 
@@ -303,9 +310,8 @@ def masked_put(target: Tensor, advanced: list[tuple[int, Any]], value: Any) -> N
     if mask.type.dtype is not dtypes.bool_ and mask.type.dtype is not dtypes.uint8:
         return None
     after = shape[axis + len(mask.type.shape) :]
-    filler = value
+    filler = _operand(value, base)
     if isinstance(value, Tensor):
-        filler = node_of(value)
         if filler.type.numel == 1:
             filler = cast(reshape(filler, ()), dtype)
         else:
@@ -324,6 +330,15 @@ def masked_put(target: Tensor, advanced: list[tuple[int, Any]], value: Any) -> N
         mask = cast(mask, dtypes.bool_)
     mask = reshape(mask, mask.type.shape + (1,) * len(after))
     return tagged(where_op(mask, filler, base), "IndexPut", base)
+
+
+def _operand(value: Any, base: Node) -> Any:
+    """What is written as an operand: a complex number is a tensor."""
+    if isinstance(value, Tensor):
+        return node_of(value)
+    if value.__class__ is complex:
+        return complex_number(value, base.type.dtype, base.type.device)
+    return value
 
 
 def stretches(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

@@ -9,6 +9,8 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
+from lazyt.ir.ops_complex import modulus
+from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
@@ -158,7 +160,7 @@ INTEGER_ADDCDIV = (
 
 def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
     """a + value * op(b, c)."""
-    integers = b.type.dtype.category != FLOATING and c.type.dtype.category != FLOATING
+    integers = b.type.dtype.category < FLOATING and c.type.dtype.category < FLOATING
     if op is compute_div and integers:
         raise RuntimeError(INTEGER_ADDCDIV)
     if all(x.type.dtype is dtypes.bool_ for x in (a, b, c)):
@@ -267,7 +269,8 @@ def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """`lerp`, in place."""
     check_writable(self)
     check_overlap(self, end)
-    return update(self, compute_lerp(node_of(self), node_of(end), weight))
+    a, b = node_of(self), node_of(end)
+    return update(self, tagged(compute_lerp(a, b, weight), "Lerp", a, b))
 
 
 public(lerp, "lerp", inplace=lerp_)
@@ -284,6 +287,8 @@ def nan_to_num(
     """nan and the infinities replaced by numbers; None stands for 0 and the dtype's limits."""
     node = node_of(input)
     dtype = node.type.dtype
+    if dtype.is_complex:
+        raise NotImplementedError("nan_to_num is not implemented for complex tensors")
     if dtype.category == FLOATING:
         from ..info import finfo
 
@@ -349,6 +354,8 @@ def fill(input: Tensor, value: Any) -> Tensor:
     everywhere = ops.full(node.type.shape, True, dtypes.bool_, node.type.device)
     if not isinstance(value, Tensor):
         number = converted(number_of(value), node.type.dtype)
+        if number.__class__ is complex:
+            number = complex_number(number, node.type.dtype, node.type.device)
         return like_operands(tagged(ops.where(everywhere, number, node), "Fill", node), input)
     if value.dim():
         raise RuntimeError(
@@ -405,6 +412,8 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
         filler = cast(filler, dtype)
     else:
         filler = converted(filler, dtype)
+    if filler.__class__ is complex:
+        filler = complex_number(filler, dtype, node.type.device)
     broadcast_shapes(m.type.shape, node.type.shape)
     tensor = isinstance(value, Tensor)
     filled = tagged(ops.where(m, filler, node), "MaskedFill", node)
@@ -423,13 +432,14 @@ def isclose(
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(f"{scalar_name(a.type.dtype)} did not match {scalar_name(b.type.dtype)}")
     close = ops.eq(a, b)
-    if equal_nan and a.type.dtype.category == FLOATING:
+    if equal_nan and a.type.dtype.category >= FLOATING:
         close = ops.logical_or(close, ops.logical_and(ops.isnan(a), ops.isnan(b)))
     if rtol == 0 and atol == 0:
         return like_operands(close, input, other)
-    x, y = (cast(v, dtypes.float64) if v.type.dtype.category != FLOATING else v for v in (a, b))
-    allowed = ops.add(ops.abs_(ops.mul(y, float(rtol))), float(atol))
-    gap = ops.abs_(ops.sub(x, y))
+    x, y = (cast(v, dtypes.float64) if v.type.dtype.category < FLOATING else v for v in (a, b))
+    absolute = modulus if x.type.dtype.is_complex else ops.abs_
+    allowed = ops.add(absolute(ops.mul(y, float(rtol))), float(atol))
+    gap = absolute(ops.sub(x, y))
     near = ops.logical_and(ops.isfinite(gap), ops.le(gap, allowed))
     return like_operands(ops.logical_or(close, near), input, other)
 

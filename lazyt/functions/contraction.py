@@ -371,7 +371,7 @@ def einsum(*args: Any) -> Tensor:
     t, term = tensors[0], spelled[0]
     later = [{*result}.union(*spelled[k + 1 :]) for k in range(len(tensors))]
     start = t
-    if len(tensors) == 1 and t.dtype.category != dtypes.FLOATING and set(term) - later[0]:
+    if len(tensors) == 1 and t.dtype.category < dtypes.FLOATING and set(term) - later[0]:
         t = start = t.to(dtypes.int64)  # integers add up in int64
     t, term = _summed(t, term, later[0])
     for k in range(1, len(tensors)):

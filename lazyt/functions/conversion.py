@@ -15,10 +15,13 @@ from lazyt.ir.ops_shape import copy
 from ..device import Device, resolve, resolve_like
 from ..dispatch import as_dtype, c_name, data_node, tagged, wrap
 from ..layout import like_operands
+from ..registry import FUNCTIONS
+from ..settings import set_default_dtype
 from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
 from .creation import empty, extents
+from .numeric import real_part
 from .outside import array_from
 
 
@@ -69,7 +72,8 @@ def converted(self: Tensor, dtype: DType, device: str | None = None, copy_: bool
     stays = device == type.device
     if stays and dtype is type.dtype and not copy_:
         return self
-    node = node_of(self) if dtype.is_floating_point else values_of(self)
+    node = node_of(self) if dtype.category >= dtypes.FLOATING else values_of(self)
+    node = real_part(node, dtype)
     if stays:
         made = copy(node) if dtype is node.type.dtype else cast(node, dtype)
     else:
@@ -100,6 +104,8 @@ CONVERSIONS = {
     "char": dtypes.int8,
     "byte": dtypes.uint8,
     "bool": dtypes.bool_,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
 }
 for _name, _dtype in CONVERSIONS.items():
     _method = _conversion(_dtype)
@@ -123,6 +129,8 @@ TYPE_NAMES = {
     "int8": "CharTensor",
     "uint8": "ByteTensor",
     "bool": "BoolTensor",
+    "complex64": "ComplexFloatTensor",
+    "complex128": "ComplexDoubleTensor",
 }
 
 
@@ -207,6 +215,25 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
     return wrap(data_node(array, found))
 
 
+def new(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """A tensor of a shape or of data, as the legacy constructors take them, in this one's dtype and
+    on its device."""
+    return legacy_tensor(self.dtype, *args, **kwargs).to(self.device)
+
+
+def set_default_tensor_type(t: str | type) -> None:
+    """The default dtype, by a legacy type: torch.DoubleTensor, "torch.FloatTensor".
+
+    Errors: TypeError where there is no such type, or it holds no floating point numbers.
+    """
+    kind = t if isinstance(t, LegacyType) else _named_type(t)
+    if kind is None:
+        raise TypeError(f"invalid type object: {t}")
+    if not kind.dtype.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    set_default_dtype(kind.dtype)
+
+
 def _legacy_types(device: str, module: str) -> dict[str, LegacyType]:
     return {
         legacy: LegacyType(
@@ -215,6 +242,7 @@ def _legacy_types(device: str, module: str) -> dict[str, LegacyType]:
             {"dtype": dtypes.dtype_named(name), "device": device, "__module__": module},
         )
         for name, legacy in TYPE_NAMES.items()
+        if not legacy.startswith("Complex")
     }
 
 
@@ -225,6 +253,9 @@ for _function, _name in (
     (to, "to"),
     (type_as, "type_as"),
     (type_, "type"),
+    (new, "new"),
     (cuda, "cuda"),
 ):
     setattr(Tensor, _name, _function)
+
+FUNCTIONS["set_default_tensor_type"] = set_default_tensor_type

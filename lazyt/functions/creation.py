@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.ir.dtypes import DType, bfloat16
+from lazyt.ir.dtypes import FLOATING, DType, bfloat16
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics import bfloat16_of_bits
 from lazyt.ir.ops_elementwise import full as full_node
@@ -43,7 +43,7 @@ def finish(node: Node, requires_grad: bool, *like: Tensor) -> Tensor:
     """
     t = like_operands(node, *like)
     if requires_grad:
-        if not node.type.dtype.is_floating_point:
+        if node.type.dtype.category < FLOATING:
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"
             )
@@ -305,7 +305,13 @@ def _new(name: str, number: Any) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         layout: Any = None,
         pin_memory: bool = False,
+        **more: Any,
     ) -> Tensor:
+        if not size and "size" in more:
+            size = (size_argument(f"new_{name}", more.pop("size")),)
+        if more:
+            unknown = next(iter(more))
+            raise TypeError(f"new_{name}() got an unexpected keyword argument '{unknown}'")
         where = resolve_like(device, self, f"new_{name}")
         dtype = as_dtype(dtype, f"new_{name}")
         shape = extents(f"new_{name}", *size)

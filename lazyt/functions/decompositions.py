@@ -40,6 +40,8 @@ def check_matrices(node: Node, name: str, argument: str = "A", kernel: str = "")
     if len(node.type.shape) < 2:
         raise RuntimeError(f"{name}: The input tensor {argument} must have at least 2 dimensions.")
     dtype = node.type.dtype
+    if dtype.is_complex:
+        raise NotImplementedError(f"{name} is not implemented for complex tensors")
     if dtype.category != FLOATING:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got "
@@ -371,7 +373,7 @@ def matrix_exp(input: Tensor) -> Tensor:
     """exp of square matrices."""
     (node,) = operands("linalg_matrix_exp", A=input)
     check_square(node, "linalg.matrix_exp")
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         raise RuntimeError(
             "linalg.matrix_exp: Expected a floating point or complex tensor as input. Got "
             f"{scalar_name(node.type.dtype)}"

@@ -6,6 +6,7 @@ operations that compute the numbers of a place in the stream, which is taken whe
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,24 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
+from lazyt.ir.ops_complex import of_parts
 from lazyt.ir.ops_device import common_device, transfer
-from lazyt.ir.ops_elementwise import floor
-from lazyt.ir.ops_shape import copy, expand, replaced, stop
+from lazyt.ir.ops_elementwise import floor, mul
+from lazyt.ir.ops_shape import copy, expand, narrow, replaced, reshape, stop
 from lazyt.ir.types import TensorType, broadcast_shapes
 from lazyt.runtime.philox import PhiloxGenerator
 
 from ..device import resolve_like, resolve_out
-from ..dispatch import SETTINGS, as_dtype, data_node, deliver, overwritten, tagged, update
+from ..dispatch import (
+    SETTINGS,
+    as_dtype,
+    data_node,
+    deliver,
+    overwritten,
+    tagged,
+    unsupported,
+    update,
+)
 from ..layout import memory_order
 from ..random import Generator, drawn, engine_of
 from ..registry import FUNCTIONS, public
@@ -97,6 +108,26 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
+def _complex_draws(
+    device: str,
+    generator: Generator | None,
+    distribution: str,
+    dtype: DType,
+    order: tuple[int, ...] | None,
+    **parameters: Any,
+) -> Node:
+    """Complex numbers whose parts are drawn one after the other: uniform ones, or normal ones of
+    half the variance each. NotImplementedError for other distributions."""
+    if distribution not in ("rand", "randn") or order is not None:
+        raise NotImplementedError(f"{distribution} is not implemented for complex tensors")
+    shape = parameters["size"]
+    drawn_parts = draw_on(device, generator, distribution, dtype.to_real(), None, size=(*shape, 2))
+    if distribution == "randn":
+        drawn_parts = mul(drawn_parts, math.sqrt(0.5))
+    first, second = (reshape(narrow(drawn_parts, len(shape), i, 1), shape) for i in (0, 1))
+    return of_parts(first, second)
+
+
 # --- new tensors ----------------------------------------------------------------------------------
 
 
@@ -135,7 +166,10 @@ def _made(
         parameters["size"] = extents(name, *size)
     if dtype is None:
         dtype = out.dtype if out is not None else default or SETTINGS.default_dtype
-    node = draw_on(device, generator, distribution, dtype, order, **parameters)
+    if dtype.is_complex:
+        node = _complex_draws(device, generator, distribution, dtype, order, **parameters)
+    else:
+        node = draw_on(device, generator, distribution, dtype, order, **parameters)
     return (
         finish(node, requires_grad, *like) if out is None else made_into(out, node, requires_grad)
     )
@@ -326,6 +360,8 @@ def random_(self: Tensor, *bounds: Any, generator: Any = None, **more: Any) -> T
 
     from: positional, or by its name (which is a keyword of Python). to: None for no upper end.
     """
+    if self.dtype.is_complex:
+        raise unsupported("random_kernel_cpu", self.dtype)
     names = ("to",) if len(bounds) == 1 and "to" not in more else ("from", "to")
     given = {**dict(zip(names, bounds)), **more}
     if len(bounds) > 2 or not given.keys() <= {"from", "to"}:

@@ -11,7 +11,7 @@
 typedef void object;
 
 enum { OPERATIONS = 16, TYPES = 64 };
-enum { KNOWN = 1, FLOATING = 2, HALF = 4 };
+enum { KNOWN = 1, FLOATING = 2, HALF = 4, COMPLEX = 8 };
 
 static struct {
     object *(*new_tuple)(int64_t);
@@ -98,6 +98,7 @@ static int kind_of(object *type)
     if (!dtype)
         return 0;
     int kind = KNOWN | (number(dtype, python.category) == 2 ? FLOATING : 0);
+    kind |= number(dtype, python.category) == 3 ? COMPLEX : 0;
     kind |= number(dtype, python.item_bytes) == 2 ? HALF : 0;
     python.drop(dtype);
     known[at].type = type, known[at].kind = kind;
@@ -202,7 +203,7 @@ static object *plain(int64_t k, object *self, object *other)
         b = node_of(other);
         if (!b || *slot(b, python.node_type) != type)
             return 0;
-        if (operations[k].floats_only && !(known & FLOATING))
+        if (known & COMPLEX || (operations[k].floats_only && !(known & FLOATING)))
             return 0;
         differentiated |= *slot(b, python.node_grad) != python.zero;
         python.hold(b);

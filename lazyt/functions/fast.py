@@ -64,6 +64,7 @@ def fast_binary(
     """
 
     derive = values_of if boolean else sync
+    categories = (2,) if floats_only else (0, 1, 2)  # complex numbers are never compared
     if boolean:
         slow = without_history(slow)
 
@@ -76,7 +77,7 @@ def fast_binary(
             a = self._node if self._seen is self._storage.node else derive(self)
             type = a.type
             b = other._node if other._seen is other._storage.node else derive(other)
-            if b.type is not type or floats_only and type.dtype.category != 2:
+            if b.type is not type or type.dtype.category not in categories:
                 return slow(self, other)
             grad = a.grad or b.grad
         elif kind is float or kind is int:

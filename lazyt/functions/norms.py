@@ -14,6 +14,7 @@ from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
+from lazyt.ir.ops_complex import modulus
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, permute, reshape
 
@@ -52,12 +53,12 @@ def compute_norm(x: Node, p: float, axes: Axes, keepdim: bool) -> Node:
 
 def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, Node]:
     node, dtype = input_node(input, name), as_dtype(dtype, name)
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         raise RuntimeError(
             "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
             f"{scalar_name(node.type.dtype)}"
         )
-    if dtype is not None and dtype.category != FLOATING:
+    if dtype is not None and dtype.category < FLOATING:
         raise RuntimeError(
             "linalg.vector_norm: dtype should be floating point or complex, but got "
             f"{scalar_name(dtype)}"
@@ -85,6 +86,8 @@ def vector_norm(
             f"{type(ord).__name__}"
         )
     node, x_node = _vector_operand(input, dtype, "linalg_vector_norm")
+    if x_node.type.dtype.is_complex:
+        x_node = modulus(x_node)
     axes = axes_of(dim, len(node.type.shape), "linalg_vector_norm")
     return deliver(
         tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
@@ -224,12 +227,13 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of input - other."""
     a, b = input_node(input, "dist"), input_node(other, "dist")
     (x, y), dtype = promoted(a, b)
-    if dtype.category != FLOATING:
+    if dtype.category < FLOATING:
         raise RuntimeError(
             "norm(): input dtype should be either floating point or complex. Got "
             f"{scalar_name(dtype)} instead."
         )
     gap = compute_sub(x, y)
+    gap = modulus(gap) if dtype.is_complex else gap
     axes = tuple(range(len(gap.type.shape)))
     return wrap(tagged(compute_norm(gap, float(p), axes, False), "Dist", a, b))
 

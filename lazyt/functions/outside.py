@@ -15,7 +15,8 @@ from .numeric import cast_data
 
 
 def infer_dtype(data: Any) -> DType:
-    """The dtype of nested sequences of numbers: bool, int64 or the default float dtype."""
+    """The dtype of nested sequences of numbers: bool, int64, the default float dtype or its complex
+    type."""
     if isinstance(data, Tensor):
         return data.dtype
     if isinstance(data, (np.ndarray, np.generic)):
@@ -30,7 +31,7 @@ def infer_dtype(data: Any) -> DType:
     if isinstance(data, float):
         return SETTINGS.default_dtype
     if isinstance(data, complex):
-        raise TypeError("complex tensors are not supported")
+        return SETTINGS.default_dtype.to_complex()
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if not _is_sequence(data):
@@ -87,12 +88,13 @@ def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int =
         if isinstance(data, Tensor):
             if data.numel() != 1:
                 raise ValueError("only one element tensors can be converted to Python scalars")
-        elif not isinstance(data, _SCALARS) and not (
-            isinstance(data, np.ndarray) and not data.ndim
+        elif (
+            not isinstance(data, _SCALARS)
+            and not (isinstance(data, np.ndarray) and not data.ndim)
+            or isinstance(data, complex)
+            and dtype.category != dtypes.COMPLEX
         ):
-            if dtype.category == dtypes.FLOATING:
-                raise TypeError(f"must be real number, not {kind}")
-            raise TypeError(f"'{kind}' object cannot be interpreted as an integer")
+            raise _no_number(kind, dtype)
         return
     if isinstance(data, Tensor) or not hasattr(data, "__len__"):
         raise TypeError("not a sequence")
@@ -103,6 +105,13 @@ def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int =
     if not isinstance(data, np.ndarray):
         for element in data:
             check_elements(element, shape, dtype, depth + 1)
+
+
+def _no_number(kind: str, dtype: DType) -> TypeError:
+    """The error for an element that is no number of the dtype's category."""
+    if dtype.category >= dtypes.FLOATING:
+        return TypeError(f"must be real number, not {kind}")
+    return TypeError(f"'{kind}' object cannot be interpreted as an integer")
 
 
 def _check_range(array: np.ndarray, dtype: DType) -> None:
@@ -140,6 +149,8 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             array = np.array(plain, np.float64)
         except OverflowError:
             array = np.array(plain, object).astype(np.float64)
+    elif dtype.category == dtypes.COMPLEX:
+        array = np.array(plain, np.complex128)
     elif dtype is dtypes.bool_:
         array = np.array(plain).astype(np.bool_) if shape else np.array(bool(plain))
         if array.size == 0:

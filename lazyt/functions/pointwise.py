@@ -14,6 +14,7 @@ from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.opdef import Op
+from lazyt.ir.ops_complex import modulus
 from lazyt.ir.ops_elementwise import cast
 
 from ..dispatch import (
@@ -38,7 +39,7 @@ KEEP, KEPT, FLOAT = "keep", "kept", "float"
 
 def to_float(node: Node) -> Node:
     """Integers and bools in the default dtype; floats as they are."""
-    if node.type.dtype.category == FLOATING:
+    if node.type.dtype.category >= FLOATING:
         return node
     return cast(node, SETTINGS.default_dtype)
 
@@ -56,16 +57,20 @@ def compute_unary(op: Callable[[Node], Node], rule: str, input: Any, name: str) 
 
 def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        if rule is KEPT and out is not None and out.dtype is not input.dtype:
-            raise RuntimeError(
-                f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
-            )
+        if rule is KEPT and out is not None:
+            kept = input.dtype.to_real() if name == "abs" else input.dtype
+            if out.dtype is not kept:
+                raise RuntimeError(
+                    f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(kept)}"
+                )
         if isinstance(out, Tensor) and isinstance(input, Tensor):
             check_overlap(out, input)
         return given(compute_unary(op, rule, input, name), out, name, input)
 
     def inplace(self: Tensor) -> Tensor:
         check_writable(self)
+        if self.dtype.is_complex and name == "abs":
+            raise RuntimeError("In-place abs is not supported for complex tensors.")
         return update(self, compute_unary(op, rule, self, name + "_"))
 
     if name == "logical_not":
@@ -126,7 +131,7 @@ def _whole_numbers_stay(op: Op, name: str) -> Callable:
             raise unsupported(f"{name}_vml_cpu", node.type.dtype)
         return (
             op(node)
-            if node.type.dtype.category == FLOATING
+            if node.type.dtype.category >= FLOATING
             else ops.cast_(node, arg=(node.type.dtype,))
         )
 
@@ -157,7 +162,7 @@ NEGATE_BOOL = (
 unary("neg", _not_bool(ops.neg, NEGATE_BOOL), KEPT, "negative")
 
 
-def _keep_bool(op: Op) -> Callable:
+def keep_bool(op: Op) -> Callable:
     return lambda node: (
         ops.cast_(node, arg=(node.type.dtype,)) if node.type.dtype is dtypes.bool_ else op(node)
     )
@@ -166,17 +171,19 @@ def _keep_bool(op: Op) -> Callable:
 def _abs(node: Node) -> Node:
     if node.type.dtype is dtypes.bool_:
         raise unsupported("abs_cpu", node.type.dtype)
+    if node.type.dtype.is_complex:
+        return modulus(node)
     return ops.abs_(node)
 
 
 unary("abs", _abs, KEPT, "absolute")
-unary("sign", _keep_bool(ops.sign), KEPT, "sgn")
+unary("sign", keep_bool(ops.sign), KEPT)
 unary("relu", _not_bool(ops.relu, "Boolean inputs not supported for relu"), KEEP)
 
 
 def _float_test(op: Op, otherwise: bool) -> Callable:
     def apply(node: Node) -> Node:
-        if node.type.dtype.category == FLOATING:
+        if node.type.dtype.category >= FLOATING:
             return op(node)
         return ops.full(node.type.shape, otherwise, dtypes.bool_, node.type.device)
 
@@ -206,12 +213,23 @@ def _with_out(name: str, op: Callable) -> Callable:
 predicate("isnan", _float_test(ops.isnan, False))
 predicate("isinf", _float_test(ops.isinf, False))
 predicate("isfinite", _float_test(ops.isfinite, True))
-predicate("isneginf", lambda n: ops.eq(n, -math.inf))
-predicate("isposinf", lambda n: ops.eq(n, math.inf))
+
+
+def _infinite(name: str, infinity: float) -> None:
+    def apply(node: Node) -> Node:
+        if node.type.dtype.is_complex:
+            raise RuntimeError(f"{name} does not support complex inputs.")
+        return ops.eq(node, infinity)
+
+    predicate(name, apply)
+
+
+_infinite("isneginf", -math.inf)
+_infinite("isposinf", math.inf)
 
 
 def _signbit(node: Node) -> Node:
-    if node.type.dtype.category == FLOATING:
+    if node.type.dtype.category >= FLOATING:
         return ops.signbit(node)
     if node.type.dtype is dtypes.bool_:
         return ops.full(node.type.shape, False, dtypes.bool_, node.type.device)
@@ -229,17 +247,21 @@ def _bitwise_not(node: Node) -> Node:
 
 def invert(self: Tensor) -> Tensor:
     """`~self`."""
-    if self.dtype.category == FLOATING:
+    if self.dtype.category >= FLOATING:
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )
     return like_operands(ops.bitwise_not(node_of(self)), self)
 
 
+def _logical_not(node: Node) -> Node:
+    return ops.logical_not(cast(node, dtypes.bool_) if node.type.dtype.is_complex else node)
+
+
 def _square(node: Node) -> Node:
     if node.type.dtype is dtypes.bool_:
         node = cast(node, dtypes.int64)
-    return ops.pow_(node, 2.0 if node.type.dtype.category == FLOATING else 2)
+    return ops.pow_(node, 2.0 if node.type.dtype.category >= FLOATING else 2)
 
 
 def _frac(node: Node) -> Node:
@@ -254,11 +276,22 @@ def _erfc(node: Node) -> Node:
 
 
 unary("bitwise_not", _bitwise_not, KEPT)
-unary("logical_not", ops.logical_not, KEEP)
+unary("logical_not", _logical_not, KEEP)
 unary("square", _square, KEEP)
 unary("frac", _frac, KEPT)
-unary("deg2rad", lambda n: ops.mul(n, math.pi / 180))
-unary("rad2deg", lambda n: ops.mul(n, 180 / math.pi))
+
+
+def _scaled(name: str, factor: float) -> None:
+    def apply(node: Node) -> Node:
+        if node.type.dtype.is_complex:
+            raise RuntimeError(f"{name} is not supported for complex tensors.")
+        return ops.mul(node, factor)
+
+    unary(name, apply)
+
+
+_scaled("deg2rad", math.pi / 180)
+_scaled("rad2deg", 180 / math.pi)
 unary("erfc", _erfc)
 
 
@@ -292,7 +325,7 @@ def round_(self: Tensor, *, decimals: int | None = None) -> Tensor:
 
 
 def _round(node: Node, decimals: int | None) -> Node:
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         if decimals is not None or node.type.dtype is dtypes.bool_:
             raise unsupported("round_cpu" if decimals else "round_vml_cpu", node.type.dtype)
         return ops.cast_(node, arg=(node.type.dtype,))

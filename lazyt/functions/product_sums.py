@@ -11,8 +11,9 @@ from typing import Any
 
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_linalg as lin
-from lazyt.ir.dtypes import FLOATING
+from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
+from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_reduce import sum_
 
@@ -33,6 +34,13 @@ from .old_forms import old_form
 from .views import expand
 
 
+def _factor(number: Any, dtype: DType) -> Any:
+    """A number that elements of `dtype` are multiplied by; a complex one as a tensor."""
+    if number.__class__ is complex and dtype.is_complex:
+        return complex_number(number, dtype)
+    return float(number) if dtype.category >= FLOATING else int(number)
+
+
 def _weighted(
     input: Tensor, a: Node, b: Node, shape: tuple[int, ...], beta: Any, alpha: Any, name: str
 ) -> Node:
@@ -44,16 +52,17 @@ def _weighted(
     dtype = own.type.dtype
     wide = dtype.compute
     spread = own if own.type.shape == shape else node_of(expand(input, *shape))
-    number = float if dtype.category == FLOATING else int
-    beta, alpha = number(beta), number(alpha)
+    beta, alpha = _factor(beta, dtype), _factor(alpha, dtype)
     result = lin.matmul(cast(a, wide), cast(b, wide))
     if len(result.type.shape) > len(shape):
         result = sum_(result, arg=((0,), False))
-    if alpha != 1:
+    if alpha.__class__ is Node or alpha != 1:
         result = ops.mul(result, alpha)
-    if beta != 0:
+    if beta.__class__ is Node or beta != 0:
         spread = cast(spread, wide)
-        result = ops.add(spread if beta == 1 else ops.mul(spread, beta), result)
+        if beta.__class__ is Node or beta != 1:
+            spread = ops.mul(spread, beta)
+        result = ops.add(spread, result)
     return tagged(cast(result, dtype), name, own, a, b)
 
 

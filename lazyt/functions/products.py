@@ -6,12 +6,12 @@ from typing import Any
 
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import FLOATING, bool_, int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, update, wrap
@@ -170,7 +170,7 @@ def trace(input: Tensor) -> Tensor:
     if node.type.dtype is bool_:
         raise NotImplementedError("\"trace\" not implemented for 'Bool'")
     diagonal = as_strided_(node, 0, arg=((min(shape),), (shape[1] + 1,)))
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         diagonal = cast(diagonal, int64)
     return wrap(tagged(red.sum_(diagonal, arg=((0,), False)), "Trace", node, saves=False))
 

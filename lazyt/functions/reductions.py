@@ -13,6 +13,8 @@ from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
+from lazyt.ir.opdef import Op
+from lazyt.ir.ops_complex import imag, real
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_scan import prod as product
 
@@ -30,6 +32,7 @@ from .dims import (
     overloaded_dim,
     publish,
 )
+from .numeric import in_dtype
 from .pointwise import to_float
 
 # --- sums -----------------------------------------------------------------------------------------
@@ -38,11 +41,11 @@ from .pointwise import to_float
 def accumulated(node: Node, dtype: DType | None, out: Tensor | None = None) -> Node:
     """The operand of a sum or product in the result's dtype: int64 for bools and integers."""
     if dtype is not None:
-        return cast(node, as_dtype(dtype, "sum") or node.type.dtype)
+        return in_dtype(node, as_dtype(dtype, "sum") or node.type.dtype)
     if out is not None:
         return cast(node, out.dtype)
     have = node.type.dtype
-    return cast(node, have if have.category == FLOATING else dtypes.int64)
+    return cast(node, have if have.category >= FLOATING else dtypes.int64)
 
 
 def sum(
@@ -88,7 +91,7 @@ def mean(
     """The mean over `dim`. RuntimeError for integers and bools without a float `dtype`."""
     node = input_node(input, "mean")
     kind = as_dtype(dtype, "mean") or node.type.dtype
-    if kind.category != FLOATING:
+    if kind.category < FLOATING:
         which = "Optional" if dtype is not None else "Input"
         raise RuntimeError(
             f"mean(): could not infer output dtype. {which} dtype must be either a floating point "
@@ -96,13 +99,18 @@ def mean(
         )
     axes = axes_of(dim, len(node.type.shape), "mean")
     check_keepdim(keepdim, "mean")
-    result = compute_mean(cast(node, kind), axes, keepdim)
+    result = compute_mean(in_dtype(node, kind), axes, keepdim)
     name = "MeanBackward0" if dim is None else "MeanBackward1"
     return deliver(numbered(result, name, node, saves=False), out)
 
 
+NANSUM_COMPLEX = "nansum on CPU does not support complex inputs"
+
+
 def without_nan(node: Node) -> Node:
-    """nan replaced by 0."""
+    """nan replaced by 0. RuntimeError for complex numbers."""
+    if node.type.dtype.is_complex:
+        raise RuntimeError(NANSUM_COMPLEX)
     if node.type.dtype.category != FLOATING:
         return node
     return ops.where(ops.isnan(node), 0.0, node)
@@ -133,7 +141,7 @@ def nanmean(
 ) -> Tensor:
     """The mean of the elements that are not nan."""
     node = input_node(input, "nanmean")
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         raise RuntimeError(
             "nanmean(): expected input to have floating point or complex dtype but got "
             f"{scalar_name(node.type.dtype)}"
@@ -184,13 +192,22 @@ def _moments(
     node = input_node(input, name)
     if dim.__class__ is bool:
         dim, unbiased = None, dim
-    if node.type.dtype.category != FLOATING:
+    if node.type.dtype.category < FLOATING:
         what = f"{name} only support" if "_" in name else "std and var only support"
         raise RuntimeError(f"{what} floating point and complex dtypes")
     axes = axes_of(dim, len(node.type.shape), name)
     if correction is None:
         correction = int(unbiased)
     return node, axes, keepdim, correction
+
+
+def _variance(node: Node, arg: tuple, op: Op | None = None) -> Node:
+    """The variance; of complex numbers that of the real parts and that of the imaginary ones."""
+    if op is None:
+        op = red.var_whole if len(arg[0]) == len(node.type.shape) else red.var
+    if node.type.dtype.is_complex:
+        return ops.add(op(real(node), arg=arg), op(imag(node), arg=arg))
+    return op(node, arg=arg)
 
 
 def var(
@@ -204,8 +221,7 @@ def var(
 ) -> Tensor:
     """The variance over `dim`, divided by the count less `correction` (1 where unbiased)."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var")
-    op = red.var_whole if len(arg[0]) == len(node.type.shape) else red.var
-    return deliver(tagged(op(node, arg=tuple(arg)), "Var", node), out)
+    return deliver(tagged(_variance(node, tuple(arg)), "Var", node), out)
 
 
 def std(
@@ -219,6 +235,8 @@ def std(
 ) -> Tensor:
     """The square root of `var`."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "std")
+    if node.type.dtype.is_complex:
+        return deliver(ops.sqrt(_variance(node, tuple(arg))), out)
     op = red.std_whole if len(arg[0]) == len(node.type.shape) else red.std
     return deliver(tagged(op(node, arg=tuple(arg)), "Std", node), out)
 
@@ -233,7 +251,7 @@ def var_mean(
 ) -> tuple[Tensor, Tensor]:
     """`var` and `mean` over the same dimensions."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "var_mean")
-    spread = tagged(red.var(node, arg=tuple(arg)), "VarMean", node)
+    spread = tagged(_variance(node, tuple(arg), red.var), "VarMean", node)
     return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "VarMean", node, keeps=(node,)))
 
 
@@ -247,6 +265,8 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """`std` and `mean` over the same dimensions."""
     node, *arg = _moments(input, dim, unbiased, keepdim, correction, "std_mean")
+    if node.type.dtype.is_complex:
+        return wrap(ops.sqrt(_variance(node, tuple(arg)))), wrap(compute_mean(node, *arg[:2]))
     spread = tagged(red.std(node, arg=tuple(arg)), "StdMean", node)
     return wrap(spread), wrap(tagged(compute_mean(node, *arg[:2]), "StdMean", node))
 

@@ -24,7 +24,17 @@ from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
 from lazyt.ir.types import TensorType
 
-from ..dispatch import EXACT, c_name, deliver, from_array, number_of, promoted, scalar_name, wrap
+from ..dispatch import (
+    EXACT,
+    c_name,
+    deliver,
+    from_array,
+    number_of,
+    promoted,
+    scalar_name,
+    unsupported,
+    wrap,
+)
 from ..registry import FUNCTIONS
 from ..state import array_of, node_of
 from ..tensor import Tensor, wrap_dim
@@ -131,6 +141,8 @@ def unique(
     and how often each occurs. Computed at once, as the result's shape depends on the values."""
     node = input_node(input, "unique")
     axis = _axis(dim, len(node.type.shape))
+    if node.type.dtype.is_complex:
+        raise unsupported("unique", node.type.dtype)
     results = ordering.unique(array_of(input), axis)
     return _unique_results(results, node.type, return_inverse, return_counts)
 
@@ -144,6 +156,8 @@ def unique_consecutive(
     """One element (or slice along `dim`) of every run of equal neighbours. Computed at once."""
     node = input_node(input, "unique_consecutive")
     axis = _axis(dim, len(node.type.shape))
+    if node.type.dtype.is_complex:
+        raise unsupported("unique", node.type.dtype)
     results = ordering.unique_consecutive(array_of(input), axis)
     return _unique_results(results, node.type, return_inverse, return_counts)
 
@@ -157,7 +171,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     Errors: RuntimeError for negative numbers, matrices and weights of another size.
     """
     node = input_node(input, "bincount")
-    if node.type.dtype.category == FLOATING or node.type.dtype is dtypes.bool_:
+    if node.type.dtype.category >= FLOATING or node.type.dtype is dtypes.bool_:
         raise NotImplementedError(
             f"\"bincount_cpu\" not implemented for '{scalar_name(node.type.dtype)}'"
         )

@@ -435,6 +435,11 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
     return expand(input, size_argument("broadcast_to", size, 2))
 
 
+def broadcast_to_method(self: Tensor, *size: Any, **named: Any) -> Tensor:
+    """`expand`, as a method: extents one by one, or a sequence of them."""
+    return expand(self, *size, **named)
+
+
 def view_as(self: Tensor, other: Tensor) -> Tensor:
     """`view` in the shape of another tensor."""
     return view(self, *shape_of(other))
@@ -477,6 +482,15 @@ def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     return restep(self, (reshape_, (target,), ()), offset, target, strides)
 
 
+def _conjugate(t: Tensor) -> Tensor:
+    return FUNCTIONS["conj"](t)
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions swapped, and complex numbers conjugated."""
+    return _conjugate(transpose(input, -2, -1))
+
+
 METHODS_ONLY: dict[str, Callable] = {
     "view": view,
     "view_as": view_as,
@@ -500,20 +514,19 @@ BOTH: dict[str, Callable] = {
     "swapaxes": transpose,
     "swapdims": transpose,
     "t": t,
-    "adjoint": lambda input: transpose(input, -2, -1),
+    "adjoint": adjoint,
     "movedim": movedim,
     "moveaxis": movedim,
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
-    "broadcast_to": broadcast_to,
 }
 for _name, _function in {**METHODS_ONLY, **BOTH}.items():
     setattr(Tensor, _name, _function)
-FUNCTIONS.update(BOTH)
+FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
+Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),
-    mH=property(lambda self: transpose(self, -2, -1)),
-    real=property(lambda self: self),
-    H=property(lambda self: t(self)),
+    mH=property(adjoint),
+    H=property(lambda self: _conjugate(t(self))),
 )

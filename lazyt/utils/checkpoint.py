@@ -24,10 +24,11 @@ from lazyt.autograd.function import Function, FunctionCtx, function
 from lazyt.dispatch import renamed, wrap
 from lazyt.func.trees import Spec, flatten, unflatten
 from lazyt.gradmode import enable_grad
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, differentiate
+from lazyt.ir.autodiff import SECOND_BACKWARD, differentiate
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import copy, stop
+from lazyt.ir.tags import Tag
 from lazyt.nn.containers import Sequential
 from lazyt.random import RandomStates, fork_rng
 from lazyt.runtime.stats import COUNTERS

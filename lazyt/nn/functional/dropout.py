@@ -11,7 +11,15 @@ import warnings
 
 import numpy as np
 
-from lazyt.dispatch import SETTINGS, check_writable, fit_dtype, known, tagged, update
+from lazyt.dispatch import (
+    SETTINGS,
+    check_writable,
+    fit_dtype,
+    known,
+    tagged,
+    unsupported,
+    update,
+)
 from lazyt.functions.draws import draw_on
 from lazyt.ir.dtypes import FLOATING, bfloat16
 from lazyt.ir.node import Node
@@ -48,6 +56,8 @@ def _dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) 
     if not training or p == 0.0 or not x.type.numel:
         return input
     channels = name == "feature_dropout"
+    if x.type.dtype.is_complex:
+        raise unsupported("bernoulli_scalar_cpu_", x.type.dtype)
     if p == 1.0:
         mask = full((), 0, x.type.dtype, x.type.device)
     else:
