@@ -23,7 +23,7 @@ from lazyt.ir.passes.narrow_products import narrow_products
 from lazyt.ir.passes.recompute import recompute
 from lazyt.ir.types import TensorType, contiguous_strides
 
-from .cstyle import can
+from .cstyle import C_TYPES, can
 from .memory import DEVICE_UPDATES
 from .templates import TEMPLATES, WHOLE, template, whole
 
@@ -100,6 +100,8 @@ def has_template(v: Value) -> bool:
     """Whether an operation has a kernel of its own, wherever it runs."""
     types = v.type if v.type.__class__ is tuple else (v.type,)
     if v.op is None or not all(t.numel for t in types):
+        return False
+    if any(t.dtype.name not in C_TYPES for t in (*types, *(s.type for s in v.operands()))):
         return False
     if v.op.name in WHOLE:
         return whole(v) is not None

@@ -87,7 +87,8 @@ COMPOSED = 32  # no in-place operation is composed of more primitives
 
 
 COPIED_WRITE = (
-    "writing to the parts or the conjugate of a complex tensor is missing: they are copies here"
+    "writing to the parts or the conjugate of a complex tensor is missing: they are copies here, "
+    "and clone() gives one to write to"
 )
 
 

@@ -15,6 +15,12 @@ from c_tier import needs_compiler
 from surface import lines_of, outcome, same
 
 import lazyt
+from lazyt.codegen.cstyle import can
+from lazyt.codegen.grouping import has_template, no_kernel
+from lazyt.ir import dtypes
+from lazyt.ir.graph import Value
+from lazyt.ir.opdef import REGISTRY
+from lazyt.ir.types import TensorType
 
 PREPARATION = """
 z = torch.tensor([[1 + 2j, -3 + 0.5j], [0.25j, -2]])
@@ -312,6 +318,41 @@ z.angle().cos() * r
 @needs_compiler
 def test_the_c_tier_leaves_them_to_numpy(oracle: types.ModuleType, c_tier: None) -> None:
     for line in lines_of(IN_C):
+        expected = outcome(oracle, PREPARATION, line, gradients=False)
+        assert same(expected, outcome(lazyt, PREPARATION, line, gradients=False)), line
+
+
+@pytest.mark.parametrize(
+    "name, arg, shape",
+    [("cumsum", (0,), (4, 4)), ("sum", ((0,), False), (4,)), ("add", (), (4, 4))],
+)
+def test_devices_leave_them_to_numpy(name: str, arg: tuple, shape: tuple[int, ...]) -> None:
+    type = TensorType.of((4, 4), dtypes.complex64, "cuda:0")
+    operands = tuple(Value(None, (), (), type, index=i) for i in range(1 if arg else 2))
+    v = Value(REGISTRY[name], operands, arg, type.with_shape(shape))
+    assert not has_template(v)
+    assert not can(v)
+    assert "NumPy computes it on the host" in no_kernel(v)
+
+
+def test_numbers_that_change_keep_the_dtype() -> None:
+    """From the second value on a number is a run-time scalar of the plan."""
+    z = lazyt.tensor([1 + 2j, 3j])
+    array = z.numpy().copy()
+    for k in range(4):
+        made = (z * (k + 0.5) + k) / (1 + k) * complex(k, 1)
+        expected = (array * (k + 0.5) + k) / (1 + k) * complex(k, 1)
+        assert made.numpy().dtype == np.complex64
+        assert np.allclose(made.numpy(), expected)
+
+
+def test_vmap(oracle: types.ModuleType) -> None:
+    lines = (
+        "torch.vmap(lambda a: a * a + 1j)(z)",
+        "torch.vmap(lambda a: a.real.sum())(z)",
+        "torch.vmap(lambda a: torch.complex(a, -a).abs())(r)",
+    )
+    for line in lines:
         expected = outcome(oracle, PREPARATION, line, gradients=False)
         assert same(expected, outcome(lazyt, PREPARATION, line, gradients=False)), line
 
