@@ -510,8 +510,8 @@ for _name, _function in {**METHODS_ONLY, **BOTH}.items():
     setattr(Tensor, _name, _function)
 FUNCTIONS.update(BOTH)
 FUNCTIONS["broadcast_to"] = broadcast_to
-Tensor.broadcast_to = expand  # the method takes extents one by one, too
 attach(
+    broadcast_to=expand,  # the method takes extents one by one, too
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),
     mH=property(lambda self: transpose(self, -2, -1)),
