@@ -525,6 +525,7 @@ for _name, _function in {**METHODS_ONLY, **BOTH}.items():
 FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
 Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
+    broadcast_to=expand,  # the method takes extents one by one, too
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),
     mH=property(adjoint),
