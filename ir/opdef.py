@@ -28,7 +28,7 @@ REGISTRY: dict[str, Op] = {}
 NAMESPACE: dict[str, Any] = {"np": np}
 # How operands come to one device (ops_device.py); empty while there is only the CPU.
 PLACING: list[Callable[[Op, tuple], tuple]] = []
-# What refuses operands that a primitive is not for (complexes.py); empty while all of them are real.
+# What refuses operands that a primitive is not for (complexes.py); empty while all are real.
 REFUSING: list[Callable[[Op, tuple], None]] = []
 
 
