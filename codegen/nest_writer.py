@@ -41,7 +41,7 @@ from .loops import (
     Store,
 )
 
-PARTIALS = 32  # partial results that a share may leave (runtime/driver.c)
+PARTIALS = 32  # partial results that a share may leave (runtime/driver/pool.c: MOST_PARTIALS)
 WIDE = {"float32": "double", "float64": "double", "int64": "int64_t", "int32": "int64_t"}
 
 

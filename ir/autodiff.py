@@ -13,14 +13,16 @@ value that an earlier backward freed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from .cotangents import PARTS, Collected
-from .node import FREED, LIVE, LOCAL, Node, Overwritten, _new
+from .node import FREED, LIVE, LOCAL, Node, _new
 from .ops_elementwise import add
 from .ops_linalg import Outer
 from .ops_reduce import sum_
 from .ops_shape import Partial, alias, replaced, reshape
+from .overwritten import current
+from .tags import ANOMALY, Tag
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -29,83 +31,6 @@ SECOND_BACKWARD = (
     "graph a second time or if you need to access saved tensors after calling backward."
 )
 OUTPUT = -1
-
-
-class Anomaly(Protocol):
-    """What looks for errors in backwards while `autograd.detect_anomaly` is on."""
-
-    def check(self, node: Node, operand: int, cotangent: Node) -> None:
-        """Called with what the backward of a node gives for an operand."""
-
-    def blame(self, node: Node) -> None:
-        """Called with the node whose backward has raised, or was looked at."""
-
-
-ANOMALY: list[Anomaly | None] = [None]
-
-
-class Call(Protocol):
-    """What runs a user's backward, and the context it hands over, which is the `grad_fn`."""
-
-    ctx: Any
-
-    def __call__(self, cotangents: Any) -> list: ...
-
-
-class Tag:
-    """What autograd knows of a node beyond its operation.
-
-    name, inputs: the surface operation that a composition stands for ("MeanBackward0"), and the
-        nodes it was applied to, for `grad_fn.next_functions`.
-    saves: False where PyTorch's own backward of the composition saves nothing.
-        "once" where it runs once only though it saves nothing.
-    keeps: what PyTorch's backward saves beyond what the primitives do: no write may replace it.
-    leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
-    hooks: called with the finished cotangent; a node that one returns takes its place.
-    after: called with the cotangents of the operands, which it may replace, and of the result.
-    retain: called last with the cotangent (`Tensor.retain_grad`).
-    call: `call(list of cotangents) -> list of cotangents`, for a user's autograd.Function;
-        `call.release()` lets go of what it saved.
-    steps: whether the slope of the composition is a function of its inputs, one that only steps.
-    """
-
-    __slots__ = (
-        "name", "inputs", "saves", "keeps", "leaf", "hooks", "retain", "call", "grad_fn", "freed",
-        "steps", "after",
-    )  # fmt: skip
-
-    # Whether a saved value with this tag is not the node's own but what `now` says at the backward.
-    follows = False
-    # Whether no gradient is computed for the node, though it requires one.
-    ends = False
-
-    def now(self, node: Node, reader: Node | None = None, shown: Node | None = None) -> Node:
-        """What the node (or a view of it) reads as at this moment.
-
-        Errors: RuntimeError where a counted write replaced it.
-        """
-        return node
-
-    def __init__(self, name: str | None = None, inputs: tuple = (), saves: bool | str = True):
-        self.name = name
-        self.inputs = inputs
-        self.saves = saves
-        self.keeps: tuple = ()
-        self.leaf: Any = None
-        self.hooks: dict | None = None
-        self.retain: Callable | None = None
-        self.call: Call | None = None
-        self.grad_fn: Any = None
-        self.freed = False
-        self.steps = False
-        self.after: dict | None = None
-
-
-class Copied(Tag):
-    """On a value that PyTorch copied before it was saved: no later write reaches it."""
-
-    __slots__ = ()
-    follows = True
 
 
 # --- saved sets -----------------------------------------------------------------------------------
@@ -125,7 +50,12 @@ def saved(node: Node, i: int) -> tuple[int, ...]:
     if op.runtime:
         key = (i, node.arg)
     else:
-        key = (i, node.arg, *[2 if s.__class__ is Node else s == 0 for s in node.src])
+        for s in node.src:
+            if s.__class__ is not Node:
+                key = (i, node.arg, *[2 if s.__class__ is Node else s == 0 for s in node.src])
+                break
+        else:
+            key = (i, node.arg, None, len(node.src))
     found = op.saved.get(key)
     if found is None:
         found = op.saved[key] = _derive_saved(node, i)
@@ -213,113 +143,6 @@ def needed_values(node: Node) -> list[Node]:
     return out
 
 
-def current(node: Node, reader: Node | None = None) -> Node:
-    """The node to read where `node` was saved: itself, or what a `.data` write put in its place.
-
-    Raises PyTorch's RuntimeError where a tracked write replaced it, unless that was the in-place
-    operation `reader` itself, which keeps what it overwrote (its first operand).
-    """
-    if node.tag is not None and node.tag.follows:
-        return kept_apart(node) if _kept_by(node, reader) else node.tag.now(node, reader)
-    base, path = node, []
-    while base.op is not None and base.op.view and base.src and base.after is None:
-        if base.tag is not None and base.tag.follows:
-            break
-        path.append(base)
-        base = base.src[-1] if base.op.name == "replaced" else base.src[0]
-    if _kept_by(base, reader):
-        return kept_apart(node)
-    if base.tag is not None and base.tag.follows:
-        now = base.tag.now(base, reader, path[0] if path else None)
-        if now is base:
-            return node
-        base = now
-    elif base.after is None:
-        return node
-    start = base
-    while base.after is not None:
-        if isinstance(base.after, Overwritten):
-            if base.after.holds():
-                now = base.after.value(base)
-                if now is start:
-                    return node
-                base = now
-                break
-            raise RuntimeError(overwritten_text(node, base.after))
-        base = base.after
-    for step in reversed(path):
-        if step.op.name == "replaced":
-            base = step.op(step.src[0], base)
-        else:
-            base = step.op(base, *step.src[1:], arg=step.arg)
-    return base
-
-
-def _kept_by(node: Node, reader: Node | None) -> bool:
-    """Whether the in-place operation `reader` itself overwrote the node: it keeps what it read."""
-    mark = node.after
-    return reader is not None and isinstance(mark, Overwritten) and id(reader) in mark.by
-
-
-def kept_apart(node: Node) -> Node:
-    """A value as PyTorch saves one that it has copied: no write to what it was copied from counts.
-
-    So is one that the backward of the operation that overwrote it reads: for a derivative of that
-    backward it is not overwritten.
-    """
-    if not LOCAL.grad:
-        return node
-    made = alias(node)
-    made.tag = Copied()
-    return made
-
-
-def short_name(grad_name: str) -> str:
-    """The operation without "Backward0"; a number other than 0 stays."""
-    name, _, number = grad_name.partition("Backward")
-    return name + number.lstrip("0")
-
-
-# The primitives that views are made by.
-VIEWS = frozenset(("alias", "part", "permute", "expand", "slice", "as_strided", "reshape"))
-
-
-def hint() -> str:
-    """What PyTorch advises where a saved value was overwritten."""
-    if ANOMALY[0] is not None:
-        return (
-            "the backtrace further above shows the operation that failed to compute its gradient. "
-            "The variable in question was changed in there or anywhere later. Good luck!"
-        )
-    return (
-        "enable anomaly detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
-    )
-
-
-def overwritten_text(node: Node, mark: Any) -> str:
-    if mark.text is not None:
-        return mark.text
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
-    names |= {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}
-    shape = ", ".join(map(str, node.type.shape))
-    kind = f"torch.{names.get(node.type.dtype.name, node.type.dtype.name.title())}Tensor"
-    if node.type.dtype.name in ("bool", "bfloat16"):  # no legacy type to be named by
-        kind = f"CPU{names[node.type.dtype.name]}Type"
-    tag = node.tag
-    name = node.op.grad_name if tag is None or tag.name is None else tag.name
-    if node.op.name in VIEWS:
-        name = "AsStrided"  # what PyTorch derives a view by whose base was written to
-    made = node.grad and node.src and (tag is None or tag.leaf is None)
-    where = f", which is output 0 of {short_name(name)}," if made else ""
-    expected, version = mark.versions()
-    return (
-        "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [{kind} [{shape}]]{where} is at version {version}; expected version "
-        f"{expected} instead. Hint: {hint()}"
-    )
-
-
 # --- the walk -------------------------------------------------------------------------------------
 
 
@@ -348,16 +171,24 @@ def history(roots: Iterable[Node]) -> list[Node]:
         if n.tag is not None and n.tag.leaf is not None:
             order.append(n)
             continue
-        place = len(stack)
         leaves = []
-        for s in reversed(n.src):
+        stack.append((n, leaves))
+        for s in n.src[::-1]:
             if s.__class__ is Node and s.grad and s not in seen:
                 if s.tag is not None and s.tag.leaf is not None:
                     leaves.append(s)
                 else:
                     stack.append(s)
-        stack.insert(place, (n, leaves))
     return order
+
+
+class Walk:
+    """A backward that is running, and the nodes that it may reach."""
+
+    __slots__ = ("nodes", "__weakref__")
+
+    def __init__(self, nodes: list[Node]):
+        self.nodes = nodes
 
 
 def sum_to(c: Node, shape: tuple[int, ...]) -> Node:
@@ -401,7 +232,7 @@ def differentiate(
     visited: list[Node] = []
     local = LOCAL
     before, outer = (local.grad, local.origin), (local.partial, local.reached)
-    local.grad, local.partial, local.reached = create, inputs is not None, order
+    local.grad, local.partial, local.reached = create, inputs is not None, Walk(order)
     try:
         for n in reversed(order):
             g = cotangents.pop(n, None)
@@ -416,8 +247,7 @@ def differentiate(
                     g = _run_hooks(tag, g, before)
                 if tag.retain is not None:
                     tag.retain(g)
-            identity = _identity(n)
-            if identity in targets:
+            if targets and (identity := _identity(n)) in targets:
                 have = found.get(identity)
                 found[identity] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
@@ -440,7 +270,8 @@ def differentiate(
         local.grad, local.origin = before
         local.partial, local.reached = outer
     if not retain:
-        freed = Freed(frozenset().union(*map(_leaves_under, order)))
+        own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+        freed = Freed(frozenset().union(*map(_leaves_under, own)))
         for n in visited:
             free(n, freed)
     return leaves, [found.get(identity) for identity in asked]

@@ -2,7 +2,7 @@
 
 A drained trace becomes a `Graph`: its inputs (realised tensors), its scalars (numbers that may
 change from run to run), a body in execution order and the values to keep. Passes take a graph and
-return a new one; `as_networkx` is the view that graph algorithms run on.
+return a new one.
 """
 
 from __future__ import annotations
@@ -78,16 +78,6 @@ class Graph:
             for s in v.operands():
                 found[s].append(v)
         return found
-
-    def as_networkx(self):
-        """A DiGraph of ints (see `numbered`), edges from operand to user, built in bulk."""
-        import networkx as nx
-
-        number = self.numbered()
-        digraph = nx.DiGraph()
-        digraph.add_nodes_from(number.values())
-        digraph.add_edges_from((number[s], number[v]) for v in self.body for s in v.operands())
-        return digraph
 
 
 def rewrite(

@@ -104,8 +104,8 @@ class Tracer(threading.local):
         self.held = False
         # Whether the backward that is running was asked for the gradients of some inputs only.
         self.partial = False
-        # The nodes that the backward which is running may reach; None outside of one.
-        self.reached: list[Node] | None = None
+        # The backward that is running (autodiff.Walk); None outside of one.
+        self.reached: Any = None
         TRACERS[:] = [entry for entry in TRACERS if entry[1] or entry[0].is_alive()]
         TRACERS.append((threading.current_thread(), self.trace))
 

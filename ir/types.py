@@ -6,6 +6,7 @@ object where it would hold three. `TensorType.of((2, 3), float32)` is the only w
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from .dtypes import DType, bool_
@@ -123,8 +124,11 @@ def viewed_strides(
 
 def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of two operands; RuntimeError in PyTorch's words where there is none."""
-    if a == b:
-        return a
+    return a if a == b else _broadcast(a, b)
+
+
+@lru_cache(maxsize=4096)
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     if len(a) < len(b):
         longer, shorter = b, a
     else:

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
 from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import on_several, transfer
 from lazyt.ir.ops_elementwise import cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
+from lazyt.ir.overwritten import current
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, broadcast_shapes
 
 from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write
@@ -127,6 +128,13 @@ def as_dtype(dtype: Any, name: str) -> DType | None:
 
 def result_dtype(*operands: Any) -> DType:
     """torch.result_type over nodes and numbers: tensors, then 0-d ones, then numbers."""
+    if len(operands) == 2 and operands[0].__class__ is Node:
+        dtype = operands[0].type.dtype
+        if operands[1].__class__ is Node:
+            if operands[1].type.dtype is dtype:
+                return dtype
+        elif dtype.category == dtypes.FLOATING and operands[1].__class__ is not complex:
+            return dtype
     ranked: list[DType | None] = [None, None, None]
     for x in operands:
         if x.__class__ is Node:
@@ -369,20 +377,22 @@ def update(t: Tensor, node: Node) -> Tensor:
     Errors: RuntimeError where the result's shape, dtype or device does not fit.
     """
     shape, own = shape_of(t), t._storage.node.type
-    if node.type.shape != shape:
-        fit_shape(shape, node.type.shape)
-        node = expand(node, shape)
-    fit_dtype(node.type.dtype, own.dtype)
-    if node.type.device != own.device:
-        raise on_several(node.type.device, own.device)
+    if node.type is not own or shape != own.shape:
+        if node.type.shape != shape:
+            fit_shape(shape, node.type.shape)
+            node = expand(node, shape)
+        fit_dtype(node.type.dtype, own.dtype)
+        if node.type.device != own.device:
+            raise on_several(node.type.device, own.device)
     write(t, node)
     return t
 
 
 def fit_shape(target: tuple[int, ...], result: tuple[int, ...]) -> None:
-    if broadcast_shapes(target, result) != target:
+    shape = broadcast_shapes(target, result)
+    if shape != target:
         raise RuntimeError(
-            f"output with shape {list(target)} doesn't match the broadcast shape {list(result)}"
+            f"output with shape {list(target)} doesn't match the broadcast shape {list(shape)}"
         )
 
 

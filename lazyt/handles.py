@@ -8,13 +8,16 @@ x + 1                             # x reads the new node, which node_of(x) finds
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazyt.ir.autodiff import Tag, overwritten_text, source_of
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.node import LIVE, LOCAL, Node, Overwritten, emit, leaf
 from lazyt.ir.ops_shape import alias, as_strided_, replaced, stop, strided_update_
+from lazyt.ir.overwritten import overwritten_text
+from lazyt.ir.tags import Tag
 from lazyt.runtime import drain as runtime
 
 from .exports import data, is_exported, snapshot, window
@@ -225,6 +228,9 @@ def sync(t: Tensor) -> Node:
         if meta is None:
             t._node = t._seen = current
             return current
+        if meta.leaf and not current.grad and shows_all(meta):
+            t._node, t._seen = leaf_alias(t, current), current
+            return t._node
     if meta is not None and meta.base is not None and not meta.begun:
         meta.begun = own_history(t) is not None
     local = LOCAL
@@ -277,6 +283,13 @@ def array_of(t: Tensor) -> np.ndarray:
     for level in LOCAL.levels:
         level.check_read(node)
     return runtime.value_of(node)
+
+
+def shows_all(meta: Meta) -> bool:
+    """Whether a handle is no view and shows all of its storage, whose version is its own."""
+    if meta.base is not None or meta.recipe or meta.strides is not None:
+        return False
+    return meta.counter is None and not meta.untracked and meta.multi is None
 
 
 def _derived(t: Tensor, meta: Meta | None, exported: bool, mode: bool) -> Node:
@@ -450,7 +463,9 @@ def leaf_alias(t: Tensor, node: Node) -> Node:
     made.tag = Leaf(t)
     meta = t._own_meta()
     if meta.hooks is None:
-        meta.hooks = {}  # shared with the tag: what is traced now sees hooks registered later
+        meta.hooks = (
+            OrderedDict()
+        )  # shared with the tag: what is traced now sees hooks registered later
     made.tag.hooks = meta.hooks
     return made
 

@@ -32,7 +32,7 @@ class finfo:
         else:
             limits = np.finfo(dtype.numpy)
             self.max, self.eps = float(limits.max), float(limits.eps)
-            self.tiny, self.resolution = float(limits.tiny), float(limits.resolution)
+            self.tiny, self.resolution = float(limits.tiny), float(f"1e-{limits.precision}")
             self.smallest_normal = self.tiny
         self.min = -self.max
 

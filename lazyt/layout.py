@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lazyt.ir.autodiff import Tag, overwritten_text
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import copy, permute_
+from lazyt.ir.overwritten import overwritten_text
+from lazyt.ir.tags import Tag
 
 from .dispatch import deliver, is_tensor, wrap
 from .handles import Shown
@@ -128,10 +129,9 @@ def like_operands(node: Node, *operands: Any) -> Tensor:
     """A tensor whose value is `node`, laid out as an elementwise function of `operands` lays it."""
     shape = node.type.shape
     if len(shape) > 1:
-        tensors = [t for t in operands if is_tensor(t)]
-        for t in tensors:
-            meta = t._meta
+        for t in operands:
+            meta = t._meta if is_tensor(t) else None
             if meta is not None and meta.strides is not None and len(meta.strides) > 1:
-                order = iteration_order(shape, [geometry(t)[1:] for t in tensors])
+                order = iteration_order(shape, [geometry(u)[1:] for u in operands if is_tensor(u)])
                 return wrap(node) if order is None else laid_out(node, order)
     return wrap(node)

@@ -11,7 +11,6 @@ name costs milliseconds, so it is done where the message is read: `hasattr` stay
 
 from __future__ import annotations
 
-import difflib
 import opcode
 import sys
 from collections.abc import Callable
@@ -28,12 +27,20 @@ def torch_name(module: str) -> str:
 def nearest(owner: str, name: str) -> str | None:
     """The name here that is most like one that is missing; `owner` is a module or class of
     PyTorch."""
+    import difflib
+
     from lazyt.coverage.names import ABSENT, found, owners
 
     here = [n for n in owners().get(owner, ()) if n != name and found(f"{owner}.{n}") is not ABSENT]
     lower = {n.lower(): n for n in here}
     matches = difflib.get_close_matches(name.lower(), list(lower), 1, 0.7)
     return f"{owner}.{lower[matches[0]]}" if matches else None
+
+
+def _similarity(a: str, b: str) -> float:
+    import difflib
+
+    return difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio()
 
 
 def explained(owner: str, name: str, usual: str) -> str:
@@ -46,7 +53,7 @@ def explained(owner: str, name: str, usual: str) -> str:
         return f"{text}; the nearest there is: {near}" if near else text
     if near is not None:
         short = near.rpartition(".")[2]
-        if difflib.SequenceMatcher(None, short.lower(), name.lower()).ratio() >= 0.74:
+        if _similarity(short, name) >= 0.74:
             return f"{usual}. Did you mean: '{short}'?"
     return usual
 

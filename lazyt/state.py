@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazyt.ir.autodiff import Tag, source_of
+from lazyt.ir.autodiff import source_of
 from lazyt.ir.node import LOCAL, Node, emit, leaf
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast, cast_
@@ -30,6 +30,7 @@ from lazyt.ir.ops_shape import (
     stop,
     strided_update_,
 )
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, contiguous_strides
 
 from .exports import address_of as address_of
@@ -39,7 +40,7 @@ from .exports import device_export as device_export
 from .exports import export as export
 from .exports import is_exported, land, land_at, with_history
 from .exports import memory_of as memory_of
-from .handles import Reading, Shown, Written, family, has_history, replay, view_text
+from .handles import Reading, Shown, Written, family, has_history, replay, shows_all, view_text
 from .handles import array_of as array_of
 from .handles import is_alias as is_alias
 from .handles import node_of as node_of
@@ -150,6 +151,9 @@ def write(t: Tensor, value: Node) -> None:
     operation = value
     if value.type.dtype is not old.type.dtype:
         value = cast(value, old.type.dtype)
+    if storage.export is None and (meta is None or _is_plain(meta, tracked)):
+        _write_all(t, value, operation)
+        return
     root = family(t)
     retained = None
     if tracked and root._meta is not None and root._meta.retains:
@@ -171,6 +175,29 @@ def write(t: Tensor, value: Node) -> None:
             t._seen = None
     if retained is not None:
         _move_retained(retained, source_of(node_of(root)))
+
+
+def _is_plain(meta: Meta, tracked: bool) -> bool:
+    """Whether a handle is the root of its storage, or a leaf alias (a parameter) whose write leaves
+    no history behind, and shows all of it."""
+    if meta.retains or meta.stopped and (tracked or not meta.leaf):
+        return False
+    return shows_all(meta)
+
+
+def _write_all(t: Tensor, value: Node, operation: Node) -> None:
+    """A write through such a handle: what is left of `write` then."""
+    storage, meta, tracked = t._storage, t._meta, LOCAL.grad
+    old = storage.node
+    stored = _owned(value)
+    if not tracked and (old.grad or stored.grad):
+        stored = _keeping_history(old, stored)
+    storage.node = stored
+    if meta is None:
+        t._node = t._seen = stored
+    else:
+        _forget(t, tracked and stored.grad != 0)
+    _count(t, old, stored, operation)
 
 
 def _write_own(t: Tensor, root: Tensor, value: Node, operation: Node) -> None:

@@ -1,13 +1,12 @@
 """The tensor a user holds: a handle on a storage. Its operations live in the functional modules.
 
-This file has what makes a tensor a tensor (identity, shape, autograd attributes, reading values,
-NumPy and pickle protocols) and the inlined fast path of binary arithmetic. Everything else is
-attached to the class by the module that defines the function; lazyt/__init__.py lists them.
+This file has what makes a tensor a tensor: identity, shape, reading values, the protocols of Python
+and NumPy. Everything else is attached to the class by the module that defines it: autograd
+attributes by gradients.py, copies and pickles by copies.py, operations by `functions/`.
 """
 
 from __future__ import annotations
 
-import copy as copying
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,50 +14,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.complexes import NO_GRADIENT
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.ir.public_type import PublicType
-from lazyt.ir.types import TensorType
-from lazyt.runtime.drain import value_of
 
 from . import printing
 from .device import Device
-from .dispatch import (
-    SETTINGS,
-    TENSOR,
-    copied_over,
-    fit_shape,
-    renamed,
-    type_name,
-    update,
-    wrap,
-)
-from .handles import Detached
-from .layout import laid_out, memory_order
+from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, type_name, update, wrap
 from .size import Size
 from .state import (
     Meta,
     Storage,
-    Versions,
     address_of,
     adopt,
     array_of,
     check_overlap,
     check_writable,
-    counter_of,
     device_export,
     export,
     geometry,
-    has_history,
     is_row_major,
     node_of,
-    own_history,
-    root_of,
     shape_of,
     values_of,
-    write,
 )
 
 _Kind = TypeVar("_Kind", bound="Tensor")
@@ -86,12 +65,21 @@ class Tensor(metaclass=PublicType):
     _meta: Meta | None
 
     if TYPE_CHECKING:
-        # What the functional modules attach: methods, for a type checker, by their names alone.
+        # What other modules attach: methods, for a type checker, by their names alone.
+        requires_grad: bool
+        is_leaf: bool
+        grad: Tensor | None
+        data: Tensor
+        _base: Tensor | None
+        _version: int
+
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Tensor: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __eq__(self, other: Any) -> Any: ...
         def __ne__(self, other: Any) -> Any: ...
+        def __deepcopy__(self, memo: dict) -> Any: ...
+        def __setstate__(self, state: Any) -> None: ...
         def _unary(self) -> Tensor: ...
         def _binary(self, other: Any) -> Tensor: ...
 
@@ -106,9 +94,10 @@ class Tensor(metaclass=PublicType):
         __lt__ = __le__ = __gt__ = __ge__ = _binary
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        from .dispatch import SETTINGS
         from .functions.conversion import legacy_tensor
 
-        made = legacy_tensor(dtypes.float32, *args, **kwargs)
+        made = legacy_tensor(SETTINGS.default_dtype, *args, **kwargs)
         return made if cls is Tensor else made._as(cls)
 
     def _as(self, cls: type[_Kind]) -> _Kind:
@@ -117,6 +106,18 @@ class Tensor(metaclass=PublicType):
         other._storage, other._node, other._seen = self._storage, None, None
         other._meta = self._meta.child() if self._meta is not None else None
         return other
+
+    @staticmethod
+    def _make_subclass(cls: Any, data: Tensor, require_grad: bool = False) -> Any:
+        """An instance of `cls` on the memory of `data`, without its history."""
+        made = data.detach()._as(cls)
+        made._own_meta().leaf = bool(require_grad)
+        return made
+
+    def _own_meta(self) -> Meta:
+        if self._meta is None:
+            self._meta = Meta()
+        return self._meta
 
     # --- shape and type ---------------------------------------------------------------------------
 
@@ -206,212 +207,6 @@ class Tensor(metaclass=PublicType):
 
     def get_device(self) -> int:
         return -1 if self.is_cpu else self.device.index or 0
-
-    # --- autograd attributes ----------------------------------------------------------------------
-
-    @property
-    def requires_grad(self) -> bool:
-        meta = self._meta
-        if meta is not None and (
-            meta.leaf
-            or meta.base is not None
-            and (root_of(self).requires_grad or has_history(self))
-        ):
-            return True
-        return node_of(self).grad != 0
-
-    @requires_grad.setter
-    def requires_grad(self, flag: bool) -> None:
-        if not isinstance(flag, bool):
-            raise RuntimeError("requires_grad must be a bool")
-        if flag and self.dtype.category < dtypes.FLOATING:
-            raise RuntimeError(
-                "only Tensors of floating point and complex dtype can require gradients"
-            )
-        self.requires_grad_(flag)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Asks for gradients of this leaf (or no longer); RuntimeError if it is no float leaf."""
-        if requires_grad.__class__ is not bool:
-            raise TypeError(
-                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
-                f"{type(requires_grad).__name__}"
-            )
-        if not isinstance(requires_grad, bool):
-            raise TypeError(
-                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
-                f"{type(requires_grad).__name__}"
-            )
-        meta = self._meta
-        leaf = meta is not None and meta.leaf
-        view = meta is not None and meta.base is not None
-        if not leaf and (has_history(self) if view else not self.is_leaf):
-            if requires_grad:
-                return self
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a "
-                "computed variable in a subgraph that doesn't require differentiation use "
-                "var_no_grad = var.detach()."
-            )
-        if requires_grad and self.dtype.is_complex:
-            raise NotImplementedError(NO_GRADIENT)
-        if requires_grad and not self.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        if requires_grad == leaf:
-            return self
-        if requires_grad and meta is not None and meta.inference and not LOCAL.inference:
-            raise RuntimeError(
-                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
-                "allowed."
-            )
-        own = self._own_meta()
-        own.leaf = bool(requires_grad)
-        self._node = self._seen = None
-        return self
-
-    def _own_meta(self) -> Meta:
-        if self._meta is None:
-            self._meta = Meta()
-        return self._meta
-
-    @property
-    def is_leaf(self) -> bool:
-        meta = self._meta
-        if meta is not None and meta.leaf:
-            return True
-        node = node_of(self)
-        return node.grad == 0 or (node.tag is not None and node.tag.leaf is not None)
-
-    @property
-    def grad(self) -> Tensor | None:
-        meta = self._meta
-        if meta is None or meta.grad is None:
-            expected = meta is not None and (meta.retains or meta.leaf)
-            if not expected and (own_history(self) is not None or values_of(self).grad):
-                from .autograd import warn_non_leaf_grad
-
-                warn_non_leaf_grad()
-            return None
-        return meta.grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is None:
-            if self._meta is not None:
-                self._meta.grad = None
-            return
-        from .autograd import check_assigned_grad
-
-        check_assigned_grad(self, value)
-        self._own_meta().grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        if self._meta is not None:
-            self._meta.grad = None
-
-    @property
-    def grad_fn(self) -> Any:
-        meta = self._meta
-        if meta is not None and meta.leaf:
-            return None
-        node = node_of(self)
-        if not node.grad or (node.tag is not None and node.tag.leaf is not None):
-            return None
-        from .autograd import grad_fn_of
-
-        return grad_fn_of(node)
-
-    @property
-    def data(self) -> Tensor:
-        """An alias without history whose writes autograd does not see."""
-        other = self.detach()
-        other._own_meta().counter = Versions()
-        return other
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if self.requires_grad and value.dtype.is_complex:
-            raise NotImplementedError(NO_GRADIENT)
-        if self.requires_grad and not value.dtype.is_floating_point:
-            raise RuntimeError(
-                "data set to a tensor that requires gradients must be floating point or complex "
-                "dtype"
-            )
-        old = self._meta
-        history = None
-        if old is None or not old.leaf:
-            history = node_of(self)
-        meta = value._meta.child() if value._meta is not None else Meta()
-        if old is not None:
-            meta.leaf, meta.grad, meta.hooks = old.leaf, old.grad, old.hooks
-            meta.after_accumulate, meta.retains = old.after_accumulate, old.retains
-        meta.stopped = True
-        meta.counter = Versions(self._version)
-        self._meta = meta
-        self._storage = value._storage
-        if old is not None and old.memory is not None:
-            meta.memory = old.memory
-            meta.memory.move(self)
-        # What was computed keeps its history, whatever data it is given.
-        self._node = history if history is not None and history.grad else None
-        self._seen = None
-
-    def detach(self) -> Tensor:
-        """An alias of the same memory that carries no history."""
-        other = _new(Tensor)
-        other._storage = self._storage
-        other._node = other._seen = None
-        meta = self._meta.child() if self._meta is not None else Meta()
-        meta.stopped = True
-        other._meta = meta
-        return other
-
-    def detach_(self) -> Tensor:
-        """Cuts this tensor's history, in place."""
-        if self._meta is not None and self._meta.base is not None:
-            raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead. If you are using "
-                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
-                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
-                "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
-                "function in torch/optim/optimizer.py as the solution."
-            )
-        history = own_history(self) or node_of(self)
-        if not self.is_leaf and history.after is None:
-            history.after = Detached(history)
-        own = self._own_meta()
-        own.leaf = False
-        own.stopped = True
-        self._node = self._seen = None
-        return self
-
-    @property
-    def _base(self) -> Tensor | None:
-        return self._meta.base if self._meta is not None else None
-
-    @property
-    def _version(self) -> int:
-        return counter_of(self).version
-
-    def _is_view(self) -> bool:
-        return self._base is not None
-
-    def is_inference(self) -> bool:
-        base = self._base
-        if base is not None:
-            return base.is_inference()
-        return self._meta is not None and self._meta.inference
-
-    @property
-    def retains_grad(self) -> bool:
-        return self._meta is not None and self._meta.retains
-
-    @property
-    def output_nr(self) -> int:
-        return 0
 
     # --- reading values ---------------------------------------------------------------------------
 
@@ -522,6 +317,9 @@ class Tensor(metaclass=PublicType):
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if shape_of(self) else self
+
     def __contains__(self, element: Any) -> bool:
         from .dispatch import number_of
 
@@ -567,112 +365,6 @@ class Tensor(metaclass=PublicType):
         )
 
     __str__ = __repr__
-
-    # --- copies and pickles -----------------------------------------------------------------------
-
-    def clone(self, *, memory_format: Any = None) -> Tensor:
-        """A copy with memory of its own; differentiable. It keeps the order of the dimensions in
-        memory, unless `memory_format` is torch.contiguous_format."""
-        meta = self._meta
-        if (
-            meta is not None
-            and meta.strides is not None
-            and memory_format != "torch.contiguous_format"
-        ):
-            order = memory_order(self)
-            if order is not None:
-                node = node_of(self)
-                return laid_out(node, order, source=node)
-        return wrap(copy(node_of(self)))
-
-    def __deepcopy__(self, memo: dict) -> Tensor:
-        found = memo.get(id(self))
-        if found is not None:
-            return found
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
-                "because of a torch.nn.utils.weight_norm usage, see "
-                "https://github.com/pytorch/pytorch/pull/103001"
-            )
-        meta = self._meta
-        storage = memo.get(id(self._storage))
-        if storage is None:
-            node = self._storage.node
-            value = value_of(node)
-            storage = wrap(_realised(np.array(value, order="C", copy=True), node.type))._storage
-            memo[id(self._storage)] = storage
-        other = _new(type(self))
-        other._storage, other._node, other._seen = storage, None, None
-        other._meta = None
-        if meta is not None:
-            copied = other._meta = meta.child()
-            copied.counter = None
-            if meta.grad is not None and shape_of(meta.grad) != shape_of(self):
-                raise RuntimeError(
-                    f"attempting to assign a gradient of size '{list(shape_of(meta.grad))}' to a "
-                    f"tensor of size '{list(shape_of(self))}'. Please ensure that the gradient and "
-                    "the tensor are the same size"
-                )
-            copied.leaf = self.requires_grad
-            if meta.grad is not None:
-                copied.grad = copying.deepcopy(meta.grad, memo)
-        memo[id(self)] = other
-        if self.__dict__:
-            other.__dict__.update(copying.deepcopy(self.__dict__, memo))
-        return other
-
-    def __copy__(self) -> Tensor:
-        other = self.detach()._as(type(self))
-        if self.requires_grad:
-            other._own_meta().leaf = True
-        other.__dict__.update(self.__dict__)
-        return other
-
-    def as_subclass(self, cls: type) -> Any:
-        """This tensor's value and history, as an instance of `cls`."""
-        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-            raise TypeError(f"cls must be a type of Tensor, not {cls!r}")
-        made = self.view_as(self)
-        renamed(node_of(made), "AliasBackward0")
-        made.__class__ = cls
-        return made
-
-    @staticmethod
-    def _make_subclass(cls: Any, data: Tensor, require_grad: bool = False) -> Any:
-        """An instance of `cls` on the memory of `data`, without its history."""
-        made = data.detach()._as(cls)
-        made._own_meta().leaf = bool(require_grad)
-        return made
-
-    def __reduce_ex__(self, protocol: Any) -> tuple:
-        from .utils.hooks import warn_if_has_hooks
-
-        warn_if_has_hooks(self)
-        # What two tensors share is not shared by their pickles: each brings its whole memory.
-        offset, shape, strides = geometry(self)
-        node = self._storage.node
-        value = np.array(value_of(node), order="C")
-        extra = dict(self.__dict__) or None
-        return (
-            _rebuild,
-            (
-                type(self),
-                (value, node.type.dtype.name, node.type.device),
-                offset,
-                shape,
-                strides,
-                self.requires_grad,
-                extra,
-            ),
-        )
-
-    def __reversed__(self) -> Tensor:
-        return self.flip(0) if shape_of(self) else self
-
-    def __setstate__(self, state: Any) -> None:
-        self.__dict__.update(state or {})
 
     # --- memory -----------------------------------------------------------------------------------
 
@@ -747,12 +439,6 @@ def _real(number: Any, type_name: str) -> Any:
     return number.real
 
 
-def _realised(array: np.ndarray, type: TensorType) -> Node:
-    from .dispatch import data_node
-
-    return data_node(array, type.dtype, type.device)
-
-
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over the array's memory, without a copy. TypeError for dtypes PyTorch lacks."""
     if not isinstance(array, np.ndarray):
@@ -782,40 +468,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return t
 
 
-def _rebuild(
-    cls: type,
-    memory: tuple[np.ndarray, str, str],
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    requires_grad: bool,
-    extra: dict | None,
-) -> Any:
-    """A tensor out of its pickle: `memory` is the storage's values, the name of its dtype and its
-    device."""
-    from .device import resolve
-
-    t: Tensor = _new(cls)
-    array, dtype, device = memory
-    type = TensorType.of(array.shape, dtypes.dtype_named(dtype), resolve(device))
-    t._storage = wrap(_realised(array, type))._storage
-    t._node = t._seen = None
-    t._meta = None
-    type = t._storage.node.type
-    if (offset, shape, strides) != (0, type.shape, type.strides):
-        from lazyt.ir.ops_shape import as_strided_
-
-        t._meta = Meta()
-        t._meta.recipe = ((as_strided_, (shape, strides), (offset,)),)
-        t._meta.offset, t._meta.shape, t._meta.strides = offset, shape, strides
-    if requires_grad:
-        t._own_meta().leaf = True
-    if extra:
-        t.__dict__.update(extra)
-    return t
-
-
 # Parameter and its like: as good as Tensor itself on the fast path of arithmetic.
 SUBCLASSES: set[type] = set()
 TENSOR.append(Tensor)
-__all__ = ["Tensor", "attach", "from_numpy", "wrap_dim", "write"]
+__all__ = ["Tensor", "attach", "from_numpy", "wrap_dim"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -22,7 +21,7 @@ ALIAS = "torch"
 ELSEWHERE = {"safetensors.torch": "lazyt.serialization.safetensors"}
 
 
-class _Kept(importlib.abc.Loader):
+class _Kept:
     """Gives back a module of lazyt and leaves its own attributes as they were."""
 
     def __init__(self, module: ModuleType):
@@ -50,7 +49,8 @@ def _spec_of(fullname: str) -> Any:
         if error.name and not name.startswith(error.name):
             raise
         return None
-    return importlib.util.spec_from_loader(fullname, _Kept(module))
+    loader: Any = _Kept(module)
+    return importlib.util.spec_from_loader(fullname, loader)
 
 
 def _stands_for(fullname: str) -> bool:
@@ -58,7 +58,7 @@ def _stands_for(fullname: str) -> bool:
     return fullname == ALIAS or fullname.startswith(ALIAS + ".") or fullname in ELSEWHERE
 
 
-class TorchFinder(importlib.abc.MetaPathFinder):
+class TorchFinder:
     """Finds `torch` and `torch.*` in lazyt, and what other libraries have for them."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:

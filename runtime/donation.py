@@ -1,6 +1,6 @@
 """Which inputs a plan may write over: those that nobody but its run holds, by CPython's counts.
 
-`donatable` judges when a plan is compiled, `gives_up` at every run of it.
+`donatable` judges when a plan is compiled, `flags` at every run of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from typing import Any
 from lazyt.ir.node import Node
 
 from .placed import owned
+
+
+def flags(wanted: list[Node], leaves: list, donors: list, read: set | None) -> list[bool]:
+    """For every donor of a plan whether it is given up, as things are now."""
+    return [gives_up(wanted, leaves, k, refs, read) for k, refs in donors]
 
 
 def gives_up(wanted: list[Node], leaves: list, k: int, refs: tuple, read: set | None) -> bool:

@@ -27,7 +27,7 @@ from lazyt.ir.opdef import PLACING
 from lazyt.ir.ops_shape import replaced
 
 from .cache import CACHE, Program
-from .donation import donatable, gives_up
+from .donation import donatable
 from .placed import apply, device_of, on_host, out_of_memory
 from .precision import PRECISION
 from .scans import SCANS, Marks
@@ -286,7 +286,7 @@ def _execute(plan: Plan, wanted: list[Node], leaves: list, values: tuple, read: 
         _evaluate(wanted, plan.keep)
         return
     donors = plan.donors
-    flags = [gives_up(wanted, leaves, k, refs, read) for k, refs in donors] if donors else None
+    flags = SCANS[0].flags(wanted, leaves, donors, read) if donors else None
     arguments = leaves
     if plan.scalars:
         arguments = arguments + [values[i] for i in plan.scalars]

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 DEFAULT_SEED = 67280421310721  # of a `torch.Generator()` that nobody seeded
 STATE_BYTES = 5056
 _WORDS = 624
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_INT64_MIN = -(2**63)
 
 # Draws per step where several passes over them are made: they stay in the L2 cache.
 CHUNK = 1 << 15
@@ -197,10 +197,6 @@ class Mersenne:
         """`count` 64-bit draws, each of two of 32 bits, the first of them the upper half."""
         pairs = self.random32(2 * count).astype(np.uint64).reshape(count, 2)
         return (pairs[:, 0] << np.uint64(32)) | pairs[:, 1]
-
-    def random63(self) -> int:
-        """A 64-bit draw mod 2^63: what seeds samplers and the workers of a DataLoader."""
-        return int(self.random64(1)[0]) & _INT64_MAX
 
     def _uniform24(self, count: int) -> NDArray[np.int32]:
         """`count` values of k."""

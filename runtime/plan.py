@@ -170,7 +170,7 @@ def _made(
 ) -> tuple[Grouping, NumpyCode, Callable]:
     """Groups, code and function of a plan, in the tier there is for it; where the C compiler fails,
     the process does without."""
-    from . import traces
+    from . import applying, traces
     from .blas import blas
     from .native import CompilerError, give_up
 
@@ -187,6 +187,7 @@ def _made(
         return _made(graph, known)
     if native:
         traces.install()
+        applying.install()
     return made
 
 

@@ -51,7 +51,7 @@ ARRAY_TYPE, NEW_ARRAY, SET_HANDLER = 2, 93, 304
 @lru_cache(maxsize=1)
 def driver() -> ctypes.PyDLL:
     """The driver, compiled once and told where Python's and NumPy's functions are."""
-    parts = ("pool.c", "blocks.c", "programs.c", "traces.c")
+    parts = ("pool.c", "blocks.c", "programs.c", "traces.c", "apply.c")
     folder = resources.files("lazyt.runtime").joinpath("driver")
     source = "\n".join(folder.joinpath(part).read_text() for part in parts)
     library = ctypes.PyDLL(str(compiled_once(source, cache_folder() / "c")))

@@ -20,6 +20,8 @@ from lazyt.ir.autodiff import needed_values
 from lazyt.ir.node import LIVE, Node
 from lazyt.ir.ops_shape import replaced
 
+from .donation import flags
+
 VIEWS = 8
 
 
@@ -186,13 +188,16 @@ def shows(n: Node) -> bool:
 
 
 class Scans(NamedTuple):
-    """The three scans of a drain: `live`, `scan` and `settle`, or what does the same."""
+    """The three scans of a drain: `live`, `scan` and `settle`, or what does the same; and
+    `donation.flags`, which reads some of the nodes again."""
 
     live: Callable[[list[Node], Callable, Callable], tuple[list[Node], list[int]]]
     scan: Callable[[list[Node]], Any]
     settle: Callable[[list[Node], bool], None]
+    flags: Callable[[list[Node], list, list, set | None], list[bool]]
 
 
-SCANS = [Scans(live, scan, settle)]
+IN_PYTHON = Scans(live, scan, settle, flags)
+SCANS = [IN_PYTHON]
 # Called once, when the C tier has compiled its first kernels.
 WITH_COMPILER: list[Callable[[], None]] = []

@@ -16,6 +16,7 @@ import numpy as np
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import replaced
 
+from .donation import gives_up
 from .programs import builtin, driver
 from .scans import EXACT_COUNTS, SCANS, WITH_COMPILER, Scans, shows
 
@@ -25,9 +26,11 @@ FUNCTIONS = (
     *("PyList_New", "PyList_Append", "PyList_GetItem", "PyList_Size", "PyList_SetSlice"),
     *("PyList_AsTuple", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "PyLong_FromLongLong"),
     *("PyLong_AsLongLong", "PyFloat_AsDouble", "PyObject_GetAttr", "PyObject_IsTrue"),
-    *("PyObject_CallFunctionObjArgs", "Py_IncRef", "Py_DecRef"),
+    *("PyObject_CallFunctionObjArgs", "Py_IncRef", "Py_DecRef", "PyLong_FromVoidPtr"),
+    "PySet_Contains",
 )
 TEXTS = ("0.0", "-0.0", "strided", (), "view", "contiguous")
+METHODS = ("lazyt_live", "lazyt_scan", "lazyt_settle", "lazyt_flags")
 HELD: list[Any] = []
 
 
@@ -65,10 +68,15 @@ def scans() -> Scans | None:
         return None
     api, library = ctypes.pythonapi, driver()
     functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
-    HELD.extend((None, True, float, np.ndarray, tuple, Node, *TEXTS, replaced, -1, 0))
+    HELD.extend((None, True, float, np.ndarray, tuple, Node, *TEXTS, replaced, -1, 0, False))
     step = ctypes.sizeof(ctypes.c_void_p)
     layout = [tuple.__basicsize__, step, object.__basicsize__ + ARRAY_FLAGS]
     given = [*functions, *map(id, HELD), *layout, *at]
     library.lazyt_trace_init((ctypes.c_void_p * len(given))(*given))
-    live, scan, settle = (builtin(f"lazyt_{f}") for f in ("live", "scan", "settle"))
-    return Scans(live, scan, lambda wanted, ok: settle(wanted, ok, shows))
+    live, scan, settle, flags = map(builtin, METHODS)
+    return Scans(
+        live,
+        scan,
+        lambda wanted, ok: settle(wanted, ok, shows),
+        lambda wanted, leaves, donors, read: flags(wanted, leaves, donors, read, gives_up),
+    )

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from lazyt.codegen.launches import Argument, Array, CudaKernel, Fixed, Scalar, Scratch, Table
-from lazyt.runtime.cuda.host.build import HostModule, compile_host
+from lazyt.runtime.cuda.host.build import compile_host
+from lazyt.runtime.cuda.host.launch import HostModule
 
 PRELUDES = resources.files("lazyt.codegen").joinpath("prelude")
 

@@ -144,6 +144,7 @@ def fresh_state(torch: types.ModuleType) -> None:
     np.random.seed(0)
     torch.manual_seed(0)
     torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
     torch.set_printoptions(profile="default")
 
 

@@ -24,7 +24,7 @@ from lazyt.ir.dtypes import from_numpy
 from lazyt.ir.numerics.cast import cast_array
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.types import TensorType
-from lazyt.runtime.cuda.host.build import HostModule
+from lazyt.runtime.cuda.host.launch import HostModule
 
 # Values where operations change their ways.
 EDGES = {

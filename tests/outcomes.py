@@ -1,7 +1,23 @@
 """What a program does, as plain data: its errors, what it read, what it left; and comparing two.
 
-differs(program, run(program, torch), run(program, lazyt))
-# "'x1 = x0.sum(5)' raised ValueError, expected IndexError" -- or None
+    differs(program, run(program, torch), run(program, lazyt))
+    # "'x1 = x0.sum(5)' raised ValueError: …, expected IndexError: …" -- or None
+
+Values agree to 1e-7 of the largest of a tensor where a program computes in float64 throughout: sums
+of a few dozen terms differ in the last bits by the order PyTorch's vector instructions add in, and
+modules draw their first weights in float32. In programs with float32 it is 1e-3: gradients go
+through chains of a dozen operations, and values reach 2**10. Integers, bools, shapes, dtypes and
+what errors say must be equal.
+
+Not compared, because PyTorch's own answer is an accident of its kernels:
+- which zero (0.0 or -0.0) a printed number is: vectorised sums and maxima differ from scalar
+  ones;
+- which view of an operand a backward had saved that raises for a later write (`OVERWRITTEN`);
+- the list of overloads, addresses and C++ frames in a message (`comparable`).
+What programs therefore avoid is said where the grammar avoids it: `.data` writes to what a
+composition's backward reads (`Store.mixed`), steps of a size that rounding decides (`OPTIMIZERS`),
+names and versions of gradients made inside transforms (`Track.inner`), in-place functions that
+PyTorch cannot differentiate (`NO_INPLACE`).
 """
 
 from __future__ import annotations
@@ -151,7 +167,13 @@ def _run(program: Statements, torch: types.ModuleType, strides: bool) -> Outcome
     out: list[Any] = []
     names: dict[str, Any] = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
     names |= {"np": np, "copy": copy, "io": io, "out": out, "host": host, "__name__": "program"}
-    for module in ("utils.checkpoint", "nn.utils.parametrize", "func", "autograd.functional"):
+    for module in (
+        "utils.checkpoint",
+        "utils.data",
+        "nn.utils.parametrize",
+        "func",
+        "autograd.functional",
+    ):
         importlib.import_module(f"{torch.__name__}.{module}")
 
     def saved(value: Any) -> io.BytesIO:

@@ -4,8 +4,9 @@
 
 writes that many programs (grammar/), runs each on PyTorch and on
 lazyt, and prints the first on which they differ, shrunk to the statements that matter. Compared are
-the exception type of every statement, everything the program read, and at the end every live
-tensor: dtype, shape, requires_grad, is_leaf, values, gradient. `--show N` prints a program.
+the error of every statement, type and text, everything the program read, and at the end every live
+tensor (dtype, shape, requires_grad, is_leaf, values, gradient), module, optimizer and scheduler.
+outcomes.py says how closely. `--show N` prints a program.
 """
 
 from __future__ import annotations

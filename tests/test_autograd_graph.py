@@ -52,6 +52,16 @@ with saved_tensors_hooks(lambda t: t, lambda t: t * 4):
 y.sum().backward()
 print(x.grad.tolist())
 """,
+    "handles are those of torch.utils.hooks": """
+y = x * w
+handles = [x.register_hook(log.append), y.register_hook(log.append)]
+handles += [y.grad_fn.register_hook(print), x.register_post_accumulate_grad_hook(print)]
+print([isinstance(h, torch.utils.hooks.RemovableHandle) for h in handles])
+for h in handles:
+    h.remove()
+y.sum().backward()
+print(log, x.grad.tolist())
+""",
     "only what is traced inside": """
 y = x * w
 with saved_tensors_hooks(lambda t: t, lambda t: t * 0):

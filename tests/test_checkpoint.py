@@ -147,6 +147,17 @@ def reading(a):
 saved(reading, x).sum().backward()
 print(numbers(x.grad))
 """,
+    "under autocast, which has ended before the backward": """
+seen = []
+def product(a):
+    y = net[0](a)
+    seen.append(y.dtype)
+    return y.relu()
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    y = saved(product, x)
+y.float().sum().backward()
+print(y.dtype, seen, torch.is_autocast_enabled("cpu"), gradients())
+""",
     "a hook inside": """
 def hooked(a):
     b = a.sin()

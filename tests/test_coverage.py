@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lazyt.coverage import needs_of, page, state_of
+from lazyt.coverage import needs_of, state_of
 from lazyt.coverage.__main__ import main
+from lazyt.coverage.page import page
 
 PROGRAM = """\
 import numpy as np

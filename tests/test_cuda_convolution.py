@@ -43,7 +43,7 @@ from lazyt.ir.graph import Value
 from lazyt.ir.numerics.conv import conv, conv_input_grad, conv_output_size, conv_weight_grad
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.types import TensorType, contiguous_strides
-from lazyt.runtime.cuda.host.build import HostModule
+from lazyt.runtime.cuda.host.launch import HostModule
 
 KERNELS = {"conv": convolve, "conv_input": convolve_input, "conv_weight": convolve_weight}
 

@@ -29,7 +29,8 @@ import pytest
 
 from lazyt.runtime.cuda.driver import missing
 from lazyt.runtime.cuda.host import build
-from lazyt.runtime.cuda.host.build import HostFault, HostModule, compile_host
+from lazyt.runtime.cuda.host.build import compile_host
+from lazyt.runtime.cuda.host.launch import HostFault, HostModule
 
 SOURCES = Path(__file__).parent / "cuda"
 FAULTS = (SOURCES / "faults.cu").read_text()
@@ -534,7 +535,8 @@ ASAN_SCRIPT = """
 import sys
 import numpy as np
 from pathlib import Path
-from lazyt.runtime.cuda.host.build import HostModule, compile_host
+from lazyt.runtime.cuda.host.build import compile_host
+from lazyt.runtime.cuda.host.launch import HostModule
 m = HostModule(compile_host(Path(sys.argv[1]).read_text(), sanitize=True))
 a, x = np.arange(64, dtype=np.float32), np.arange(64, dtype=np.float32)
 m.launch("none", 1, 64, (a,))

@@ -34,7 +34,8 @@ from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.passes.pipeline import optimize
 from lazyt.ir.types import contiguous_strides
 from lazyt.runtime.cuda.host import build
-from lazyt.runtime.cuda.host.build import HostModule, compile_host
+from lazyt.runtime.cuda.host.build import compile_host
+from lazyt.runtime.cuda.host.launch import HostModule
 from lazyt.runtime.plan import build_graph
 
 ORDERS = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])

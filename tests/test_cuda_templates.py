@@ -22,7 +22,7 @@ from lazyt.codegen.templates import Product, matmul, tiles, ways
 from lazyt.codegen.templates import build as templates_build
 from lazyt.codegen.templates.tiles import Tile
 from lazyt.runtime.cuda.host import build
-from lazyt.runtime.cuda.host.build import HostModule
+from lazyt.runtime.cuda.host.launch import HostModule
 
 needs_host = pytest.mark.skipif(
     build.cpp_compiler() is None, reason="CUDA C on the host needs a C++ compiler, none was found"

@@ -29,7 +29,8 @@ from lazyt.ir.passes.pipeline import optimize
 from lazyt.ir.types import TensorType
 from lazyt.runtime import native
 from lazyt.runtime.cuda.host import build
-from lazyt.runtime.cuda.host.build import HostModule, compile_host
+from lazyt.runtime.cuda.host.build import compile_host
+from lazyt.runtime.cuda.host.launch import HostModule
 from lazyt.runtime.philox import PhiloxGenerator
 from lazyt.runtime.plan import build_graph
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import os
 import re
 import struct
 import subprocess
@@ -24,9 +26,18 @@ STOPS = {
 }
 
 
+# Threads that wait for each other make small products slow where other tests run beside them.
+ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
+
+
 def run(*command: object, cwd: Path = ROOT) -> str:
     done = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, cwd=cwd, timeout=300
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        env={**os.environ, **ONE_THREAD},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -74,6 +85,18 @@ def test_a_module_that_renamed_lazyt_may_import_below_torch(tmp_path: Path) -> N
 
 
 # --- the digits -----------------------------------------------------------------------------------
+
+
+def in_pytorch(example: Path, folder: Path) -> Path:
+    """The same program with its imports changed."""
+    pytest.importorskip("torch", reason="the oracle, PyTorch, is not installed")
+    twin = folder / example.name
+    text = example.read_text().replace("import lazyt as torch", "import torch")
+    twin.write_text(
+        text.replace("import lazyt.", "import torch.").replace("from lazyt.", "from torch.")
+    )
+    return twin
+
 
 DIGITS = EXAMPLES / "train_digits.py"
 
@@ -125,16 +148,99 @@ def test_digits_from_idx_files(tmp_path: Path, packed: bool) -> None:
 def test_digits_follow_pytorch_step_by_step(tmp_path: Path) -> None:
     """The same script on both, from one seed: the first 200 losses agree to 1e-3."""
     needs_extras()
-    pytest.importorskip("torch", reason="the oracle, PyTorch, is not installed")
-    text = DIGITS.read_text()
-    text = text.replace("import lazyt as torch", "import torch").replace(
-        "import lazyt.", "import torch."
-    )
-    text = text.replace("from lazyt.", "from torch.")
-    twin = tmp_path / "twin.py"
-    twin.write_text(text)
+    twin = in_pytorch(DIGITS, tmp_path)
     options = ["--epochs", 2, "--print-every", 1, "--picture", tmp_path / "p.png"]
     ours, theirs = losses(run(DIGITS, *options))[:200], losses(run(twin, *options))[:200]
     assert len(ours) == len(theirs) == 200
     for a, b in zip(ours, theirs):
         assert abs(a - b) <= 1e-3 * b + 1e-3  # printed to three decimals
+
+
+# --- four programs --------------------------------------------------------------------------------
+
+# What each is given so that it is done in a few seconds, and the figure it prints as it goes.
+PROGRAMS = {
+    "char_gpt": (["--steps", 40, "--print-every", 10, "--width", 32, "--length", 20], "loss"),
+    "vae_digits": (["--epochs", 4, "--print-every", 1], "loss"),
+    "lstm_series": (["--epochs", 6, "--past", 24, "--width", 16], "loss"),
+    "reinforce_cartpole": (["--updates", 30, "--limit", 100], "mean return"),
+}
+
+
+def figures(printed: str, name: str) -> list[float]:
+    """The figure of each line that a program prints as it goes."""
+    line = rf"^(?:step|epoch|update) +\d+  {name} +([\d.]+)"
+    return [float(figure) for figure in re.findall(line, printed, re.M)]
+
+
+def output(name: str, folder: Path) -> Path:
+    return folder / ("sample.txt" if name == "char_gpt" else f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory):
+    """What a program printed and wrote, run once."""
+    folder = tmp_path_factory.mktemp("examples")
+
+    @functools.cache
+    def run_once(name: str) -> tuple[str, Path]:
+        needs_extras()
+        file = output(name, folder)
+        return run(EXAMPLES / f"{name}.py", *PROGRAMS[name][0], "--output", file), file
+
+    return run_once
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_learns(name: str, shown) -> None:
+    printed, _ = shown(name)
+    first, *_, last = figures(printed, PROGRAMS[name][1])
+    if name == "reinforce_cartpole":
+        assert last > 1.5 * first
+    else:
+        assert last < 0.95 * first
+    assert re.search(r"^reached: .* in [\d.]+ s$", printed, re.M)
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "char_gpt"])
+def test_program_draws(name: str, shown) -> None:
+    from matplotlib import image
+
+    printed, file = shown(name)
+    assert f"picture: {file}" in printed
+    height, width, _ = image.imread(file).shape
+    assert height > 400 and width > 800
+
+
+def test_gpt_continues_the_prompt(shown) -> None:
+    printed, file = shown("char_gpt")
+    sample = file.read_text()
+    assert sample.startswith("The ") and len(sample) == len("The ") + 20 + len("\n")
+    assert sample.splitlines()[0][:20].rstrip() in printed
+
+
+def test_forecasts_beat_yesterday(shown) -> None:
+    printed, _ = shown("lstm_series")
+    found = re.search(r"error ([\d.]+) on .* gives ([\d.]+),", printed)
+    assert found is not None and float(found[1]) < float(found[2])
+
+
+def test_programs_follow_pytorch(shown, tmp_path: Path) -> None:
+    """The import line changed and nothing else: from one seed, the first figures are the same."""
+    commands = []
+    for name, (options, _) in PROGRAMS.items():
+        twin = in_pytorch(EXAMPLES / f"{name}.py", tmp_path)
+        commands.append([twin, *options, "--output", output(name, tmp_path)])
+    all_of_them = tmp_path / "all_of_them.py"
+    all_of_them.write_text(
+        "import runpy, sys\n"
+        f"for command in {[list(map(str, command)) for command in commands]}:\n"
+        "    print('PROGRAM')\n"
+        "    sys.argv = command\n"
+        "    runpy.run_path(command[0], run_name='__main__')\n"
+    )
+    _, *printed = run(all_of_them).split("PROGRAM\n")
+    for theirs, (name, (_, figure)) in zip(printed, PROGRAMS.items(), strict=True):
+        expected, found = figures(theirs, figure), figures(shown(name)[0], figure)
+        assert len(found) == len(expected) > 2
+        np.testing.assert_allclose(found[:3], expected[:3], rtol=2e-3, err_msg=name)

@@ -19,7 +19,7 @@ import pytest
 
 import lazyt as torch
 from lazyt.ir.node import FLUSH_NODES, Node
-from lazyt.runtime import cache
+from lazyt.runtime import cache, donation
 from lazyt.runtime import drain as runtime
 from lazyt.runtime.cache import CACHE
 from lazyt.runtime.stats import COUNTERS
@@ -462,14 +462,14 @@ def test_programs_that_come_once_are_bounded_in_number(monkeypatch) -> None:
 def donations(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each donor of each plan that ran was given up."""
     flags: list[bool] = []
-    original = runtime.gives_up
+    original = donation.gives_up
 
     def watched(*args: Any) -> bool:
         given = original(*args)
         flags.append(given)
         return given
 
-    monkeypatch.setattr(runtime, "gives_up", watched)
+    monkeypatch.setattr(donation, "gives_up", watched)
     return flags
 
 

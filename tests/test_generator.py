@@ -375,13 +375,6 @@ def test_seeds():
     assert g.seed() != g.seed()
 
 
-def test_seed_of_a_loader_is_a_64_bit_draw():
-    g, h = Generator(0), Generator(0)
-    first, second = (int(x) for x in h.random32(2))
-    assert g.random63() == ((first << 32) | second) % 2**63
-    assert g.random32(1) == h.random32(1)
-
-
 def test_raw_draws_are_one_stream():
     pieces = Generator(1)
     parts = [pieces.random32(n) for n in (0, 1, 99, 100, 101, 700)]

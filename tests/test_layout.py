@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,3 +129,45 @@ def test_import_is_light() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == "[]"
+
+
+def test_importing_lazyt_brings_its_core_alone() -> None:
+    """Networks, code generators and the readers of programs come with their first use."""
+    late = (
+        "nn",
+        "optim",
+        "codegen.source",
+        "ir.graph",
+        "ir.passes.pipeline",
+        "inspect.explanation",
+    )
+    late += ("coverage.program", "serialization", "amp", "func", "utils.data", "profiler", "cuda")
+    code = f"""
+import numpy, sys
+before = set(sys.modules)
+import lazyt
+brought = set(sys.modules) - before
+print([m for m in {late!r} if "lazyt." + m in brought])
+print([m for m in ("ast", "difflib", "pathlib", "subprocess", "tempfile") if m in brought])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "[]\n[]\n", found.stderr
+
+
+def test_what_is_there_is_installed() -> None:
+    """Every package, and every file in one that is no Python, is in pyproject.toml."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = sorted({path.parent for path in SOURCES if path.name == "__init__.py"})
+    named = {f: package_of(f / "__init__.py") for f in folders}
+    assert sorted(setuptools["packages"]) == sorted(named.values())
+    data = setuptools["package-data"]
+    forgotten = []
+    for folder in (*LOWER, "lazyt"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".pyc") or not path.is_file():
+                continue
+            owner = next(f for f in path.parents if f in named)
+            patterns = data.get(named[owner], ())
+            if not any(path.relative_to(owner).match(pattern) for pattern in patterns):
+                forgotten.append(str(path.relative_to(ROOT)))
+    assert forgotten == []

@@ -81,7 +81,7 @@ def test_same_seed_same_program() -> None:
 
 
 def test_most_statements_work(oracle: types.ModuleType) -> None:
-    outcomes = [run(generate(random.Random(seed)), oracle) for seed in range(100)]
+    outcomes = [run(generate(random.Random(seed)), oracle) for seed in range(200)]
     errors = [error for outcome in outcomes for error in outcome.errors]
     assert sum(error is not None for error in errors) < 0.08 * len(errors)
     tensors = [t for o in outcomes for t in o.state.values() if isinstance(t, dict)]

@@ -17,7 +17,6 @@ import lazyt as torch
 from lazyt.runtime import drain, scans, traces
 
 pytestmark = needs_compiler
-IN_PYTHON = scans.Scans(scans.live, scans.scan, scans.settle)
 
 
 def seen(run: Callable[[], Any], used: scans.Scans, monkeypatch: pytest.MonkeyPatch) -> list:
@@ -41,7 +40,7 @@ def both(run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     in_c = traces.scans()
     assert in_c is not None
     run()  # what only the first run traces
-    expected = seen(run, IN_PYTHON, monkeypatch)
+    expected = seen(run, scans.IN_PYTHON, monkeypatch)
     assert expected
     assert repr(seen(run, in_c, monkeypatch)) == repr(expected)
 
@@ -105,6 +104,52 @@ def test_dead_nodes_are_dropped(c_tier: None, monkeypatch: pytest.MonkeyPatch) -
     both(run, monkeypatch)
     ((_, kept, _, _, ops),) = seen(run, traces.scans(), monkeypatch)  # type: ignore[arg-type]
     assert kept == (1,) and [op.name for op in ops] == ["add", "mul"]
+
+
+def test_the_same_inputs_are_given_up(c_tier: None) -> None:
+    in_c = traces.scans()
+    assert in_c is not None
+    found: list[bool] = []
+
+    def flags(*args: Any) -> list[bool]:
+        given = in_c.flags(*args)
+        assert given == scans.IN_PYTHON.flags(*args)
+        found.extend(given)
+        return given
+
+    layer = torch.nn.Linear(3, 2)
+    update = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    held: dict[str, Any] = {}
+
+    def program(hold: str) -> None:
+        w, g = torch.zeros(2, 3), torch.ones(2, 3)
+        x = torch.zeros(3, requires_grad=True)
+        for _ in range(3):
+            if hold == "array":
+                held["array"] = w._storage.node.value
+            elif hold == "node":
+                held["node"] = w._storage.node
+            elif hold == "memory":
+                held["memory"] = w.numpy()
+            w.add_(g).mul_(w)
+            w.tolist()
+        layer(w).sum().backward(retain_graph=True)
+        if hold == "history":
+            held["history"] = (x * w).sum()
+            w.tolist()
+            w.add_(1)
+        update.step()
+        update.zero_grad()
+        assert layer.bias.tolist() and layer.weight.tolist() and w.tolist()
+
+    for hold in ("", "array", "node", "memory", "history"):
+        program(hold)
+        program(hold)
+        scans.SCANS[0] = in_c._replace(flags=flags)
+        found.clear()
+        program(hold)
+        assert True in found and (False in found) == (hold in ("array", "node", "history"))
+        held.clear()
 
 
 def test_an_operand_of_another_thread_is_computed_first(c_tier: None) -> None:

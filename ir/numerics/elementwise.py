@@ -190,22 +190,6 @@ def sign(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return np.asarray(np.subtract(np.greater(x, 0), np.less(x, 0), dtype=x.dtype, out=out))
 
 
-def round_decimals(x: np.ndarray, decimals: int = 0, out: np.ndarray | None = None) -> np.ndarray:
-    """``x`` rounded to ``decimals`` places (negative: tens, hundreds), ties to even.
-
-    Scaling happens in the dtype of ``x``. Integers are returned as they are.
-    """
-    if x.dtype.kind != "f":
-        return np.asarray(np.positive(x, out=out))
-    if decimals == 0:
-        return np.asarray(np.rint(x, out=out))
-    scale = x.dtype.type(10.0 ** abs(decimals))
-    there, back = (np.multiply, np.divide) if decimals > 0 else (np.divide, np.multiply)
-    result = there(x, scale, out=_new(out, x))
-    np.rint(result, out=result)
-    return back(result, scale, out=result)
-
-
 def nan_to_num(
     x: np.ndarray,
     nan: float = 0.0,

@@ -252,7 +252,7 @@ def _divisor(
     return b.cast(scaled(b, found, number), like.type.dtype)
 
 
-def _average_windows(v: Value, spatial: Extents, out: Extents, arg: tuple) -> Windows:
+def _average_windows(spatial: Extents, out: Extents, arg: tuple) -> Windows:
     kernel, stride, padding = arg[:3]
     return Windows(spatial, out, kernel, stride, padding, (1,) * len(kernel))
 
@@ -262,7 +262,7 @@ def _avg_pool(b: Build, v: Value) -> Value:
     if not v.type.numel or not x.type.numel:
         return v
     rank = len(v.arg[0])
-    w = _average_windows(v, x.type.shape[-rank:], v.type.shape[-rank:], v.arg)
+    w = _average_windows(x.type.shape[-rank:], v.type.shape[-rank:], v.arg)
     x, dtype = source(b, x), v.type.dtype
     total: Value | None = None
     if w.large:
@@ -281,7 +281,7 @@ def _avg_pool_grad(b: Build, v: Value) -> Value:
     if not v.type.numel or not g.type.numel:
         return v
     rank = len(spatial)
-    w = _average_windows(v, spatial, g.type.shape[-rank:], tuple(arg))
+    w = _average_windows(spatial, g.type.shape[-rank:], tuple(arg))
     rows = Rows(v.type.shape[:-rank], w)
     divisor = _divisor(b, g, w, *arg[-2:])
     share = g if isinstance(divisor, float) else b.op("div", g, divisor)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.ir.autodiff import ANOMALY
 from lazyt.ir.node import Node, location
+from lazyt.ir.tags import ANOMALY
 from lazyt.runtime import drain as runtime
 
 from .engine import grad_fn_name

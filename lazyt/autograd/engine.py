@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
-from lazyt.ir.autodiff import Tag, differentiate, source_of
+from lazyt.ir.autodiff import differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
+from lazyt.ir.tags import Tag
+from lazyt.layout import like_operands
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
+from lazyt.utils.hooks import RemovableHandle
 
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
@@ -126,7 +130,7 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
             elif g.op.view or g.value is not None or id(g) in given:
                 g = copy(g)
             given.add(id(g))
-            meta.grad = wrap(g)
+            meta.grad = wrap(g) if meta.strides is None else like_operands(g, t)
         elif create:
             meta.grad = wrap(add(node_of(meta.grad), g))
         else:
@@ -218,26 +222,6 @@ def tensor_backward(
     backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook away."""
-
-    _next = 0
-
-    def __init__(self, hooks: dict, extra: Any = None):
-        self.hooks = hooks
-        self.id = RemovableHandle._next
-        RemovableHandle._next += 1
-
-    def remove(self) -> None:
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.remove()
-
-
 NO_RETAINED = "can't retain_grad on Tensor that has requires_grad=False"
 NO_HOOK = "cannot register a hook on a tensor that doesn't require gradient"
 
@@ -270,12 +254,12 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
     if meta is not None and meta.leaf:
         node_of(self)  # makes the table, if there is none yet
         if meta.hooks is None:
-            meta.hooks = {}
+            meta.hooks = OrderedDict()
         hooks = meta.hooks
     else:
         tag = _tag(source_of(node_of(self)))
         if tag.hooks is None:
-            tag.hooks = {}
+            tag.hooks = OrderedDict()
         hooks = tag.hooks
     handle = RemovableHandle(hooks)
     hooks[handle.id] = run
@@ -290,7 +274,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> RemovableHand
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     meta = self._own_meta()
     if meta.after_accumulate is None:
-        meta.after_accumulate = {}
+        meta.after_accumulate = OrderedDict()
     handle = RemovableHandle(meta.after_accumulate)
     meta.after_accumulate[handle.id] = hook
     return handle
@@ -455,7 +439,7 @@ class GradFn:
 def _registered(tag: Tag, kind: str, hook: Any) -> RemovableHandle:
     """Adds a hook to those of a tag."""
     if getattr(tag, kind) is None:
-        setattr(tag, kind, {})
+        setattr(tag, kind, OrderedDict())
     hooks = getattr(tag, kind)
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook

@@ -15,12 +15,14 @@ from lazyt.dispatch import wrap
 from lazyt.functions.views import view_as
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, hint, short_name
+from lazyt.ir.autodiff import SECOND_BACKWARD
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import alias, copy
+from lazyt.ir.overwritten import hint, short_name
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import broadcast_shapes
 from lazyt.layout import like_operands
 from lazyt.state import LEAF_WRITE, node_of, touch, write
@@ -348,7 +350,8 @@ def _pieces(
             pieces.append(r)
         elif id(r._storage) in memory:
             shown = view_as(r, r) if any(r is t for t in inputs) else r
-            pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, name))
+            own = name if len(returned) > 1 else OfFunction(name)
+            pieces.append(_showing(shown, _named(alias(piece), ctx._tag, piece), k, own))
         else:
             pieces.append(like_operands(_named(copy(piece), ctx._tag, piece), r))
     return pieces
@@ -365,7 +368,7 @@ def _showing(shown: Tensor, node: Node, number: int, name: str) -> Tensor:
     meta = shown._own_meta()
     if meta.base is not None:
         meta.untracked = False
-        meta.multi = (number, OfFunction(name))
+        meta.multi = (number, name)
     return shown
 
 

@@ -14,18 +14,22 @@ from __future__ import annotations
 import abc
 import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lazyt.dispatch import wrap
-from lazyt.ir.autodiff import OUTPUT, Tag, saved, source_of, takes_gradient
+from lazyt.ir.autodiff import OUTPUT, Walk, saved, source_of, takes_gradient
 from lazyt.ir.node import LIVE, LOCAL, emit
 from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
+from lazyt.ir.tags import Tag
 from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
+from lazyt.utils.hooks import RemovableHandle
 
-from .engine import GradFn, GradientEdge, RemovableHandle, grad_fn_of
+from .engine import GradFn, GradientEdge, grad_fn_of
 from .function import BackwardCFunction
 
 __all__ = [
@@ -87,28 +91,28 @@ def register_multi_grad_hook(
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     lock = threading.Lock()
-    arrived: dict[int, list[Tensor | None]] = {}
-    counts: dict[int, int] = {}
+    # By the walk of a backward, which may fail before all have arrived.
+    arrived: WeakKeyDictionary[Walk, list[Tensor | None]] = WeakKeyDictionary()
+    counts: WeakKeyDictionary[Walk, int] = WeakKeyDictionary()
 
     def hook_of(position: int) -> Callable:
         def hook(gradient: Tensor) -> None:
             walk = LOCAL.reached
             with lock:
                 if mode == "any":
-                    first = counts.setdefault(id(walk), 0) == 0
-                    counts.clear()
-                    counts[id(walk)] = 1
+                    calls = walk not in counts
+                    counts[walk] = 0
                 else:
-                    found = arrived.setdefault(id(walk), [None] * len(tensors))
+                    found = arrived.setdefault(walk, [None] * len(tensors))
                     found[position] = gradient
-                    if id(walk) not in counts:
-                        counts[id(walk)] = _reached(tensors, walk or [])
-                    counts[id(walk)] -= 1
-                    first = counts[id(walk)] == 0
-                    if first:
-                        counts.pop(id(walk))
-                        arrived.pop(id(walk))
-            if first:
+                    if walk not in counts:
+                        counts[walk] = _reached(tensors, walk.nodes)
+                    counts[walk] -= 1
+                    calls = counts[walk] == 0
+                    if calls:
+                        counts.pop(walk)
+                        arrived.pop(walk)
+            if calls:
                 fn(gradient if mode == "any" else found)
 
         return hook
@@ -128,7 +132,7 @@ class _Handles(RemovableHandle):
     """Removes several hooks together."""
 
     def __init__(self, handles: list[RemovableHandle]):
-        super().__init__({})
+        super().__init__(OrderedDict())
         self._handles = handles
 
     def remove(self) -> None:

@@ -9,8 +9,19 @@
 The names are those of a recorded list; nothing of PyTorch is imported.
 """
 
-from .names import State, owners, public_names, state_of
-from .page import page
-from .program import Need, needs_of
+from __future__ import annotations
 
-__all__ = ["Need", "State", "needs_of", "owners", "page", "public_names", "state_of"]
+from typing import Any
+
+from .names import State, owners, public_names, state_of
+
+__all__ = ["Need", "State", "needs_of", "owners", "public_names", "state_of"]
+
+
+def __getattr__(name: str) -> Any:
+    # `import lazyt` reads the names; what reads programs waits until it is asked for.
+    if name in ("Need", "needs_of"):
+        from . import program
+
+        return getattr(program, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,12 +10,11 @@ A name is here where lazyt has it. It differs where its docstring says that some
 from __future__ import annotations
 
 import importlib
+import os.path
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-_FOLDER = Path(__file__).parent
 _ACCEPTED = re.compile(r"[^.;]*\baccepted\b[^.;]*", re.IGNORECASE)
 ABSENT = object()
 
@@ -27,11 +26,17 @@ class State(NamedTuple):
     how: str
 
 
+def _recorded(file: str) -> str:
+    # Without pathlib, which nothing else needs that `import lazyt` brings.
+    with open(os.path.join(os.path.dirname(__file__), file), encoding="utf-8") as text:
+        return text.read()
+
+
 @cache
 def owners() -> dict[str, tuple[str, ...]]:
     """Every module and class of PyTorch that is recorded, with its public names."""
     found: dict[str, tuple[str, ...]] = {}
-    for block in (_FOLDER / "names.txt").read_text().split("\n[")[1:]:
+    for block in _recorded("names.txt").split("\n[")[1:]:
         owner, *names = block.split()
         found[owner.rstrip("]")] = tuple(names)
     return found
@@ -51,7 +56,7 @@ def known(path: str) -> bool:
 @cache
 def differences() -> dict[str, str]:
     """How names differ that have no docstring to say so."""
-    lines = (_FOLDER / "differences.txt").read_text().splitlines()
+    lines = _recorded("differences.txt").splitlines()
     pairs = (line.partition(": ") for line in lines if line and not line.startswith("#"))
     return {name: how for name, _, how in pairs}
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from lazyt.autograd.function import function
-from lazyt.ir.autodiff import Tag
 from lazyt.ir.batching_rules import all_batched, rule
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
+from lazyt.ir.tags import Tag
 
 from .levels import Level
 

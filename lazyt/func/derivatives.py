@@ -185,6 +185,10 @@ def _pulling(
 
 
 JVP = "jvp(f, primals, tangents)"
+INDEPENDENT = (
+    "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is "
+    "not allowed with strict=True."
+)
 
 
 def jvp(
@@ -193,7 +197,8 @@ def jvp(
     """(output, tangents of the output), with has_aux also aux: the Jacobian of `func` at the
     tuple `primals` times `tangents`.
 
-    Errors: RuntimeError where primals and tangents differ in structure, shape or dtype.
+    Errors: RuntimeError where primals and tangents differ in structure, shape or dtype; with
+    `strict` also where an output does not depend on the primals.
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(
@@ -221,6 +226,8 @@ def jvp(
         if has_aux:
             output, aux = _without_aux(output, JVP)
         outputs = _all_tensors(output, JVP)
+        if strict and not all(map(inputs.lead_to, outputs)):
+            raise RuntimeError(INDEPENDENT)
         others = inputs.others(outputs)
         tracked = others or outer and any(t.requires_grad for t in along)
         moved = pushed(outputs, inputs.tensors, along, tracked)
@@ -356,7 +363,8 @@ def jacfwd(
 ) -> Callable:
     """A function that gives the Jacobian of `func`, column by column in forward mode.
 
-    Its shape is that of `jacrev`. Errors: those of `jvp`.
+    Its shape is that of `jacrev`. randomness: accepted; `func` runs once, not once a column, so
+    that its draws are those of one call. Errors: those of `jvp`.
     """
 
     @functools.wraps(func)

@@ -58,6 +58,13 @@ class Inputs:
         roots = [node_of(t) for t in outputs if t.requires_grad]
         return any(_ends(n) and _owner(n) not in own for n in history(roots))
 
+    def lead_to(self, output: Tensor) -> bool:
+        """Whether an output has a history that begins at one of these inputs."""
+        if not output.requires_grad:
+            return False
+        own, nodes = {id(t) for t in self.tensors}, {node_of(t) for t in self.tensors}
+        return any(n in nodes or _owner(n) in own for n in history([node_of(output)]))
+
     def pull(
         self, outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], create: bool
     ) -> list[Tensor]:

@@ -142,7 +142,7 @@ def _run(
         ]
         placed = [t._storage.node if d is not None else None for t, d in zip(inside, dims)]
         outputs, out_spec = flatten(func(*unflatten(inside, spec), **kwargs))
-        where = _out_dims(func, out_dims, outputs, out_spec)
+        where = _out_dims(func, out_dims, out_spec)
         found = [_output(func, trace, x, dim) for x, dim in zip(outputs, where, strict=True)]
         written = [
             (leaf, _back(trace.batched(node_of(t)), dim))
@@ -165,7 +165,7 @@ def _back(node: Any, dim: int) -> Any:
     return permute(node, (*rest[:dim], 0, *rest[dim:]))
 
 
-def _out_dims(func: Any, out_dims: Any, outputs: list, spec: Spec) -> list:
+def _out_dims(func: Any, out_dims: Any, spec: Spec) -> list:
     """The dimension of the batch in every output."""
     name = name_of(func)
     if not all(isinstance(d, (int, type(None))) for d in flatten(out_dims)[0]):

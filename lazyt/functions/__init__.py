@@ -12,7 +12,7 @@ from lazyt.functions import (  # noqa: F401
     decompositions,  # solve, det, svd, qr, eigh, lstsq, matrix_exp
     draws,  # rand, randn, randint, randperm, multinomial, bernoulli, normal_
     extremes,  # max, min, argmax, amax, aminmax
-    gathering,  # gather, scatter, index_select, index_add, take, put
+    gathering,  # gather, index_select, take
     indexing,  # x[key]
     joining,  # cat, stack, meshgrid, cartesian_prod
     masks,  # masked_select, masked_scatter, nonzero
@@ -27,6 +27,7 @@ from lazyt.functions import (  # noqa: F401
     reductions,  # sum, mean, prod, var, norm, all
     replacing,  # select_scatter, slice_scatter, diagonal_scatter
     scans,  # cumsum, cumprod, cummax, logcumsumexp
+    scattering,  # scatter, index_add, index_put, put
     sorting,  # sort, topk, unique, searchsorted
     views,  # view, transpose, unsqueeze, expand, ...
 )

@@ -14,17 +14,18 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.autodiff import Tag
 from lazyt.ir.dtypes import FLOATING, INTEGRAL, DType
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast
+from lazyt.ir.tags import Tag
 
 from ..dispatch import (
     SETTINGS,
     as_tensor_operand,
     check_writable,
+    coerce,
     converted,
     fit_dtype,
     fit_shape,
@@ -46,7 +47,7 @@ from ..layout import given, like_operands
 from ..registry import FUNCTIONS, also_called, public
 from ..state import check_overlap, node_of
 from ..tensor import Tensor, attach, from_numpy
-from .fast import FAST, Fast, fast_binary
+from .fast import fast_binary
 from .old_forms import old_form
 from .pointwise import invert, to_float
 
@@ -104,6 +105,8 @@ def unrounded(a: Any, b: Any, dtype: DType) -> tuple[Any, Any, DType | None]:
 
 
 def compute_add(a: Any, b: Any) -> Node:
+    if a.__class__ is b.__class__ is Node and a.type.dtype is b.type.dtype:
+        return ops.add(a, b)
     (x, y), _ = rounded(a, b)
     return ops.add(x, y)
 
@@ -306,7 +309,7 @@ def _check_out(out: Tensor | None, *inputs: Any) -> None:
                 check_overlap(out, operand_)
 
 
-def binary(name: str, compute: Compute, *aliases: str, has_out: bool = True) -> None:
+def binary(name: str, compute: Compute, *aliases: str) -> None:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         _check_out(out, input, other)
         return given(compute(*both(input, other, name)), out, name, input, other)
@@ -372,7 +375,9 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     check_writable(self)
     if isinstance(other, Tensor):
         check_overlap(self, other)
-    a, b = node_of(self), operand(other, name + "_", 1)
+        a, b = node_of(self), node_of(other)
+    else:
+        a, b = node_of(self), operand(other, name + "_", 1)
     try:
         return update(self, compute(a, b))
     except NotImplementedError:
@@ -437,12 +442,13 @@ for _name in ("pow", "pow_"):
     public(also_called(FUNCTIONS[_name], exponent="other"), _name)
 
 
-def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
+def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
-    if isinstance(alpha, Tensor):
-        alpha = alpha.item()
-    if isinstance(alpha, bool) and dtype is not dtypes.bool_:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if alpha.__class__ is not float:
+        if isinstance(alpha, Tensor):
+            alpha = alpha.item()
+        if isinstance(alpha, bool) and dtype is not dtypes.bool_:
+            raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if alpha == 1:
         return b
     if isinstance(alpha, float) and dtype.category < FLOATING:
@@ -455,8 +461,6 @@ def _alpha(name: str, b: Any, alpha: Any, dtype: DType) -> Any:
 
 
 def alpha_number(alpha: Any, dtype: DType) -> Any:
-    from ..dispatch import coerce
-
     number = coerce(number_of(alpha), dtype)
     return in_half(number, dtype) if dtype.is_half else number
 
@@ -472,10 +476,11 @@ def _with_alpha(name: str, compute: Compute, grad_name: str) -> None:
     def combine(a: Any, b: Any, alpha: Any) -> Node:
         if alpha == 1 and alpha.__class__ is int:
             return compute(a, b)
-        scaled = _alpha(name, b, alpha, result_dtype(a, b))
+        scaled = _alpha(b, alpha, result_dtype(a, b))
         node = compute(a, scaled)
-        inputs = [x for x in (a, b) if x.__class__ is Node]
-        return tagged(node, grad_name, *inputs)
+        if not node.grad:
+            return node
+        return tagged(node, grad_name, *[x for x in (a, b) if x.__class__ is Node])
 
     def function(
         input: Any, other: Any, *old: Any, alpha: Any = 1, out: Tensor | None = None
@@ -615,30 +620,23 @@ def compute_reverse_div(a: Any, b: Any) -> Node:
 
 
 for _name, (_compute, _fast, _floats) in OPERATORS.items():
-    _method = _operator(_compute)
+    _method, _reverse = _operator(_compute), _operator(_compute, reverse=True)
     if _fast:
-        _rounds = _name in ("add", "sub")
-        _method = fast_binary(_fast, _method, floats_only=_floats, boolean=False, rounds=_rounds)
-        FAST[f"__{_name}__"] = Fast(_method, _fast, _floats, _rounds)
+        _plain_case = {"floats_only": _floats, "rounds": _name in ("add", "sub")}
+        _method = fast_binary(f"__{_name}__", _fast, _method, **_plain_case)
+        if _name in ("add", "mul"):
+            _reverse = fast_binary(f"__r{_name}__", _fast, _reverse, reverse=True, **_plain_case)
     setattr(Tensor, f"__{_name}__", _method)
-    setattr(Tensor, f"__r{_name}__", _operator(_compute, reverse=True))
+    setattr(Tensor, f"__r{_name}__", _reverse)
     setattr(Tensor, f"__i{_name}__", _inplace_operator(_compute, _name))
 attach(
     __rtruediv__=_operator(compute_reverse_div, reverse=True),
     __rsub__=_operator(compute_reverse_sub, reverse=True),
 )
 for _name in ("lt", "le", "gt", "ge"):
-    setattr(
-        Tensor,
-        f"__{_name}__",
-        fast_binary(
-            getattr(ops, _name),
-            _operator(COMPUTE[_name]),
-            floats_only=False,
-            boolean=True,
-            rounds=True,
-        ),
-    )
+    _method, _fast = _operator(COMPUTE[_name]), getattr(ops, _name)
+    _method = fast_binary(f"__{_name}__", _fast, _method, boolean=True, rounds=True)
+    setattr(Tensor, f"__{_name}__", _method)
 attach(
     __eq__=_equality(COMPUTE["eq"], False),
     __ne__=_equality(COMPUTE["ne"], True),

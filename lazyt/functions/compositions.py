@@ -119,16 +119,21 @@ def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 public(clamp, "clamp", "clip", inplace=clamp_)
 
 
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def _exact_for(bound: Any) -> str:
+    """What is said of an `out` of another dtype, where the bound is a number."""
+    return "" if isinstance(bound, Tensor) else "Found dtype {have} but expected {want}"
+
+
+def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
     """`clamp` from below."""
     node = compute_clamp(node_of(input), min, None, "ClampMinBackward0")
-    return like_operands(node, input, min)
+    return given(node, out, "clamp_min", input, min, exact=_exact_for(min))
 
 
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
     """`clamp` from above."""
     node = compute_clamp(node_of(input), None, max, "ClampMaxBackward0")
-    return like_operands(node, input, max)
+    return given(node, out, "clamp_max", input, max, exact=_exact_for(max))
 
 
 public(clamp_min, "clamp_min", inplace=lambda self, min: clamp_(self, min=min))
@@ -264,7 +269,8 @@ def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """`lerp`, in place."""
     check_writable(self)
     check_overlap(self, end)
-    return update(self, compute_lerp(node_of(self), node_of(end), weight))
+    a, b = node_of(self), node_of(end)
+    return update(self, tagged(compute_lerp(a, b, weight), "Lerp", a, b))
 
 
 public(lerp, "lerp", inplace=lerp_)
@@ -477,7 +483,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 public(equal, "equal")
 
 
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     if not isinstance(other, Tensor):
         raise TypeError(
@@ -490,7 +496,8 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     top = ops.maximum(x, y)
     gap = ops.neg(ops.abs_(ops.sub(x, y)))
     result = ops.where(ops.isinf(top), top, ops.add(top, ops.log1p(ops.exp(gap))))
-    return like_operands(tagged(cast(result, dtype), "Logaddexp", a, b), input, other)
+    node = tagged(cast(result, dtype), "Logaddexp", a, b)
+    return given(node, out, "logaddexp", input, other)
 
 
 public(logaddexp, "logaddexp")

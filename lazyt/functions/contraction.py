@@ -101,7 +101,7 @@ def _viewed(t: Tensor, shape: tuple[int, ...]) -> Tensor:
 ELLIPSIS = "..."
 
 
-def _letters(text: str, equation: str, start: int, where: str) -> list[str]:
+def _letters(text: str, start: int, where: str) -> list[str]:
     """Subscripts of one term: letters, and at most one ellipsis."""
     labels: list[str] = []
     i = 0
@@ -137,13 +137,13 @@ def _parsed(equation: str, count: int) -> tuple[list[list[str]], list[str] | Non
             raise RuntimeError(
                 "einsum(): fewer operands were provided than specified in the equation"
             )
-        terms.append(_letters(part, equation, start, f"for operand {k}"))
+        terms.append(_letters(part, start, f"for operand {k}"))
         start += len(part) + 1
     if len(terms) < count:
         raise RuntimeError("einsum(): more operands were provided than specified in the equation")
     if not arrow:
         return terms, None
-    return terms, _letters(output, equation, len(inputs) + 2, "for the output")
+    return terms, _letters(output, len(inputs) + 2, "for the output")
 
 
 def _sublists(args: Sequence[Any]) -> tuple[list[Tensor], list[list[str]], list[str] | None]:

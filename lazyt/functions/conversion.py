@@ -15,6 +15,8 @@ from lazyt.ir.ops_shape import copy
 from ..device import Device, resolve, resolve_like
 from ..dispatch import as_dtype, c_name, data_node, tagged, wrap
 from ..layout import like_operands
+from ..registry import FUNCTIONS
+from ..settings import set_default_dtype
 from ..size import Size
 from ..state import node_of, values_of
 from ..tensor import Tensor, from_numpy
@@ -198,10 +200,7 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
             )
         return first.detach()
     if len(args) == 1 and isinstance(first, np.ndarray):
-        if first.dtype == dtype.numpy:
-            return from_numpy(first)
-        array, found = array_from(first, dtype)
-        return wrap(data_node(array, found))
+        return from_numpy(first).to(dtype)
     if isinstance(first, int) and not isinstance(first, bool):
         return empty(extents("new", *args), dtype=dtype, device="cpu")
     if len(args) > 1:
@@ -214,6 +213,25 @@ def legacy_tensor(dtype: DType, *args: Any, device: Any = None) -> Tensor:
         raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
     array, found = array_from(first, dtype)
     return wrap(data_node(array, found))
+
+
+def new(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """A tensor of a shape or of data, as the legacy constructors take them, in this one's dtype and
+    on its device."""
+    return legacy_tensor(self.dtype, *args, **kwargs).to(self.device)
+
+
+def set_default_tensor_type(t: str | type) -> None:
+    """The default dtype, by a legacy type: torch.DoubleTensor, "torch.FloatTensor".
+
+    Errors: TypeError where there is no such type, or it holds no floating point numbers.
+    """
+    kind = t if isinstance(t, LegacyType) else _named_type(t)
+    if kind is None:
+        raise TypeError(f"invalid type object: {t}")
+    if not kind.dtype.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    set_default_dtype(kind.dtype)
 
 
 def _legacy_types(device: str, module: str) -> dict[str, LegacyType]:
@@ -235,6 +253,9 @@ for _function, _name in (
     (to, "to"),
     (type_as, "type_as"),
     (type_, "type"),
+    (new, "new"),
     (cuda, "cuda"),
 ):
     setattr(Tensor, _name, _function)
+
+FUNCTIONS["set_default_tensor_type"] = set_default_tensor_type

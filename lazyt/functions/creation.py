@@ -89,12 +89,15 @@ def tensor(
             "rather than torch.tensor(sourceTensor).",
             stacklevel=2,
         )
-        if where != "cpu" or not data.is_cpu:
+        if where != "cpu" or not data.is_cpu or not data.is_contiguous():
             moved = data.detach().to(where, dtype, copy=True)
             return finish(node_of(moved), requires_grad, moved)
     if _on_gpu(data):
         moved = wrap(borrowed(data)).to(device or None, dtype, copy=True)
         return finish(node_of(moved), requires_grad)
+    if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+        moved = from_numpy(data).to(where, dtype, copy=True)  # which lies as the array does
+        return finish(node_of(moved), requires_grad, moved)
     array, found = array_from(data, dtype)
     return finish(data_node(array, found, where), requires_grad)
 
@@ -302,7 +305,13 @@ def _new(name: str, number: Any) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         layout: Any = None,
         pin_memory: bool = False,
+        **more: Any,
     ) -> Tensor:
+        if not size and "size" in more:
+            size = (size_argument(f"new_{name}", more.pop("size")),)
+        if more:
+            unknown = next(iter(more))
+            raise TypeError(f"new_{name}() got an unexpected keyword argument '{unknown}'")
         where = resolve_like(device, self, f"new_{name}")
         dtype = as_dtype(dtype, f"new_{name}")
         shape = extents(f"new_{name}", *size)
@@ -433,6 +442,11 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+def detach_(input: Tensor) -> Tensor:
+    """Cuts the tensor's history, in place."""
+    return input.detach_()
+
+
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
@@ -444,6 +458,6 @@ FUNCTIONS |= {
     f.__name__: f
     for f in (
         tensor, as_tensor, asarray, from_dlpack, frombuffer, from_numpy, zeros, zeros_like, ones,
-        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, numel,
+        ones_like, empty, empty_like, full, full_like, empty_strided, clone, detach, detach_, numel,
     )
 }  # fmt: skip

@@ -38,7 +38,7 @@ static struct {
     object *none, *no, *empty, *zero, *one, *minus_one;
     object *local, *internal, *subclasses;
     object *of_thread, *trace, *limit, *grad_mode, *inference, *file; /* names */
-    object *dtype, *category, *item_bytes;
+    object *dtype, *category, *item_bytes, *boolean;
     int64_t type_offset;
     int64_t node_op, node_src, node_arg, node_type, node_value, node_after, node_tag, node_uses;
     int64_t node_pos, node_grad, node_code, node_line;
@@ -49,7 +49,7 @@ static struct {
 /* The operations that have a method, with what differs between them. */
 static struct {
     object *op, *slow;
-    int64_t floats_only, rounds;
+    int64_t floats_only, boolean, rounds, reverse;
 } operations[OPERATIONS];
 
 void lazyt_fast_init(void *const *given)
@@ -58,10 +58,12 @@ void lazyt_fast_init(void *const *given)
         ((void **)&python)[i] = given[i];
 }
 
-void lazyt_fast_operation(int64_t k, void *op, void *slow, int64_t floats_only, int64_t rounds)
+void lazyt_fast_operation(int64_t k, void *op, void *slow, int64_t floats_only, int64_t boolean,
+                          int64_t rounds, int64_t reverse)
 {
     operations[k].op = op, operations[k].slow = slow;
-    operations[k].floats_only = floats_only, operations[k].rounds = rounds;
+    operations[k].floats_only = floats_only, operations[k].boolean = boolean;
+    operations[k].rounds = rounds, operations[k].reverse = reverse;
 }
 
 static object **slot(object *x, int64_t offset) { return (object **)((char *)x + offset); }
@@ -147,7 +149,7 @@ static object *float_of(object *x)
 
 static void fill(object *x, int64_t offset, object *value) { *slot(x, offset) = value; }
 
-/* A node, its storage and its handle. Takes over `src` and `line`. */
+/* A node, its storage and its handle. Takes over `src`, `type` and `line`. */
 static object *traced(object *op, object *src, object *type, int grad, object *code, object *line,
                       object *trace)
 {
@@ -155,8 +157,8 @@ static object *traced(object *op, object *src, object *type, int grad, object *c
     object *storage = python.make(python.storage, python.empty, 0);
     object *t = python.make(python.tensor, python.empty, 0);
     if (!n || !storage || !t || python.append(trace, n)) {
-        object *all[] = {n, storage, t, src, line};
-        for (int i = 0; i < 5; i++)
+        object *all[] = {n, storage, t, src, type, line};
+        for (int i = 0; i < 6; i++)
             if (all[i])
                 python.drop(all[i]);
         return 0;
@@ -164,7 +166,7 @@ static object *traced(object *op, object *src, object *type, int grad, object *c
     fill(n, python.node_op, held(op));
     fill(n, python.node_src, src);
     fill(n, python.node_arg, held(python.empty));
-    fill(n, python.node_type, held(type));
+    fill(n, python.node_type, type);
     fill(n, python.node_value, held(python.none));
     fill(n, python.node_after, held(python.none));
     fill(n, python.node_tag, held(python.none));
@@ -191,7 +193,8 @@ static object *plain(int64_t k, object *self, object *other)
     if (!a)
         return 0;
     object *type = *slot(a, python.node_type);
-    int known = kind_of(type), differentiated = *slot(a, python.node_grad) != python.zero;
+    int known = kind_of(type), boolean = operations[k].boolean != 0;
+    int differentiated = *slot(a, python.node_grad) != python.zero;
     if (kind == python.float_type || kind == python.int_type) {
         if (!(known & FLOATING) || (operations[k].rounds && known & HALF))
             return 0;
@@ -214,12 +217,13 @@ static object *plain(int64_t k, object *self, object *other)
     object *frame = python.frame(), *code = frame ? python.code(frame) : 0;
     int here = trace && limit && inference == python.no && code && !is_internal(code);
     if (here && python.size(trace) < python.as_integer(limit)) {
-        object *mode = differentiated ? python.entry(mine, python.grad_mode) : 0;
+        object *mode = differentiated && !boolean ? python.entry(mine, python.grad_mode) : 0;
+        int reverse = operations[k].reverse != 0, grad = mode && python.is_true(mode);
         object *src = python.new_tuple(2), *line = python.new_integer(python.last_instruction(frame));
-        if (src && line) {
-            python.set_item(src, 0, held(a));
-            python.set_item(src, 1, held(b));
-            int grad = mode && python.is_true(mode);
+        type = operations[k].boolean ? python.attribute(type, python.boolean) : held(type);
+        if (src && line && type) {
+            python.set_item(src, reverse, held(a));
+            python.set_item(src, !reverse, held(b));
             made = traced(operations[k].op, src, type, grad, code, line, trace);
         }
     }

@@ -22,15 +22,17 @@ _getframe = sys._getframe
 
 
 class Fast(NamedTuple):
-    """A method that was made here, its operation, and for which operands it goes the slow way."""
+    """A method that was made here, its operation, and what `fast_binary` was told of it."""
 
     method: Callable
     op: Any
     floats_only: bool
+    boolean: bool
     rounds: bool
+    reverse: bool
 
 
-# The arithmetic methods of Tensor by their names: what fast_in_c.py replaces.
+# The methods of Tensor that were made here by their names: what fast_in_c.py replaces.
 FAST: dict[str, Fast] = {}
 
 
@@ -44,12 +46,21 @@ WITH_COMPILER.append(_in_c)
 
 
 def fast_binary(
-    op: Any, slow: Callable, *, floats_only: bool, boolean: bool, rounds: bool
+    name: str,
+    op: Any,
+    slow: Callable,
+    *,
+    floats_only: bool = False,
+    boolean: bool = False,
+    rounds: bool = False,
+    reverse: bool = False,
 ) -> Callable:
-    """A method for `op` that traces two tensors of one type, or a float tensor and a number,
-    inline.
+    """The method `name` of Tensor, for `op`, which traces two tensors of one type, or a float
+    tensor and a number, inline.
 
     Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
+    floats_only: so do other types. boolean: a comparison. rounds: numbers are rounded to half
+    types. reverse: the operands of `op` are other and self.
     """
 
     derive = values_of if boolean else sync
@@ -83,7 +94,7 @@ def fast_binary(
         local = LOCAL
         n = _new(Node)
         n.op = op
-        n.src = (a, b)
+        n.src = (b, a) if reverse else (a, b)
         n.arg = ()
         n.type = type.boolean if boolean else type
         n.value = None
@@ -117,4 +128,5 @@ def fast_binary(
             t._own_meta().inference = True
         return t
 
+    FAST[name] = Fast(method, op, floats_only, boolean, rounds, reverse)
     return method

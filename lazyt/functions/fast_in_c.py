@@ -32,7 +32,7 @@ FUNCTIONS = (
     *("Py_IncRef", "Py_DecRef"),
 )
 NAMES: tuple[str, ...] = ("__dict__", "trace", "limit", "grad", "inference", "co_filename")
-NAMES += ("dtype", "category", "itemsize")
+NAMES += ("dtype", "category", "itemsize", "boolean")
 SLOTS = {
     Node: "op src arg type value after tag uses pos grad code line",
     Storage: "node version export address",
@@ -93,12 +93,12 @@ def _method(made: ctypes.PyDLL, k: int, name: str, fast: Fast) -> Any:
     call = (ctypes.c_void_p * MOST).in_dll(made, "lazyt_fast_methods")[k]
     definition = Definition(name.encode(), call, TAKES_ONE, None)
     HELD.extend((definition, fast))
+    told = (fast.floats_only, fast.boolean, fast.rounds, fast.reverse)
     made.lazyt_fast_operation(
         ctypes.c_int64(k),
         ctypes.c_void_p(id(fast.op)),
         ctypes.c_void_p(id(fast.method)),
-        ctypes.c_int64(fast.floats_only),
-        ctypes.c_int64(fast.rounds),
+        *map(ctypes.c_int64, told),
     )
     describe = ctypes.pythonapi.PyDescr_NewMethod
     describe.argtypes = [ctypes.py_object, ctypes.c_void_p]

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir import dtypes
-from lazyt.ir.autodiff import Tag, current
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_index import wrapped
 from lazyt.ir.ops_shape import alias, part_, reshape_, slice_
+from lazyt.ir.overwritten import current
+from lazyt.ir.tags import Tag
 from lazyt.ir.types import broadcast_shapes
 from lazyt.runtime import drain as runtime
 

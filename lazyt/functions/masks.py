@@ -14,6 +14,7 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
 from lazyt.ir.ops_device import common_device
+from lazyt.ir.ops_elementwise import where
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_shape import copy, expand, reshape
@@ -24,8 +25,9 @@ from ..layout import laid_out
 from ..registry import public
 from ..state import array_of, node_of
 from ..tensor import Tensor
-from .gathering import both_forms, cropped, tensor
+from .indices import tensor
 from .keys import OfMask
+from .scattering import both_forms, cropped
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -35,12 +37,12 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     device = common_device(node, chosen)
     shape = broadcast_shapes(chosen.type.shape, node.type.shape)
-    where = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
+    found = np.flatnonzero(np.broadcast_to(array_of(mask), shape))
     total = 1
     for n in shape:
         total *= n
     flat = reshape(expand(node, shape), (total,))
-    places = data_node(where, dtypes.int64, device)
+    places = data_node(found, dtypes.int64, device)
     places.tag = OfMask(reshape(expand(chosen, shape), (total,)), 0)
     picked = index_op(flat, places, arg=((0,),))
     text = "masked_select(): self and result must have the same scalar type"
@@ -63,15 +65,15 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
         )
     device = common_device(node, chosen, value)
     shape = broadcast_shapes(node.type.shape, chosen.type.shape)
-    found = np.nonzero(np.broadcast_to(array_of(mask), shape))
-    count = len(found[0]) if shape else int(found[0].size)
+    found = np.nonzero(np.atleast_1d(np.broadcast_to(array_of(mask), shape)))
+    count = len(found[0])
     if value.type.numel < count:
         raise RuntimeError("Number of elements of source < number of ones in mask")
     if not count:
         return copy(expand(node, shape))
     given = cropped(reshape(value, (value.type.numel,)), (count,))
     if not shape:
-        return tagged(copy(reshape(given, ())), "MaskedScatter", node, value)
+        return tagged(where(chosen, reshape(given, ()), node), "MaskedScatter", node, value)
     places = [data_node(f, dtypes.int64, device) for f in found]
     axes = tuple(range(len(shape)))
     result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))

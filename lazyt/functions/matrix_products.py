@@ -14,11 +14,11 @@ from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir import ops_linalg as lin
-from lazyt.ir.autodiff import Copied
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_complex import conj
 from lazyt.ir.ops_shape import alias, copy
+from lazyt.ir.tags import Copied
 from lazyt.ir.types import broadcast_shapes, viewed_strides
 
 from ..dispatch import EXACT, c_name, deliver, scalar_name, tagged, type_name, wrap
@@ -82,7 +82,7 @@ def check_mv_dtypes(added: DType, matrix: Node, vector: Node) -> None:
     not_for_bool(matrix, "addmv_impl_cpu")
 
 
-def check_dot(a: Node, b: Node, name: str = "dot") -> None:
+def check_dot(a: Node, b: Node) -> None:
     """PyTorch's errors for an inner product of two vectors."""
     first, second = a.type.shape, b.type.shape
     if len(first) != 1 or len(second) != 1:
@@ -295,7 +295,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors, the first conjugated."""
     a, b = operands("vdot", input=input, other=other)
-    check_dot(a, b, "vdot")
+    check_dot(a, b)
     first = conj(a) if a.type.dtype.is_complex else a
     return exact(tagged(lin.matmul(first, b), "Vdot", a, b), out, OUT_OF_DOT)
 

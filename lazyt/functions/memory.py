@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import lazyt
-from lazyt.ir.dtypes import DType
+from lazyt.ir.dtypes import DType, bfloat16
+from lazyt.ir.numerics import bfloat16_bits
 
 from ..device import Device
 from ..state import address_of, memory_of, resize, shape_of
@@ -43,6 +46,24 @@ class UntypedStorage:
 
     __len__ = size
 
+    def tolist(self) -> list:
+        """The bytes as numbers."""
+        elements = memory_of(self._storage).ravel()
+        if self._storage.node.type.dtype is bfloat16:
+            elements = bfloat16_bits(elements)
+        return elements.view(np.uint8).tolist()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.tolist()[index]
+
+    def _described(self) -> str:
+        return f"device={self.device}"
+
+    def __repr__(self) -> str:
+        elements = "\n ".join(map(str, self.tolist()))
+        kind = f"torch.storage.{type(self).__name__}"
+        return f" {elements}\n[{kind}({self._described()}) of size {len(self)}]"
+
 
 class TypedStorage(UntypedStorage):
     """The elements that a tensor and its views share, as one row."""
@@ -61,8 +82,8 @@ class TypedStorage(UntypedStorage):
         """The elements as Python numbers."""
         return memory_of(self._storage).ravel().tolist()
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.tolist()[index]
+    def _described(self) -> str:
+        return f"dtype={self.dtype}, device={self.device}"
 
     def untyped(self) -> UntypedStorage:
         """The same memory as bytes."""

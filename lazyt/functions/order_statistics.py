@@ -183,7 +183,9 @@ def _quantile(name: str, ignore_nan: bool) -> Any:
             if not shape:
                 kept = ()
         result = copy(reshape(found, kept if single else (found.type.shape[0], *kept)))
-        return deliver(numbered(result, "SqueezeBackward4", node, saves=False), out, name)
+        text = "quantile() out tensor must be same dtype as the input tensor"
+        quantiles = numbered(result, "SqueezeBackward4", node, saves=False)
+        return deliver(quantiles, out, name, text)
 
     function.__name__ = function.__qualname__ = name
     without = " of the elements that are not nan" if ignore_nan else ""

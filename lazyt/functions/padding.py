@@ -69,7 +69,7 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         )
     result = node
     for axis in range(rank - padded, rank):
-        places = _places(mode, shape, axis, *frame[axis], widths, padded)
+        places = _places(mode, shape, axis, *frame[axis])
         if places is not None:
             result = index_op(
                 result, data_node(places, dtypes.int64, node.type.device), arg=((axis,),)
@@ -94,9 +94,7 @@ def _constant(node: Node, frame: tuple, value: Any) -> Node:
     return pad_(node, coerce(value, node.type.dtype), arg=(frame,))
 
 
-def _places(
-    mode: str, shape: tuple, axis: int, before: int, after: int, widths: list, padded: int
-) -> np.ndarray | None:
+def _places(mode: str, shape: tuple, axis: int, before: int, after: int) -> np.ndarray | None:
     """Which elements of a dimension stand in the padded one; None for all of them as they are."""
     extent = shape[axis]
     if not before and not after:

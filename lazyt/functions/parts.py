@@ -14,8 +14,9 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import contiguous_strides
 
+from ..gradmode import no_grad
 from ..registry import FUNCTIONS, also_called
-from ..state import geometry, node_of, shape_of
+from ..state import check_writable, geometry, node_of, shape_of, touch
 from ..tensor import Tensor, attach, wrap_dim
 from .views import make_view
 
@@ -241,6 +242,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` along a dimension, `step` apart, as a new last dimension."""
     place, shape, strides = geometry(self)
+    rank = len(shape)
     if not shape:
         shape, strides = (1,), (1,)
     axis = wrap_dim(dimension, len(shape))
@@ -255,6 +257,8 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     sizes = shape[:axis] + (count,) + shape[axis + 1 :] + (size,)
     taken = own[:axis] + (own[axis] * step,) + own[axis + 1 :] + (own[axis],)
     moved = strides[:axis] + (strides[axis] * step,) + strides[axis + 1 :] + (strides[axis],)
+    if not rank:  # a number is a vector of one, and its only window takes that dimension
+        sizes, taken, moved = sizes[1:], taken[1:], moved[1:]
     return make_view(self, ((as_strided_, (sizes, taken), (0,)),), place, moved, "Unfold")
 
 
@@ -283,6 +287,22 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     )
 
 
+def as_strided_inplace(
+    self: Tensor, size: Any, stride: Any, storage_offset: int | None = None
+) -> Tensor:
+    """`as_strided`, of this handle itself."""
+    check_writable(self, allow_overlap=True)
+    with no_grad():
+        shown = as_strided(self, size, stride, storage_offset)._meta
+    assert shown is not None
+    touch(self)
+    own = self._own_meta()
+    own.recipe, own.offset = shown.recipe, shown.offset
+    own.shape, own.strides = shown.shape, shown.strides
+    self._node = self._seen = None
+    return self
+
+
 PARTS: dict[str, Callable] = {
     "narrow": narrow,
     "select": select,
@@ -296,6 +316,7 @@ PARTS: dict[str, Callable] = {
     "narrow_copy": narrow_copy,
     "diagonal": diagonal,
     "as_strided": as_strided,
+    "as_strided_": as_strided_inplace,
     "split_with_sizes": split,
 }
 # The words that PyTorch has for some arguments, a form of the function each.

@@ -194,9 +194,20 @@ def predicate(name: str, op: Callable) -> None:
     def function(input: Tensor) -> Tensor:
         return like_operands(compute_unary(op, KEEP, input, name), input)
 
+    if name in ("isneginf", "isposinf", "signbit"):
+        function = _with_out(name, op)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}` of every element, as a bool tensor."
     public(without_history(function), name)
+
+
+def _with_out(name: str, op: Callable) -> Callable:
+    def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if out is not None and out.dtype is not dtypes.bool_:
+            raise RuntimeError(f"{name} does not support non-boolean outputs.")
+        return given(compute_unary(op, KEEP, input, name), out, name, input)
+
+    return function
 
 
 predicate("isnan", _float_test(ops.isnan, False))

@@ -6,12 +6,12 @@ from typing import Any
 
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import FLOATING, bool_, int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, update, wrap

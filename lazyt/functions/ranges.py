@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -219,4 +220,39 @@ def eye(
     return finish(node, requires_grad)
 
 
+def range_(
+    start: Any = 0,
+    end: Any = _MISSING,
+    step: Any = 1,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from start up to and with end, of the default dtype; deprecated, as in PyTorch."""
+    if end is _MISSING:
+        raise TypeError('range() missing 1 required positional arguments: "end"')
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is "
+        "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "
+        "values in [start, end).",
+        stacklevel=2,
+    )
+    start, end, step = _numbers("range", start, end, step)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    where = resolve_out(device, out, "range")
+    dtype = as_dtype(dtype, "range") or (out.dtype if out is not None else SETTINGS.default_dtype)
+    count = math.floor((end - start) / step) + 1
+    values = cast_data(start + step * np.arange(count, dtype=np.float64), dtype)
+    node = data_node(values, dtype, where)
+    if out is not None:
+        return made_into(out, node, requires_grad)
+    return finish(node, requires_grad)
+
+
 FUNCTIONS |= {"arange": arange, "linspace": linspace, "logspace": logspace, "eye": eye}
+FUNCTIONS["range"] = range_

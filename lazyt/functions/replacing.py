@@ -15,7 +15,7 @@ from ..dispatch import tagged, wrap
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
-from .gathering import tensor
+from .indices import tensor
 from .keys import read_slice
 
 

@@ -24,7 +24,17 @@ from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
 from lazyt.ir.types import TensorType
 
-from ..dispatch import deliver, from_array, number_of, promoted, scalar_name, unsupported, wrap
+from ..dispatch import (
+    EXACT,
+    c_name,
+    deliver,
+    from_array,
+    number_of,
+    promoted,
+    scalar_name,
+    unsupported,
+    wrap,
+)
 from ..registry import FUNCTIONS
 from ..state import array_of, node_of
 from ..tensor import Tensor, wrap_dim
@@ -73,7 +83,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`sort` along the first dimension, without the indices."""
     node = input_node(input, "msort")
     pair = order.sort(at_least_vector(node), arg=(0, False))
-    return deliver(_sorted_pair(node, pair, "SortBackward0")[0], out)
+    return deliver(_sorted_pair(node, pair, "SortBackward0")[0], out, "msort", EXACT)
 
 
 def topk(
@@ -203,6 +213,11 @@ def histc(
     low, high = float(number_of(min)), float(number_of(max))
     if low > high:
         raise RuntimeError("torch.histc: max must be larger than min")
+    if out is not None and out.dtype is not node.type.dtype:
+        raise RuntimeError(
+            "torch.histogram: input tensor and hist tensor should have the same dtype, but got "
+            f"input {c_name(node.type.dtype)} and hist {c_name(out.dtype)}"
+        )
     return deliver(order.histogram(node, arg=(bins, low, high)), out)
 
 

@@ -124,7 +124,7 @@ def ints(
     return tuple(out)
 
 
-def resolve_shape(shape: tuple[int, ...], numel: int, name: str = "view") -> tuple[int, ...]:
+def resolve_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """A shape with at most one -1 filled in; RuntimeError in PyTorch's words where it cannot be."""
     unknown = [i for i, d in enumerate(shape) if d == -1]
     known = 1
@@ -435,6 +435,11 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
     return expand(input, size_argument("broadcast_to", size, 2))
 
 
+def broadcast_to_method(self: Tensor, *size: Any, **named: Any) -> Tensor:
+    """`expand`, as a method: extents one by one, or a sequence of them."""
+    return expand(self, *size, **named)
+
+
 def view_as(self: Tensor, other: Tensor) -> Tensor:
     """`view` in the shape of another tensor."""
     return view(self, *shape_of(other))
@@ -514,11 +519,11 @@ BOTH: dict[str, Callable] = {
     "moveaxis": movedim,
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
-    "broadcast_to": broadcast_to,
 }
 for _name, _function in {**METHODS_ONLY, **BOTH}.items():
     setattr(Tensor, _name, _function)
-FUNCTIONS.update(BOTH)
+FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
+Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: transpose(self, -2, -1)),

@@ -322,14 +322,14 @@ def live_ranges(view: ProgramView) -> list[str]:
         assigned = memory.assignments.get(v)
         if assigned is None or v not in line_of_value:
             continue
-        where = _where(assigned, number, v)
+        where = _where(assigned, number)
         described.append(
             f"  x{number[v]:<4} {v.op.name:<14} {where:<28} {line_of_value[v]} to {last[v]}"
         )
     return described
 
 
-def _where(assigned: placing.Assignment, number: dict[Value, int], v: Value) -> str:
+def _where(assigned: placing.Assignment, number: dict[Value, int]) -> str:
     of = assigned.of
     if assigned.kind == placing.SLOT:
         return f"w{of}"

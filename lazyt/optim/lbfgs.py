@@ -135,6 +135,10 @@ class LBFGS(Optimizer):
             closure: computes the loss and its gradients anew and returns the loss.
         """
         evaluate = enable_grad()(closure)
+        if len(self.param_groups) != 1:
+            raise AssertionError(
+                f"Expected exactly one param_group, but got {len(self.param_groups)}"
+            )
         group = self.param_groups[0]
         lr, max_iter, max_eval = as_scalar(group["lr"]), group["max_iter"], group["max_eval"]
         smallest, least_change = group["tolerance_grad"], group["tolerance_change"]

@@ -6,7 +6,7 @@ Without reentrancy the region becomes one node, whose operands are where its his
 (arguments, parameters, whatever else it closes over) and whose backward traces the function again
 and differentiates that. So gradients, `autograd.grad`, hooks and higher derivatives go on as if
 nothing had happened. The reentrant form is an `autograd.Function` that calls `backward` within
-backward, as PyTorch's is. Random draws of the second run are those of the first. See
+backward, as PyTorch's is. The second run draws what the first drew, under the same autocast. See
 https://docs.pytorch.org/docs/2.13/checkpoint.html.
 """
 
@@ -17,16 +17,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from lazyt.amp.state import STATE as AUTOCAST
 from lazyt.autograd.engine import backward as autograd_backward
 from lazyt.autograd.engine import grad_fn_name
 from lazyt.autograd.function import Function, FunctionCtx, function
 from lazyt.dispatch import renamed, wrap
 from lazyt.func.trees import Spec, flatten, unflatten
 from lazyt.gradmode import enable_grad
-from lazyt.ir.autodiff import SECOND_BACKWARD, Tag, differentiate
+from lazyt.ir.autodiff import SECOND_BACKWARD, differentiate
 from lazyt.ir.node import LIVE, LOCAL, Node, emit
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import copy, stop
+from lazyt.ir.tags import Tag
 from lazyt.nn.containers import Sequential
 from lazyt.random import RandomStates, fork_rng
 from lazyt.runtime.stats import COUNTERS
@@ -71,8 +73,8 @@ def checkpoint(
     `autograd.grad`, and none at all where no argument requires one. preserve_rng_state (a keyword
     argument, True by default): whether the second run draws what the first drew. context_fn: gives
     a context for each of the two runs. determinism_check: "none" does not compare the shapes of
-    the two runs. Errors: ValueError for arguments that do not go together, CheckpointError where
-    the second run gives other outputs.
+    the two runs. debug, early_stop: accepted. Errors: ValueError for arguments that do not go
+    together, CheckpointError where the second run gives other outputs.
     """
     if use_reentrant is None:
         warnings.warn(NOT_EXPLICIT.format("torch.utils.checkpoint"), stacklevel=2)
@@ -152,6 +154,7 @@ class Region:
         self._saved = FunctionCtx()
         self._saved.save_for_backward(*(x if isinstance(x, Tensor) else None for x in leaves))
         self._states = RandomStates(None) if preserve else None
+        self._autocast = AUTOCAST.taken()
         self._contexts = context_fn()
         self._check = determinism_check != "none"
         self._sources: list[Node] = []
@@ -227,7 +230,7 @@ class Region:
         create = LOCAL.grad
         tensors = self._saved.saved_tensors
         before = self._arguments()
-        with self._random(), enable_grad(), self._contexts[1]:
+        with self._random(), AUTOCAST.put_back(self._autocast), enable_grad(), self._contexts[1]:
             outputs, _ = self._call(tensors)
         roots = [node_of(t) for t in outputs if isinstance(t, Tensor) and node_of(t).grad]
         self._compare(roots)
@@ -301,6 +304,7 @@ class CheckpointFunction(Function):
         check_backward_validity(args)
         ctx.run_function = run_function
         ctx.states = RandomStates(None) if preserve_rng_state else None
+        ctx.autocast = AUTOCAST.taken()
         ctx.others = [None if isinstance(a, Tensor) else a for a in args]
         ctx.save_for_backward(*(a if isinstance(a, Tensor) else None for a in args))
         return run_function(*args)
@@ -315,6 +319,7 @@ class CheckpointFunction(Function):
             if ctx.states is not None:
                 contexts.enter_context(fork_rng())
                 ctx.states.put_back()
+            contexts.enter_context(AUTOCAST.put_back(ctx.autocast))
             contexts.enter_context(enable_grad())
             outputs = ctx.run_function(*inside)
         if isinstance(outputs, Tensor):

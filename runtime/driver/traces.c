@@ -1,4 +1,4 @@
-/* The three scans of a drain (runtime/drain.py: `_live`, `_scan`, `_settle`) once more.
+/* The three scans of a drain (runtime/scans.py) once more, and what is given up (donation.py).
  *
  * They do to the nodes what those functions do, and are there because a small program's drain costs
  * more than what it computes. Where the slots of a node lie is found out by `runtime/traces.py`. */
@@ -25,6 +25,8 @@ static struct {
     int (*is_true)(object *);
     object *(*call)(object *, ...);
     void (*hold)(object *), (*drop)(object *);
+    object *(*identity)(void *);
+    int (*contains)(object *, object *); /* a set */
     object *none, *yes, *float_type, *array_type, *tuple_type, *node_type;
     object *zero, *minus_zero, *strided; /* texts in a key */
     object *empty;                       /* the empty tuple */
@@ -32,6 +34,7 @@ static struct {
     object *replaced;                    /* an operation of which the first operand is history */
     object *no_position;                 /* -1 */
     object *no_uses;                     /* 0 */
+    object *refused;                     /* False */
     int64_t tuple_items, type_offset, array_flags;
     int64_t op, src, arg, type, value, grad, tag, uses, pos; /* slots of a node */
 } traced;
@@ -314,6 +317,74 @@ static object *settle(object *self, object *const *given, int64_t arguments)
     return traced.none;
 }
 
+enum { BASE = -2, WRITEABLE = 0x400, MOST_PLACES = 32, UNKNOWN = 2 }; /* BASE: words before an array's flags */
+
+/* Whether a later backward reads a node: `read` are identities of nodes. */
+static int is_read(object *node, object *read)
+{
+    object *id = traced.identity(node);
+    int found = !id || traced.contains(read, id) != 0;
+    if (id)
+        traced.drop(id);
+    return found;
+}
+
+/* Whether nobody but this run holds the k-th array, through the operands at `places` (pairs of a
+ * node's position and an operand's); UNKNOWN where Python has to say. */
+static int given_up(object *wanted, object *leaves, int64_t k, object *places, object *read)
+{
+    object *array = traced.item(leaves, k), *found[MOST_PLACES];
+    int64_t count = traced.tuple_size(places), distinct = 0, times[MOST_PLACES];
+    if (count > MOST_PLACES || type_of(array) != traced.array_type)
+        return UNKNOWN;
+    for (int64_t i = 0; i < count; i++) {
+        object *const *pair = items(items(places)[i]);
+        object *n = traced.item(wanted, traced.as_integer(pair[0]));
+        object *s = items(*slot(n, traced.src))[traced.as_integer(pair[1])];
+        int64_t at = 0;
+        if (read != traced.none && is_read(s, read))
+            return 0;
+        while (at < distinct && found[at] != s)
+            at++;
+        if (at == distinct)
+            found[distinct] = s, times[distinct++] = 0;
+        times[at]++;
+    }
+    int flags = *(int *)((char *)array + traced.array_flags);
+    int whole = !*slot(array, traced.array_flags + BASE * (int64_t)sizeof(object *));
+    if (!whole || !(flags & WRITEABLE) || !(flags & ROW_MAJOR_FLAG))
+        return 0;
+    if (holders(array) != distinct + 1) /* the list of arrays holds it, too */
+        return 0;
+    for (int64_t i = 0; i < distinct; i++)
+        if (holders(found[i]) != times[i])
+            return 0;
+    return 1;
+}
+
+/* flags(wanted, arrays, donors, read, gives_up): for every donor (k, places) whether the plan may
+ * write over it. */
+static object *flags(object *self, object *const *given, int64_t arguments)
+{
+    object *all = traced.new_list(0);
+    int64_t count = all && arguments == 5 ? traced.size(given[2]) : 0;
+    (void)self;
+    for (int64_t i = 0; i < count; i++) {
+        object *k = items(traced.item(given[2], i))[0], *places = items(traced.item(given[2], i))[1];
+        int told = given_up(given[0], given[1], traced.as_integer(k), places, given[3]);
+        object *flag = told == 1 ? traced.yes : traced.refused;
+        if (told == UNKNOWN)
+            flag = traced.call(given[4], given[0], given[1], k, places, given[3], (object *)0);
+        else
+            traced.hold(flag);
+        if (append_new(all, flag)) {
+            traced.drop(all);
+            return 0;
+        }
+    }
+    return all;
+}
+
 typedef struct {
     const char *name;
     object *(*call)(object *, object *const *, int64_t);
@@ -321,6 +392,7 @@ typedef struct {
     const char *doc;
 } method;
 
+method lazyt_flags = {"flags", flags, 0x80, 0};
 method lazyt_live = {"live", live, 0x80, 0};
 method lazyt_scan = {"scan", scan, 0x80, 0};
 method lazyt_settle = {"settle", settle, 0x80, 0};

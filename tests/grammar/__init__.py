@@ -6,7 +6,10 @@
      'x1.sum().backward()']
 
 Any `random.Random` serves as the source of choices, hypothesis's too. A program uses the names
-torch, np, copy, and appends what it reads to the list `out`.
+torch, nn, F, np, copy, io and `saved` (a file in memory that a value was saved to), and appends
+what it reads to the list `out`. A family of statements is a module here, most of it tables of what
+PyTorch has: functions, reductions, products, functional, modules, training, transforms, mistakes,
+creation. A program draws on the core (views, writes, expressions, statements) and some of them.
 """
 
 from .statements import generate

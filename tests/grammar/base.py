@@ -18,7 +18,16 @@ SHAPES: list[tuple[int, ...]] = [
 MAX_TOP = 10  # no value grows beyond 2**10
 MAX_NAMES = 14
 # Beside the core each program draws on some of the other families of statements.
-FAMILIES = ["functions", "products", "functional", "modules", "training", "transforms", "mistakes"]
+FAMILIES = [
+    "creation",
+    "functions",
+    "products",
+    "functional",
+    "modules",
+    "training",
+    "transforms",
+    "mistakes",
+]
 Statement = tuple[str, int, Callable[[], object]]  # its family, how often it is drawn, its maker
 
 
@@ -87,6 +96,11 @@ class Base:
         var.scrambled = len(shape) > 1 and any(p.permuted for p in parents)
         self.record(var, parents, saves, saves_result)
         return var
+
+    def mix(self, parents: tuple[Var, ...]) -> None:
+        """Remember that a composition's backward reads its operands."""
+        for parent in parents:
+            parent.store.mixed = True
 
     def record(
         self, var: Var, parents: tuple[Var, ...], saves: tuple[Var, ...], saves_result: bool

@@ -75,5 +75,6 @@ class Examples(Reductions):
     def bind_example(self, text: str, shape: Shape, dtype: str, parents: tuple[Var, ...]) -> None:
         top = min(2 * max(p.store.top for p in parents) + 2, MAX_TOP)
         made = self.result(text, shape, dtype, top, INEXACT, parents, parents, True)
+        self.mix(parents)
         made.loose = len(shape) > 1  # results lie in memory as PyTorch's kernels left them
         self.bind(made)

@@ -145,7 +145,7 @@ ACTIVATIONS = [
     Example("F.glu({x})", [(2, 4)], (2, 2)),
     Example("F.relu({x} * 1, inplace=True)", [(2, 4)], (2, 4), kinked=True),
     Example("F.silu({x} * 1, inplace=True)", [(2, 4)], (2, 4)),
-    Example("F.gumbel_softmax({x}, tau=0.5)", [(2, 4)], (2, 4)),
+    Example("F.gumbel_softmax({x}.contiguous(), tau=0.5)", [(2, 4)], (2, 4)),
 ]
 LOSSES = [
     Example("F.cross_entropy({x}, torch.tensor([3, 0]))", [(2, 4)], ()),

@@ -20,7 +20,8 @@ class Fn:
 
     call: str  # {x} is the tensor whose method it is, {y} a partner that broadcasts, {c} a number
     top: int | None = None  # its values are below 2**top; None: as large as the operands'
-    grows: int = 0  # powers of two by which its values may be larger than the operands'
+    times: int = 1  # how many operands' sizes multiply in its values
+    grows: int = 0  # powers of two by which its values may be larger than that
     exact: bool = False  # whether exact operands give the very same values everywhere
     kinked: bool = False  # whether the last bit of an operand can decide: exact operands only
     domain: str = "{x}"  # the tensor it is called on
@@ -68,7 +69,7 @@ ELEMENTWISE = [
     Fn("asinh()", top=5, forms=NO_INPLACE),
     Fn("acosh()", top=5, domain="({x} * {x} + 1.5)", forms=NO_INPLACE),
     Fn("atanh()", top=2, domain=UNIT, forms=NO_INPLACE),
-    Fn("square()", grows=10),
+    Fn("square()", times=2),
     Fn("abs()", exact=True, kinked=True, where="number"),
     Fn("sign()", top=1, exact=True, kinked=True, where="number"),
     Fn("floor()", exact=True, kinked=True),
@@ -87,7 +88,7 @@ ELEMENTWISE = [
     Fn("deg2rad()"),
     Fn("rad2deg()", grows=6),
     Fn("positive()", exact=True, forms=ONLY_NEW),
-    Fn("pow(2)", grows=10, exact=True, where="number"),
+    Fn("pow(2)", times=2, exact=True, where="number"),
     Fn("pow(0.5)", domain=POSITIVE, grows=1),
     Fn("pow(-1)", domain=ABOVE_ONE, top=1),
     Fn("remainder(2)", top=2, exact=True, kinked=True, where="number"),
@@ -106,14 +107,14 @@ PAIRS = [
     Fn("atan2({y})", top=2, domain=ABOVE_ONE),
     Fn("logaddexp({y})", grows=2, forms=ONLY_NEW),
     Fn("lerp({y}, 0.25)", grows=1),
-    Fn("addcmul({y}, {y})", grows=8),
-    Fn("addcmul({y}, {y}, value=0.5)", grows=8),
+    Fn("addcmul({y}, {y})", times=2, grows=1),
+    Fn("addcmul({y}, {y}, value=0.5)", times=2, grows=1),
     Fn("addcdiv({y}, {y} * {y} + 1)", grows=2),
     Fn("addcdiv({y}, {y} * {y} + 1, value=-2)", grows=3),
     Fn("sub({y}, alpha=2)", grows=2, exact=True, where="number"),
     Fn("rsub({y})", grows=1, exact=True, where="number", forms="function"),
     Fn("div({y} * {y} + 1)"),
-    Fn("multiply({y})", grows=10, exact=True, where="number"),
+    Fn("multiply({y})", times=2, exact=True, where="number"),
     Fn("maximum({y})", exact=True, kinked=True, forms="method function out", where="any"),
     Fn("minimum({y})", exact=True, kinked=True, forms="method function out", where="any"),
     Fn("fmax({y})", exact=True, kinked=True, forms="method function"),
@@ -160,7 +161,7 @@ class Functions(Writes):
 
     def bounds(self, fn: Fn, *parents: Var) -> tuple[int, int]:
         """The size and fineness of what a function gives."""
-        top = max(p.store.top for p in parents) + fn.grows if fn.top is None else fn.top
+        top = fn.times * max(p.store.top for p in parents) + fn.grows if fn.top is None else fn.top
         exact = fn.exact and fn.domain in ("{x}",)
         frac = max(2 * p.store.frac for p in parents) if exact else INEXACT
         return top, min(frac, INEXACT)

@@ -24,6 +24,9 @@ class Store:
 
     top: int
     frac: int
+    # Whether a backward reads it beside what it was computed to: what that makes of a write that
+    # no version counter sees (`.data`) depends on the formula.
+    mixed: bool = False
 
     def absorb(self, top: int, frac: int) -> None:
         self.top, self.frac = max(self.top, top), max(self.frac, frac)
@@ -57,6 +60,7 @@ class Track:
     needs: bool = False
     leaf: bool = True
     history: set[Step] = field(default_factory=set)
+    inner: bool = False  # recorded within a transform: by which steps is its own affair
 
     def works(self) -> bool:
         """Whether a backward from here is likely to work."""

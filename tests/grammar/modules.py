@@ -122,6 +122,8 @@ MODULES = [
     Layer("nn.PReLU()", (2, 4), (2, 4), kinked=True),
     Layer("nn.ReLU()", (2, 4), (2, 4), kinked=True),
     Layer("nn.ReLU(inplace=True)", (2, 4), (2, 4), kinked=True, call="{m}({x} * 1)"),
+    Layer("nn.LeakyReLU(0.2)", (2, 4), (2, 4), kinked=True),
+    Layer("nn.Sigmoid()", (2, 4), (2, 4)),
     Layer("nn.GELU()", (2, 4), (2, 4)),
     Layer("nn.Softplus()", (2, 4), (2, 4)),
     Layer("nn.Tanh()", (2, 3, 4), (2, 3, 4)),
@@ -147,6 +149,9 @@ MODULES = [
         (),
         call="{m}({x}, torch.tensor([3, 0]))",
     ),
+    Layer("nn.L1Loss()", (2, 4), (), kinked=True, call="{m}({x}, {x} * 0.5)"),
+    Layer("nn.BCELoss()", (2, 4), (), call="{m}(torch.sigmoid({x}), torch.sigmoid(-{x}))"),
+    Layer("nn.NLLLoss()", (2, 4), (), call="{m}(F.log_softmax({x}, 1), torch.tensor([3, 0]))"),
     Layer("nn.SmoothL1Loss()", (2, 4), (), kinked=True, call="{m}({x}, {x} * 0.5)"),
     Layer("nn.BCEWithLogitsLoss()", (2, 4), (), call="{m}({x}, torch.sigmoid({x}))"),
     Layer("nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 4))", (2, 4), (2, 4)),
@@ -169,6 +174,7 @@ MODULES = [
     ),
     Layer("Residual(4)", (2, 4), (2, 4)),
     Layer("Tied(4)", (2, 4), (2, 4)),
+    Layer("Listed(4)", (2, 4), (2, 4)),
 ]
 # Classes of a user's; programs define them before they use one.
 CLASSES = {
@@ -190,6 +196,14 @@ CLASSES = {
     def forward(self, x):
         return self.two(torch.tanh(self.one(x)))""",
 }
+CLASSES["Listed"] = """class Listed(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.scales = nn.ParameterList([nn.Parameter(torch.full((n,), 0.5)) for _ in range(2)])
+    def forward(self, x):
+        for scale in self.scales:
+            x = torch.sin(x * scale)
+        return x"""
 # What is done to a module {m} without changing a parameter; {n} is another of its kind.
 STATES = [
     "{m}.eval()",
@@ -209,6 +223,7 @@ READS = [
     "out.append([(k, p.shape, p.requires_grad) for k, p in {m}.named_parameters()])",
     "out.append([(k, b.sum().item()) for k, b in {m}.named_buffers()])",
     "out.append([k for k, _ in {m}.named_modules()])",
+    "out.append([type(m).__name__ for m in {m}.modules()])",
     "out.append(repr({m}))",
     "out.append(sum(p.numel() for p in {m}.parameters()))",
     "out.append([p.grad is None for p in {m}.parameters()])",
@@ -219,6 +234,7 @@ READS = [
 PARAMETER_WRITES = [
     "for p in {m}.parameters():\n    nn.init.constant_(p, 0.25)",
     "for p in {m}.parameters():\n    nn.init.uniform_(p, -0.5, 0.5)",
+    "for p in {m}.parameters():\n    if p.dim() == 1:\n        nn.init.zeros_(p)",
     "for p in {m}.parameters():\n    if p.dim() > 1:\n        nn.init.xavier_uniform_(p)",
     "for p in {m}.parameters():\n    if p.dim() > 1:\n        nn.init.kaiming_normal_(p)",
     "for p in {m}.parameters():\n    if p.dim() == 2:\n        nn.init.orthogonal_(p)",
@@ -294,6 +310,7 @@ class Modules(Functional):
         """The result of calling a module, with what its backward will need."""
         text, shape = module.call(x), module.layer.gives
         made = self.result(text, shape, module.dtype, 5, 1000, (x,), (x,), True)
+        self.mix((x,))
         made.loose = len(shape) > 1
         step = Step([(module.counter, module.counter.value)])
         if self.recording and module.differentiable:

@@ -51,7 +51,9 @@ REDUCTIONS = [
     Along("{x}.max({d}{keep}).values", exact=True, kinked=True, where="number"),
     Along("torch.min({x}, {d}{keep})[0]", exact=True, kinked=True, where="number"),
     Along("{x}.aminmax(dim={d}{keep}).max", exact=True, kinked=True, where="number"),
-    Along("{x}.median({d}{keep}).values", exact=True, kinked=True, whole="{x}.median()"),
+    Along(
+        "{x}.contiguous().median({d}{keep}).values", exact=True, kinked=True, whole="{x}.median()"
+    ),
     Along("{x}.kthvalue(1, {d}{keep}).values", exact=True, kinked=True),
     Along("torch.quantile({x}, 0.25, dim={d}{keep})", exact=False, kinked=True),
     Along("{x}.nansum({d}{keep})", 3, exact=True),
@@ -116,7 +118,11 @@ REARRANGED = [
     Shaped("torch.diag_embed({x})", lambda a: np.empty((*a.shape, a.shape[-1])), (1, 2)),
     Shaped("{x}.tril(-1)", np.copy, (2, 3)),
     Shaped("torch.triu({x}, 1)", np.copy, (2, 3)),
-    Shaped("torch.meshgrid({x}, {x}, indexing='ij')[0]", lambda a: np.meshgrid(a, a)[0], (1,)),
+    Shaped(
+        "torch.meshgrid({x}, {x}, indexing='ij')[0]",
+        lambda a: np.broadcast_to(a[:, None], (a.size, a.size)),
+        (1,),
+    ),
     Shaped("{x}.masked_select({x} == {x})", lambda a: a.ravel().copy()),
     Shaped("{x}.take(torch.tensor([0, -1, 0]))", lambda a: np.take(a, [0, -1, 0])),
     Shaped(
@@ -163,6 +169,7 @@ class Reductions(Functions):
         frac = (v.store.frac if exact else INEXACT) if dtype != I64 else 0
         made = self.bounded(self.result(text, shape, dtype, top, frac, (v,), (v,), True))
         if made is not None:
+            self.mix((v,))
             made.loose |= made.scrambled
             self.bind(made)
 
@@ -203,7 +210,7 @@ class Reductions(Functions):
             made.loose |= made.scrambled
             self.bind(made)
         elif not (v.loose and (".flatten" in text or ".unflatten" in text)):
-            multiple = "split" in text
+            multiple = "split" in text or "meshgrid" in text
             self.bind(v.view(text, array, guarded=multiple or not self.recording))
 
     def several_outputs(self) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .base import FAMILIES, MAX_NAMES, MAX_TOP, Statement
-from .mistakes import Mistakes
+from .creation import Creation
 from .model import BOOL, INEXACT, Store, Track, Var, broadcast
 
 
-class Program(Mistakes):
+class Program(Creation):
     """Writes one program, statement by statement."""
 
     def statements(self) -> list[Statement]:
@@ -282,6 +282,7 @@ class Program(Mistakes):
             v.track.free()
             w.track.free()
             var.track = Track()
+        var.track.inner = True
         self.bind(var)
 
     def use_grad(self) -> None:
@@ -299,6 +300,8 @@ class Program(Mistakes):
             f"if {g} is not None:\n    {v.text}.data.clamp_(-2, 2)",
         ]
         text = self.pick(options)
+        if ".data" in text and v.store.mixed:
+            return
         if "-=" in text and not v.text.isidentifier():
             return
         self.emit(text)

@@ -31,6 +31,7 @@ OPTIMIZERS = [
     "NAdam({p}, lr=0.05, eps=0.01)",
     "RAdam({p}, lr=0.05, eps=0.01)",
     "ASGD({p}, lr=0.1)",
+    "LBFGS({p}, lr=0.1, max_iter=3)",
     "SGD([{{'params': {p}, 'lr': 0.05}}], lr=0.1)",
 ]
 SCHEDULERS = [
@@ -141,7 +142,8 @@ class Training(Modules):
             "how": self.pick(["", "", "set_to_none=False"]),
             "clip": self.pick(CLIPS).format(m=module.name),
         }
-        for statement in self.pick(STEPS):
+        steps = STEPS[-1:] if "LBFGS" in optimizer.text else STEPS
+        for statement in self.pick(steps):
             self.emit(statement.format(**how))
         module.counter.value += 1
 
@@ -201,7 +203,18 @@ class Training(Modules):
 
 def has_parameters(text: str) -> bool:
     """Whether a module's text makes a layer with weights that a loss reaches."""
-    kinds = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Norm", "Residual", "Tied", "Attention")
+    kinds = (
+        "Linear",
+        "Conv",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Norm",
+        "Residual",
+        "Tied",
+        "Listed",
+        "Attention",
+    )
     return any(kind in text for kind in kinds) and "affine=False" not in text
 
 

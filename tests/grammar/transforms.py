@@ -11,7 +11,7 @@ import numpy as np
 
 from .base import Statement
 from .examples import Shape
-from .model import INEXACT
+from .model import INEXACT, Track
 from .training import Training
 
 
@@ -65,7 +65,7 @@ TRANSFORMS = [
     Transform("torch.autograd.functional.hvp({s}, {x}, {x})[1]", "same", False),
     Transform("torch.autograd.functional.vhp({s}, {x}, {x})[1]", "same", False),
     Transform("torch.utils.checkpoint.checkpoint({f}, {x}, use_reentrant=False)"),
-    Transform("torch.utils.checkpoint.checkpoint({f}, {x}, use_reentrant=True)"),
+    Transform("torch.utils.checkpoint.checkpoint({f}, {x}, use_reentrant=True).clone()"),
 ]
 # Functions of a user's; programs define them before they use one.
 CUSTOM = {
@@ -118,7 +118,7 @@ TENSOR_HOOKS = [
     "{x}.register_hook(lambda g: g * 0.5)",
     "{x}.register_hook(lambda g: out.append(g.sum().item()))",
     "{x}.retain_grad()",
-    "{x}.register_post_accumulate_grad_hook(lambda t: t.grad.mul_(0.5))",
+    "{x}.register_post_accumulate_grad_hook(lambda t: setattr(t, 'grad', None))",
     "handle = {x}.register_hook(lambda g: g + 1)\nhandle.remove()",
 ]
 REGIONS = [
@@ -177,7 +177,7 @@ class Transforms(Training):
             return
         # A clone: what a second derivative saved of a tensor whose `.data` is then written to
         # depends on the formula of the first.
-        x = f"{v.text}.clone()" if v.needs else v.text
+        x = f"{v.text}.clone()" if v.needs or v.overlaps or v.crosses else v.text
         text = row.text.format(x=x, f=function, s=self.pick(SCALAR_FUNCTIONS))
         shapes: dict[str, Shape] = {
             "same": v.shape,
@@ -190,9 +190,9 @@ class Transforms(Training):
             return
         made = self.result(text, shape, v.dtype, 5, INEXACT, (v,), (v,), True)
         made.loose = len(shape) > 1
-        made.guarded = "use_reentrant=True" in text  # a result of a custom Function
         if not row.differentiable:
-            made.track = type(made.track)()
+            made.track = Track()
+        made.track.inner = True
         self.bind(made)
 
     def call_custom(self) -> None:
@@ -232,5 +232,5 @@ class Transforms(Training):
 
     def query(self) -> None:
         v = self.some()
-        if v is not None:
+        if v is not None and not v.track.inner:
             self.emit(f"out.append({self.pick(QUERIES).format(x=v.text)})")

@@ -92,6 +92,8 @@ class Views(Base):
             text, array = made
             if v.loose and text[len(t) :].startswith((".view(", ".reshape(")):
                 continue
+            if v.store.mixed and text.endswith(".data"):
+                continue
             if v.overlaps and text.endswith((".detach()", ".data")):
                 continue  # a base that PyTorch cannot write a gradient into
             multiple = text.endswith("]") and (".chunk(" in text or ".unbind(" in text)

@@ -302,7 +302,7 @@ class Writes(Expressions):
         # on whether it saved the tensor or its memory.
         v = self.some(lambda v: v.needs and v.track.leaf and not v.is_view)
         w = self.some(lambda w: v is not None and w.dtype == v.dtype and w.shape == v.shape)
-        if v is None or w is None or v is w or self.fixed or not self.alone(v):
+        if v is None or w is None or v is w or v.store.mixed or self.fixed or not self.alone(v):
             return  # old views keep their base and its version counter, but not its memory
         how = self.pick(["", ".clone()"])
         self.emit(f"{v.text}.data = {w.text}{how}")

@@ -16,7 +16,6 @@ from lazyt.dispatch import is_tensor, scalar_name, tagged, type_name, wrap
 from lazyt.functions.matrix_products import compute_matmul
 from lazyt.functions.ranges import arange
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import bool_, float32
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import cast
@@ -24,6 +23,7 @@ from lazyt.ir.ops_linalg import transposed
 from lazyt.ir.ops_reduce import amax
 from lazyt.ir.ops_scan import softmax
 from lazyt.ir.ops_shape import reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 

@@ -112,7 +112,7 @@ def _finish(y: Node, x: Node, w: Node, b: Node | None, batched: bool) -> Tensor:
     return wrap(y if batched else _unbatched(y))
 
 
-def _check_weight(x: Node, w: Node, b: Node | None, rank: int, groups: int) -> None:
+def _check_weight(x: Node, w: Node, b: Node | None, groups: int) -> None:
     shape, ws = x.type.shape, w.type.shape
     if ws[0] < groups:
         raise RuntimeError(
@@ -196,7 +196,7 @@ def _convolution(
     else:
         around = _numbers(padding, rank, "padding")
     _check_settings(steps, around, apart, groups)
-    _check_weight(x, w, b, rank, groups)
+    _check_weight(x, w, b, groups)
     _check_fits(x.type.shape[2:], kernel, around, apart)
     _check_weight_dtype(x, w)
     return _finish(conv(x, w, arg=(steps, around, apart, groups)), x, w, b, batched)
@@ -306,7 +306,7 @@ def _transposed(
     _check_settings(steps, around, apart, groups)
     ws, shape = w.type.shape, x.type.shape
     if ws[0] < groups or ws[0] % groups:
-        _check_weight(x, w, None, rank, groups)
+        _check_weight(x, w, None, groups)
     if shape[1] != ws[0]:
         raise RuntimeError(
             f"Given transposed=1, weight of size {list(ws)}, expected input{list(shape)} to have "

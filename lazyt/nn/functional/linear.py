@@ -6,12 +6,12 @@ from typing import Any
 
 from lazyt.dispatch import scalar_name, tagged, wrap
 from lazyt.functions.views import _legacy_name
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import copy, expand, permute_, reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.state import geometry, node_of
 from lazyt.tensor import Tensor
 
@@ -116,7 +116,7 @@ def _general_linear(input: Any, x: Node, weight: Any, w: Node, bias: Any, b: Nod
         y = input.matmul(weight)
         return y if bias is None else y + bias
     if x.type.shape[-1] != w.type.shape[1] or x.type.dtype is not w.type.dtype:
-        _refuse(x, w, b)
+        _refuse(x, w, b if input.is_contiguous() else None)
     lead = x.type.shape[:-1]
     transposed = permute_(w, arg=((1, 0),))
     if transposed.grad:

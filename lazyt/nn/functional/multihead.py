@@ -126,7 +126,7 @@ def _is_batched(query: Tensor, key: Tensor, value: Tensor, masks: Masks, num_hea
     return rank == 3
 
 
-def _check_projected(query: Tensor, key: Tensor, value: Tensor, separate: bool) -> None:
+def _check_projected(key: Tensor, value: Tensor, separate: bool) -> None:
     if separate and key.shape[:2] != value.shape[:2]:
         raise AssertionError(
             f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
@@ -280,7 +280,7 @@ def multi_head_attention_forward(
     width = embed_dim // num_heads
     if width * num_heads != embed_dim:
         raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
-    _check_projected(query, key, value, use_separate_proj_weight)
+    _check_projected(key, value, use_separate_proj_weight)
     if use_separate_proj_weight:
         own = (q_proj_weight, k_proj_weight, v_proj_weight)
         heads = _separate_projections((query, key, value), own, in_proj_bias, num_heads)

@@ -11,13 +11,13 @@ from typing import Any
 from lazyt.dispatch import tagged, wrap
 from lazyt.functions.padding import pad
 from lazyt.info import finfo
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import float32
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
 from lazyt.ir.ops_nn import standardize
 from lazyt.ir.ops_reduce import get, get_, sum_
 from lazyt.ir.ops_shape import copy, reshape, reshape_
+from lazyt.ir.overwritten import kept_apart
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor

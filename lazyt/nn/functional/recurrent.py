@@ -20,12 +20,12 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from lazyt.dispatch import renamed, scalar_name, tagged, wrap
-from lazyt.ir.autodiff import kept_apart
 from lazyt.ir.dtypes import float64, promote
 from lazyt.ir.node import LOCAL, Node, caller
 from lazyt.ir.ops_elementwise import add, cast, mul, relu, sigmoid, sub, tanh
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_shape import cat_, narrow, permute_, reshape
+from lazyt.ir.overwritten import kept_apart
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor

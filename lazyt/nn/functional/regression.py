@@ -26,7 +26,7 @@ from .common import (
 from .losses import check_reduction, reduced, total
 
 
-def _both(input: Any, target: Any, name: str, reduction: str, level: int = 4) -> tuple[Node, Node]:
+def _both(input: Any, target: Any, reduction: str) -> tuple[Node, Node]:
     """Both operands in one dtype and shape, with PyTorch's warning where shapes differ."""
     for x in (input, target):
         if not isinstance(x, Tensor):
@@ -37,7 +37,7 @@ def _both(input: Any, target: Any, name: str, reduction: str, level: int = 4) ->
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=level,
+            stacklevel=4,
         )
         shape = broadcast_shapes(x.type.shape, t.type.shape)
         x, t = expand(x, shape), expand(t, shape)
@@ -85,7 +85,7 @@ def mse_loss(
 ) -> Tensor:
     """The squared error (input - target)^2."""
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _both(input, target, "mse_loss", reduction)
+    x, t = _both(input, target, reduction)
     check_floating(x, "mse_cpu")
     return _finished(_square, x, t, weight, reduction, "MseLoss")
 
@@ -100,7 +100,7 @@ def l1_loss(
 ) -> Tensor:
     """The absolute error |input - target|."""
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _both(input, target, "l1_loss", reduction)
+    x, t = _both(input, target, reduction)
     loss = ops.abs_(ops.sub(x, t))
     if weight is not None:
         return wrap(_weighted(loss, weight, reduction))
@@ -119,7 +119,7 @@ def smooth_l1_loss(
 ) -> Tensor:
     """With d = |input - target|: d^2 / (2 beta) below beta, d - beta / 2 beyond."""
     reduction = reduction_of(size_average, reduce, reduction)
-    x, t = _both(input, target, "smooth_l1_loss", reduction)
+    x, t = _both(input, target, reduction)
     b = float(beta)
     if b == 0.0:
         return l1_loss(input, target, reduction=reduction)
@@ -143,7 +143,7 @@ def huber_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """With d = |input - target|: d^2 / 2 up to delta, delta (d - delta / 2) beyond."""
-    x, t = _both(input, target, "huber_loss", reduction)
+    x, t = _both(input, target, reduction)
     bound = float(delta)
     if bound <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")

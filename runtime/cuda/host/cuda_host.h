@@ -163,7 +163,7 @@ static constexpr int warpSize = 32;
 // ------------------------------------------------------------- what a host shared object exports
 
 // kind, pointee: 'p' pointer, 'f' float, 'g' bfloat16, 'i' signed, 'u' unsigned, 'b' bool, 's'
-// other. driver.c and build.py define the same three structures.
+// other. driver.c and launch.py define the same three structures.
 struct lazyt_param {
     char kind, pointee;
     unsigned char constant;
@@ -191,7 +191,7 @@ extern const int lazyt_kernel_total;
 
 namespace lazyt_host {
 
-// In the order of build.py's FAULTS.
+// In the order of launch.py's FAULTS.
 enum Fault {
     NONE,
     BARRIER,
