@@ -14,7 +14,7 @@ Numbers among the operands of a node are real. A complex one is a tensor of no d
 from __future__ import annotations
 
 from .node import LOCAL, Node
-from .opdef import PLACING, Op
+from .opdef import REFUSING, Op
 
 ARITHMETIC = "add sub mul div neg pow reciprocal sum prod cumsum cumprod matmul"
 FUNCTIONS = "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sigmoid"
@@ -83,16 +83,15 @@ WORDS |= dict.fromkeys(
 )
 
 
-def refuse(op: Op, src: tuple) -> tuple:
-    """The operands as they are. NotImplementedError (RuntimeError where PyTorch raises that) for
-    complex ones if the primitive is none of theirs."""
+def refuse(op: Op, src: tuple) -> None:
+    """NotImplementedError (RuntimeError where PyTorch raises that) for complex operands if the
+    primitive is not for them, or a gradient would have to flow back through it."""
     for s in src:
         if s.__class__ is Node and s.type.__class__ is not tuple and s.type.dtype.is_complex:
             if op.name not in TAKES and not op.view:
                 raise refusal(op.name, s.type.dtype.name)
             if s.grad and LOCAL.grad:
                 raise NotImplementedError(NO_GRADIENT)
-    return src
 
 
 NO_GRADIENT = "gradients through complex tensors are missing"
@@ -116,5 +115,5 @@ def check_gradient(x: Node) -> None:
 
 def watch() -> None:
     """From now on primitives are asked whether they take complex numbers."""
-    if refuse not in PLACING:
-        PLACING.append(refuse)
+    if not REFUSING:
+        REFUSING.append(refuse)

@@ -28,6 +28,8 @@ REGISTRY: dict[str, Op] = {}
 NAMESPACE: dict[str, Any] = {"np": np}
 # How operands come to one device (ops_device.py); empty while there is only the CPU.
 PLACING: list[Callable[[Op, tuple], tuple]] = []
+# What refuses operands that a primitive is not for (complexes.py); empty while all are real.
+REFUSING: list[Callable[[Op, tuple], None]] = []
 
 
 class Op:
@@ -97,6 +99,8 @@ class Op:
         """Applies the primitive: infers and checks, then emits the node."""
         for place in PLACING:
             src = place(self, src)
+        for refuse in REFUSING:
+            refuse(self, src)
         return emit(self, src, arg, self.infer(src, arg))  # type: ignore[misc]
 
     def raises(self, type: Any) -> bool:

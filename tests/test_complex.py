@@ -18,8 +18,9 @@ import lazyt
 from lazyt.codegen.cstyle import can
 from lazyt.codegen.grouping import has_template, no_kernel
 from lazyt.ir import dtypes
+from lazyt.ir.complexes import refuse
 from lazyt.ir.graph import Value
-from lazyt.ir.opdef import REGISTRY
+from lazyt.ir.opdef import PLACING, REFUSING, REGISTRY
 from lazyt.ir.types import TensorType
 
 PREPARATION = """
@@ -333,6 +334,13 @@ def test_devices_leave_them_to_numpy(name: str, arg: tuple, shape: tuple[int, ..
     assert not has_template(v)
     assert not can(v)
     assert "NumPy computes it on the host" in no_kernel(v)
+
+
+def test_complex_numbers_are_no_device() -> None:
+    """The runtime takes entries of PLACING for a sign that there are devices."""
+    lazyt.tensor([1j])
+    assert [refuse] == REFUSING
+    assert refuse not in PLACING
 
 
 def test_numbers_that_change_keep_the_dtype() -> None:
