@@ -418,6 +418,7 @@ def test_gradients_are_refused() -> None:
         lambda: x.to(lazyt.complex64),
         lambda: setattr(z, "requires_grad", True),
         lambda: lazyt.nn.Parameter(z),
+        lambda: lazyt.func.grad(lambda a: a.abs().sum())(z),
         lambda: lazyt.nn.Linear(2, 2).to(lazyt.complex64),
     ):
         with pytest.raises(NotImplementedError, match="gradients through complex tensors"):

@@ -13,6 +13,7 @@ from typing import Any
 from lazyt.autograd.engine import grad as autograd_grad
 from lazyt.dispatch import wrap
 from lazyt.ir.autodiff import history
+from lazyt.ir.complexes import NO_GRADIENT
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import zeros_like
 from lazyt.state import node_of
@@ -37,6 +38,8 @@ class Inputs:
     def _copy(self, x: Any) -> Tensor:
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
+        if x.dtype.is_complex:
+            raise NotImplementedError(NO_GRADIENT)
         if not x.dtype.is_floating_point:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if self.outer and x.requires_grad:
