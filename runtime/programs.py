@@ -33,9 +33,10 @@ from lazyt.codegen.segments import (
 from .blas import blas
 from .native import CompilerError, addresses, cache_folder, compiled_once, threads
 
-# Statements of a nest from which on threads share it: it takes some ten microseconds. The threads
-# of a program that runs again and again are awake.
-SHARED_FROM = 1 << 20
+# Statements of a nest from which on threads share it: it takes some twenty microseconds. Sharing
+# smaller ones gains where the other processors are free, and loses more where they are not: the
+# caller waits for a piece that a thread without a processor has in hand.
+SHARED_FROM = 1 << 21
 PIECES = 4  # of a shared nest, for every thread: who is late takes fewer
 MOST_PIECES = 256  # in driver/pool.c
 MOST_PARAMETERS = 256  # in driver/programs.c
