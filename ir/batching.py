@@ -15,15 +15,11 @@ with a warning.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NoReturn
 
-from .batching_rules import RULES, Rule, along, pointwise, spread
+from .batching_rules import RULES, Rule, along, one_by_one, pointwise, spread
 from .node import LIVE, LOCAL, Node, leaf
 from .opdef import Op, provide
-from .ops_constant import full
-from .ops_reduce import get
-from .ops_shape import cat_, narrow, reshape
 from .types import TensorType
 
 NO_VALUE = "Cannot access data pointer of Tensor that doesn't have storage"
@@ -39,33 +35,6 @@ per_example: Op = Op("per_example", "unreadable()", kind="constant", vjp=(), sam
 
 
 # --- which rule -----------------------------------------------------------------------------------
-
-
-def one_by_one(n: Node, src: list, mapped: tuple[bool, ...], size: int) -> Any:
-    """A primitive without a rule: applied to every example, with PyTorch's warning."""
-    warnings.warn(
-        "There is a performance drop because we have not yet implemented the batching rule for "
-        f"{n.op.name}: it is applied to each of {size} examples.",
-        UserWarning,
-        stacklevel=2,
-    )
-    several = n.op.results > 1
-    types: Any = n.type if several else (n.type,)
-    pieces: list[list[Node]] = [[] for _ in types]
-    for b in range(size):
-        own = [
-            reshape(narrow(s, 0, b, 1), s.type.shape[1:]) if m else s
-            for s, m in zip(src, mapped, strict=True)
-        ]
-        made = n.op(*own, arg=n.arg)
-        for k, t in enumerate(types):
-            piece = get(made, k) if several else made
-            pieces[k].append(reshape(piece, (1, *t.shape)))
-    stacked = tuple(
-        cat_(*found, arg=(0,)) if found else full((0, *t.shape), 0, t.dtype, t.device)
-        for found, t in zip(pieces, types)
-    )
-    return stacked if several else stacked[0]
 
 
 def rule_of(op: Op) -> Rule:

@@ -11,6 +11,7 @@ reductions need no entry.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from .ops_order import median, nanmedian, searchsorted
 from .ops_rearrange import tile_
 from .ops_reduce import get, std, sum_, var, var_whole
 from .ops_segments import segment_reduce
-from .ops_shape import expand, pad_, permute, reshape, stop
+from .ops_shape import cat_, expand, narrow, pad_, permute, reshape, stop
 
 Flags = tuple[bool, ...]
 Rule = Callable[[Node, list, Flags, int], Any]
@@ -80,6 +81,33 @@ def unfolded(x: Node, size: int) -> Node:
 
 
 # --- rules of most primitives ---------------------------------------------------------------------
+
+
+def one_by_one(n: Node, src: list, mapped: Flags, size: int) -> Any:
+    """A primitive without a rule: applied to every example, with PyTorch's warning."""
+    warnings.warn(
+        "There is a performance drop because we have not yet implemented the batching rule for "
+        f"{n.op.name}: it is applied to each of {size} examples.",
+        UserWarning,
+        stacklevel=2,
+    )
+    several = n.op.results > 1
+    types: Any = n.type if several else (n.type,)
+    pieces: list[list[Node]] = [[] for _ in types]
+    for b in range(size):
+        own = [
+            reshape(narrow(s, 0, b, 1), s.type.shape[1:]) if m else s
+            for s, m in zip(src, mapped, strict=True)
+        ]
+        made = n.op(*own, arg=n.arg)
+        for k, t in enumerate(types):
+            piece = get(made, k) if several else made
+            pieces[k].append(reshape(piece, (1, *t.shape)))
+    stacked = tuple(
+        cat_(*found, arg=(0,)) if found else full((0, *t.shape), 0, t.dtype, t.device)
+        for found, t in zip(pieces, types)
+    )
+    return stacked if several else stacked[0]
 
 
 def pointwise(n: Node, src: list, mapped: Flags, size: int) -> Node:
@@ -142,8 +170,6 @@ RULES["class_checked"] = RULES["index_checked"] = pointwise
 def _resample(n: Node, src: list, mapped: Flags, size: int) -> Node:
     """The tables are the same for every example, unless somebody made some of his own."""
     if any(mapped[1:]):
-        from .batching import one_by_one
-
         return one_by_one(n, src, mapped, size)
     return n.op(*src, arg=(n.arg[0] + 1,))
 
