@@ -93,6 +93,7 @@ float16.compute = bfloat16.compute = float32
 ALL: tuple[DType, ...] = (bool_, uint8, int8, int16, int32, int64)
 ALL += (float16, bfloat16, float32, float64, complex64, complex128)
 _PARTS = {complex64: float32, complex128: float64}
+REAL = tuple(d for d in ALL if not d.is_complex)
 BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 

@@ -101,7 +101,7 @@ def devices() -> None:
 
 def copies_of_every_dtype() -> None:
     draw = np.random.default_rng(0)
-    for dtype in dtypes.ALL:
+    for dtype in dtypes.REAL:
         values = (draw.standard_normal((5, 7)) * 3).astype(dtype.numpy)
         if dtype is dtypes.bfloat16:
             values = round_bfloat16(values)
@@ -338,8 +338,8 @@ def interface() -> None:
     same(arrays.from_interface(half), np.array([[1.5, 2.5]], np.float32))
     assert arrays.from_interface(put(np.zeros((0, 2)))).shape == (0, 2)
     base = x.__cuda_array_interface__
-    complex_ = Lender({**base, "typestr": "<c8"})
-    assert "<c8" in raised(TypeError, lambda: arrays.from_interface(complex_))
+    unsigned = Lender({**base, "typestr": "<u4"})
+    assert "<u4" in raised(TypeError, lambda: arrays.from_interface(unsigned))
     fixed = Lender({**base, "data": (x.address, True)})
     assert "read-only" in raised(TypeError, lambda: arrays.from_interface(fixed))
 

@@ -128,17 +128,27 @@ MAKERS = {
 # What gives no tensor, or one of memory of others.
 WITHOUT_TENSORS = {
     "allclose", "equal", "from_numpy", "frombuffer", "Generator", "get_rng_state", "initial_seed",
-    "is_nonzero", "is_same_size", "manual_seed", "numel", "seed", "set_rng_state",
+    "is_conj", "is_neg", "is_nonzero", "is_same_size", "manual_seed", "numel", "seed",
+    "set_default_tensor_type", "set_rng_state",
 }  # fmt: skip
 # Lines for functions that another line of ARGUMENTS fits, but not to the point.
 CHOSEN = {
     "as_strided": "x(3, 3), (1, 3), (3, 1)",
+    "as_strided_": "x(3, 3), (1, 3), (3, 1)",
     "hsplit": "x(3, 3), 3",
     "vsplit": "x(3, 3), 3",
     "tensor_split": "x(3, 3), 3",
     "quantile": "x(3, 3), 0.5",
     "nanquantile": "x(3, 3), 0.5",
     "embedding": "x(3, 3), i(3)",
+    "affine_grid_generator": "x(1, 2, 3), (1, 1, 4, 4), False",
+    "grid_sampler": "x(1, 2, 4, 4), x(1, 3, 3, 2), 0, 0, False",
+    "conv_tbc": "x(5, 2, 3), x(3, 3, 4), x(4)",
+    "cosine_embedding_loss": "x(2, 3), x(2, 3), x(2)",
+    "poisson_nll_loss": "x(3), x(3), True, False, 1e-8, 1",
+    "imag": "torch.complex(x(3), x(3))",
+    "view_as_complex": "x(3, 2)",
+    "view_as_real": "torch.complex(x(3), x(3))",
     "where": "b(3, 3), x(3, 3), x(3, 3)",
     "batch_norm": "x(2, 3), x(3), x(3), x(3), x(3), True",
 }
@@ -160,7 +170,7 @@ READS = {
 
 
 def call(name: str, line: str) -> Any:
-    return FUNCTIONS[name](*eval(f"({line},)", dict(MAKERS)))
+    return FUNCTIONS[name](*eval(f"({line},)", {**MAKERS, "torch": torch}))
 
 
 def arguments_of(name: str) -> str | None:

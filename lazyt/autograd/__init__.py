@@ -69,7 +69,9 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _MEMBERS:
-        found = getattr(importlib.import_module(f"{__name__}.{_MEMBERS[name]}"), name)
-        globals()[name] = found
-        return found
+        source = _MEMBERS[name]
+        module = importlib.import_module(f"{__name__}.{source}")
+        # All of them: the import has put the module itself where `gradcheck` is a function.
+        globals().update({n: getattr(module, n) for n, of in _MEMBERS.items() if of == source})
+        return globals()[name]
     raise missing(__name__, name)
