@@ -28,6 +28,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
     parser.addoption(
+        "--skipped-before",
+        action="store_true",
+        help="only what the last run without this option skipped, and now may have what it needs",
+    )
+    parser.addoption(
         "--implementation",
         choices=("lazyt", "torch"),
         help="what programs get when they import torch (default: lazyt)",
@@ -39,6 +44,33 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = config.getoption("--implementation")
     if chosen:
         os.environ["LAZYT_TEST_IMPLEMENTATION"] = chosen
+
+
+SKIPPED: list[str] = []
+CACHED = "lazyt/skipped"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        SKIPPED.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if config.cache is not None and not config.getoption("--skipped-before"):
+        config.cache.set(CACHED, SKIPPED)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --skipped-before, where there was a run before: the tests that it skipped."""
+    if config.cache is None or not config.getoption("--skipped-before"):
+        return
+    before = config.cache.get(CACHED, None)
+    if before is None:
+        return
+    chosen = set(before)
+    config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in chosen])
+    items[:] = [i for i in items if i.nodeid in chosen]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
