@@ -17,7 +17,7 @@ from typing import Any
 
 from lazyt.ir import node
 from lazyt.ir.node import _INTERNAL, FLUSH, LIVE, LOCAL, Node, is_internal
-from lazyt.ir.opdef import PLACING, Op
+from lazyt.ir.opdef import PLACING, REFUSING, Op
 from lazyt.ir.ops_elementwise import _same
 
 from .programs import builtin, driver
@@ -52,7 +52,8 @@ def in_c() -> Any:
     slot = api.PyType_GetSlot
     slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
     functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
-    HELD.extend((IN_PYTHON, LOCAL, _INTERNAL, is_internal, PLACING, FLUSH, _same, False, LIVE))
+    HELD.extend((IN_PYTHON, LOCAL, _INTERNAL, is_internal, PLACING, REFUSING, FLUSH, _same))
+    HELD.extend((False, LIVE))
     HELD.extend((*NAMES, "co_filename"))
     given = [*functions, slot(Node, NEW), *map(id, HELD), *layout]
     library = driver()

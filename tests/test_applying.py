@@ -22,7 +22,7 @@ from lazyt.ir import node
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import float32, int64
 from lazyt.ir.node import FLUSH, FREED, LOCAL, Node, caller, emit, line_number, location
-from lazyt.ir.opdef import PLACING, REGISTRY, Op
+from lazyt.ir.opdef import PLACING, REFUSING, REGISTRY, Op
 from lazyt.ir.ops_reduce import sum_
 from lazyt.ir.ops_shape import permute_, reshape_
 from lazyt.runtime import applying
@@ -244,3 +244,14 @@ def test_what_somebody_replaced_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     applying.install()
     x = leaf(2)
     assert ops.neg(x) is x
+
+
+def test_what_refuses_operands_is_asked() -> None:
+    asked: list[str] = []
+    refuse = lambda op, src: asked.append(op.name)
+    REFUSING.append(refuse)
+    try:
+        REGISTRY["neg"](torch.ones(2)._node)
+    finally:
+        REFUSING.remove(refuse)
+    assert asked == ["neg"]

@@ -18,7 +18,7 @@ static struct {
     void (*forget_error)(void);
     object *(*make)(object *type, object *arguments, object *keywords);
     object *in_python; /* what does the rest: Op.__call__ as ir/opdef.py defines it */
-    object *local, *internal, *is_internal, *placing, *flush, *same;
+    object *local, *internal, *is_internal, *placing, *refusing, *flush, *same;
     object *no, *grad_on;
     object *of_thread, *trace, *limit, *grad_mode, *origin; /* names */
     object *arg, *infer, *differentiable, *file;
@@ -271,7 +271,8 @@ static object *apply(object *op, object *const *given, int64_t count, object *na
     int64_t named = names ? traced.tuple_size(names) : 0;
     object *arg = named ? given[count] : traced.empty;
     object *mine = 0, *src = 0, *type = 0, *made = 0;
-    if (named > 1 || (named && items(names)[0] != applied.arg) || traced.size(applied.placing))
+    if (named > 1 || (named && items(names)[0] != applied.arg) || traced.size(applied.placing) ||
+        traced.size(applied.refusing))
         return in_python(op, given, count, named, names);
     if (!(src = traced.new_tuple(count)))
         return 0;
