@@ -137,6 +137,8 @@ def parts(line: str) -> tuple[Any, list, dict[str, Any], Callable[[Any], Any]]:
 def called(module: Any, arguments: list, options: dict[str, Any], taken: Callable) -> list:
     """What a module gives, and gradients of its arguments, its parameters, and its buffers."""
     given = [a for a in arguments if isinstance(a, torch.Tensor) and a.dtype.is_floating_point]
+    if type(module).__name__.endswith("MarginLoss"):
+        given = given[:1]  # targets have no gradients
     for t in given:
         t.requires_grad_()
     # An activation in place must not write a leaf.

@@ -147,7 +147,7 @@ def chunks() -> list[Any]:
     for table, lines in TABLES.items():
         if table in ("modules", "forward", "initial values"):
             continue
-        if table == "nn.functional":
+        if table in ("nn.functional", "attention"):
             lines = [(line, drawn_once(prepare), twice) for line, prepare, twice in lines]
         lines = [line for line in lines if line[0] not in NOT_REFUSED]
         for start in range(0, len(lines), TOGETHER):
