@@ -18,7 +18,6 @@ pytestmark = pytest.mark.gpu
 BATCH = 15
 
 
-@pytest.mark.xfail(reason="some new families hold tensors of the CPU", strict=False)
 @pytest.mark.parametrize("batch", range(20))
 def test_as_on_the_cpu(batch: int) -> None:
     expected = runner(implementation())
