@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lazyt.ir.graph import Graph, Value
+from lazyt.ir.places import shown_by
 from lazyt.ir.types import TensorType
 
 OWN, SLOT, PLACE, DONATED, BLOCK = "own", "slot", "in place", "donated", "block"
@@ -44,7 +45,7 @@ class MemoryPlan:
     dies_after: dict[Value, list[Value]] = field(default_factory=dict)
 
 
-def shown_by(v: Value) -> list[Value]:
+def memory_of(v: Value) -> list[Value]:
     """The values whose memory a value shows: itself, or those that a tuple of views gathers."""
     return v.operands() if v.op is not None and v.op.view and v.type.__class__ is tuple else [v]
 
@@ -54,7 +55,7 @@ def group_roots(graph: Graph) -> dict[Value, Value]:
     roots: dict[Value, Value] = {}
     for v in graph.body:
         if v.op.view:
-            shown = v.src[1] if v.op.name == "replaced" else v.src[0]
+            shown = shown_by(v)
             roots[v] = roots.get(shown, shown)
     return roots
 
@@ -119,7 +120,7 @@ def plan_memory(
     dying: dict[int, list[Value]] = {}
     for root, end in last.items():
         dying.setdefault(end, []).append(root)
-    escaping = {roots.get(s, s) for v in graph.outputs for s in shown_by(v)}
+    escaping = {roots.get(s, s) for v in graph.outputs for s in memory_of(v)}
     plan = MemoryPlan()
     free: dict[Any, list[int]] = {}
     slot_of: dict[Value, int] = {}

@@ -4,7 +4,7 @@ Importing a module adds its functions to `registry.FUNCTIONS` and attaches its m
 """
 
 from lazyt.functions import (  # noqa: F401
-    arithmetic,  # add, mul, eq, ... and the operators
+    arithmetic,  # add, mul, eq, ...
     assignment,  # x[key] = value, index_put_
     complexes,  # complex, polar, real, imag, conj, angle, view_as_real
     compositions,  # where, clamp, lerp, fill_, masked_fill, isclose
@@ -17,6 +17,7 @@ from lazyt.functions import (  # noqa: F401
     joining,  # cat, stack, meshgrid, cartesian_prod
     masks,  # masked_select, masked_scatter, nonzero
     memory,  # untyped_storage, storage, resize_
+    operators,  # x + y, 2 * x, x += y, x < y, -x
     order_statistics,  # median, quantile, mode, histc
     padding,  # nn.functional.pad
     parts,  # narrow, select, split, chunk, diagonal, unfold, as_strided

@@ -27,7 +27,37 @@ def named_activation(activation: str) -> Activation:
     return named[activation]
 
 
-class TransformerEncoderLayer(Module):
+class _SelfAttending(Module):
+    """What both layers have: attention of a sequence to itself, and an activation."""
+
+    self_attn: MultiheadAttention
+    dropout1: Dropout
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not hasattr(self, "activation"):
+            self.activation = F.relu
+
+    def _sa_block(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        attended = self.self_attn(
+            x,
+            x,
+            x,
+            attn_mask=attn_mask,
+            key_padding_mask=key_padding_mask,
+            need_weights=False,
+            is_causal=is_causal,
+        )
+        return self.dropout1(attended[0])
+
+
+class TransformerEncoderLayer(_SelfAttending):
     """Attention of a sequence to itself, then two linear layers; each added to its input.
 
     Sums are normalized afterwards, or with `norm_first` what is added is computed from the
@@ -71,11 +101,6 @@ class TransformerEncoderLayer(Module):
                 self.activation_relu_or_gelu = kind
         self.activation = activation
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if not hasattr(self, "activation"):
-            self.activation = F.relu
-
     def forward(
         self,
         src: Tensor,
@@ -99,29 +124,11 @@ class TransformerEncoderLayer(Module):
         x = self.norm1(x + self._sa_block(x, *masks))
         return self.norm2(x + self._ff_block(x))
 
-    def _sa_block(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None,
-        key_padding_mask: Tensor | None,
-        is_causal: bool = False,
-    ) -> Tensor:
-        attended = self.self_attn(
-            x,
-            x,
-            x,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            need_weights=False,
-            is_causal=is_causal,
-        )
-        return self.dropout1(attended[0])
-
     def _ff_block(self, x: Tensor) -> Tensor:
         return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_SelfAttending):
     """An encoder layer with attention to `memory`, the encoder's result, in between.
 
     Settings and shapes as of TransformerEncoderLayer.
@@ -162,11 +169,6 @@ class TransformerDecoderLayer(Module):
             activation = named_activation(activation)
         self.activation = activation
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if not hasattr(self, "activation"):
-            self.activation = F.relu
-
     def forward(
         self,
         tgt: Tensor,
@@ -188,24 +190,6 @@ class TransformerDecoderLayer(Module):
         x = self.norm1(x + self._sa_block(x, *own))
         x = self.norm2(x + self._mha_block(x, *other))
         return self.norm3(x + self._ff_block(x))
-
-    def _sa_block(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None,
-        key_padding_mask: Tensor | None,
-        is_causal: bool = False,
-    ) -> Tensor:
-        attended = self.self_attn(
-            x,
-            x,
-            x,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            is_causal=is_causal,
-            need_weights=False,
-        )
-        return self.dropout1(attended[0])
 
     def _mha_block(
         self,
