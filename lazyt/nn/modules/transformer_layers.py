@@ -32,6 +32,7 @@ class _SelfAttending(Module):
 
     self_attn: MultiheadAttention
     dropout1: Dropout
+    activation: Activation
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
