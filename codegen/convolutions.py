@@ -1,7 +1,7 @@
 """Convolutions as the driver computes them: their geometry, and how the operands lie.
 
-    conv(x (8, 3, 32, 32), w (16, 3, 3, 3))   8 samples; 16 maps of 32 * 32 positions, each a product
-                                              of 27 weights and the 27 elements that they meet
+    conv(x (8, 3, 32, 32), w (16, 3, 3, 3))   8 samples; 16 maps of 32 * 32 positions, each the
+                                              product of 27 weights and what they meet
 
 All three kinds are about an *image* (N, C, *S), *weights* (O, C / groups, *K) and *maps*
 (N, O, *out); one of them is computed from the other two. Fewer than three spatial dimensions are
@@ -58,9 +58,9 @@ class Convolution:
     @property
     def points(self) -> int:
         """Multiplications."""
-        return (
-            self.samples * self.groups * self.maps * self.channels * prod(self.kernel)
-        ) * prod(self.positions)
+        return (self.samples * self.groups * self.maps * self.channels * prod(self.kernel)) * prod(
+            self.positions
+        )
 
 
 def convolution(v: Value, strides: Strides) -> Convolution | None:
@@ -79,12 +79,11 @@ def convolution(v: Value, strides: Strides) -> Convolution | None:
     lies[roles[2]] = contiguous_strides(v.type.shape)
     image, weights, maps = (types[role].shape for role in (IMAGE, WEIGHTS, MAPS))
     *geometry, groups = v.arg[-4:]
-    row, steps = lies[WEIGHTS][0], lies[WEIGHTS][1:]
     rows = prod(weights[1:])
-    flat = all(k == n or m == 1 for k, n, m in zip(steps, contiguous_strides(weights[1:]), weights[1:]))
-    if not flat or (weights[0] > 1 and row < rows):
+    row = lies[WEIGHTS][0] if weights[0] > 1 else rows
+    steps = zip(weights[1:], lies[WEIGHTS][1:], contiguous_strides(weights[1:]))
+    if row < rows or any(have != want for n, have, want in steps if n > 1):
         return None
-    row = row if weights[0] > 1 else rows
     each = weights[0] // groups
     three = lambda extents, fill: (fill,) * (SPATIAL - len(extents)) + tuple(extents)
     places = {role: (*lies[role][:2], *three(lies[role][2:], 0)) for role in (IMAGE, MAPS)}

@@ -146,13 +146,23 @@ def needed_values(node: Node) -> list[Node]:
 # --- the walk -------------------------------------------------------------------------------------
 
 
-def history(roots: Iterable[Node]) -> list[Node]:
+def history(roots: Iterable[Node], again: dict[Node, Node] | None = None) -> list[Node]:
     """Every node that gradients flow through, operands before users; without recursion.
 
     Walked backwards it is PyTorch's order wherever operands were made from left to right: of two
     branches the one made last comes first, and a leaf right after the last node that uses it.
+
+    again: gets, for every further node of a leaf that was read in several states, the first one.
     """
     order: list[Node] = []
+    first: dict[int, Node] = {}
+
+    def end(n: Node) -> None:
+        seen.add(n)
+        order.append(n)
+        if again is not None and (begun := first.setdefault(_identity(n), n)) is not n:
+            again[n] = begun
+
     seen: set[Node] = set()
     stack: list[Any] = list(roots)[::-1]
     while stack:
@@ -161,16 +171,15 @@ def history(roots: Iterable[Node]) -> list[Node]:
             n, leaves = n
             for s in leaves:
                 if s not in seen:
-                    seen.add(s)
-                    order.append(s)
+                    end(s)
             order.append(n)
             continue
         if n in seen:
             continue
-        seen.add(n)
         if n.tag is not None and n.tag.leaf is not None:
-            order.append(n)
+            end(n)
             continue
+        seen.add(n)
         leaves = []
         stack.append((n, leaves))
         for s in n.src[::-1]:
@@ -210,13 +219,15 @@ def differentiate(
     retain: bool,
     create: bool,
     inputs: list[Node] | None = None,
-) -> tuple[list[tuple[Node, Node]], list[Node | None]]:
-    """Cotangents of the leaves under `roots` (in the order they are reached), and of `inputs`.
+    at_leaf: Callable[[Node, Node], None] | None = None,
+) -> list[Node | None]:
+    """The cotangents of `inputs`; only what leads to them is differentiated.
 
-    With `inputs`, only what leads to them is differentiated and no leaf is reported.
-    Errors: RuntimeError for freed or overwritten saved values.
+    at_leaf: without `inputs`, called with each leaf under `roots` and its cotangent once that is
+    whole. Errors: RuntimeError for freed or overwritten saved values.
     """
-    order = history(roots)
+    again: dict[Node, Node] = {}
+    order = history(roots, again)
     asked = [_identity(source_of(n)) for n in inputs or ()]
     targets = set(asked)
     wanted = None
@@ -227,7 +238,6 @@ def differentiate(
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
     needed = None if wanted is None else wanted | {n for n in order if _identity(n) in targets}
-    leaves: list[tuple[Node, Node]] = []
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
@@ -241,6 +251,9 @@ def differentiate(
             if g.__class__ is Collected:
                 local.origin = (n.code, n.line)
                 g = g.total(n.type)
+            if again and n in again:
+                _accumulate(cotangents, again[n], g)
+                continue
             tag = n.tag
             if tag is not None:
                 if tag.hooks:
@@ -251,8 +264,9 @@ def differentiate(
                 have = found.get(identity)
                 found[identity] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
-                if wanted is None:
-                    leaves.append((n, g))
+                if wanted is None and at_leaf is not None:
+                    local.origin = before[1]
+                    at_leaf(n, g)
                 continue
             if wanted is not None and n not in wanted:
                 continue
@@ -269,12 +283,12 @@ def differentiate(
     finally:
         local.grad, local.origin = before
         local.partial, local.reached = outer
-    if not retain:
-        own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
-        freed = Freed(frozenset().union(*map(_leaves_under, own)))
-        for n in visited:
-            free(n, freed)
-    return leaves, [found.get(identity) for identity in asked]
+        if not retain:
+            own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+            freed = Freed(frozenset().union(*map(_leaves_under, own)))
+            for n in visited:
+                free(n, freed)
+    return [found.get(identity) for identity in asked]
 
 
 def source_of(node: Node) -> Node:

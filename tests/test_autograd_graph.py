@@ -52,6 +52,39 @@ with saved_tensors_hooks(lambda t: t, lambda t: t * 4):
 y.sum().backward()
 print(x.grad.tolist())
 """,
+    "hooks of a leaf whose memory NumPy shares run once": """
+x.register_hook(lambda g: print("hook", g.tolist()))
+x.register_post_accumulate_grad_hook(lambda t: print("accumulated", t.grad.tolist()))
+shared = x.detach().numpy()
+(x * x).sum().backward()
+y = x * w
+shared[0] = 5
+(y + x).sum().backward()
+print([g.tolist() for g in torch.autograd.grad((x * x).sum(), [x])])
+""",
+    "gradients are accumulated as they are found": """
+y = w * 2
+y.register_hook(lambda g: print("y", None if x.grad is None else x.grad.tolist(), w.grad))
+x.register_post_accumulate_grad_hook(lambda t: print("x", t.grad.tolist()))
+(y * y + x * 3).sum().backward()
+print(w.grad.tolist())
+""",
+    "an error leaves what was found before, and what was freed": """
+def refuse(g):
+    raise ValueError("no")
+y = w.exp()
+handle = y.register_hook(refuse)
+z = x * x
+total = (y + z).sum()
+shown(total.backward)
+print(x.grad.tolist(), w.grad)
+handle.remove()
+shown(total.backward)
+""",
+    "what has no derivative is named as it was called": """
+for f in (lambda t: t.floor_divide(2), lambda t: t.floor_divide_(2), lambda t: t.__ifloordiv__(2)):
+    shown(f(x * 1).sum().backward)
+""",
     "handles are those of torch.utils.hooks": """
 y = x * w
 handles = [x.register_hook(log.append), y.register_hook(log.append)]

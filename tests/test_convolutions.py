@@ -68,7 +68,7 @@ def geometries(count: int, seed: int) -> list[tuple]:
     choose, made = random.Random(seed), []
     while len(made) < count:
         rank = choose.randint(1, 3)
-        many = lambda low, high: tuple(choose.randint(low, high) for _ in range(rank))
+        many = lambda low, high, rank=rank: tuple(choose.randint(low, high) for _ in range(rank))
         groups = choose.choice([1, 1, 2, 3])
         channels, maps = groups * choose.randint(1, 4), groups * choose.randint(1, 5)
         spatial, kernel = many(3, (60, 24, 9)[rank - 1]), many(1, 4)

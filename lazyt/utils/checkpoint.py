@@ -238,7 +238,7 @@ class Region:
         moved = dict(zip(before, self._arguments()))
         sources = [moved.get(s, s) for s in self._sources]
         with _ending_at(sources):
-            _, found = differentiate(
+            found = differentiate(
                 [r for r, _ in pairs],
                 [c for _, c in pairs],
                 retain=create,
