@@ -58,9 +58,8 @@ class Convolution:
     @property
     def points(self) -> int:
         """Multiplications."""
-        return (self.samples * self.groups * self.maps * self.channels * prod(self.kernel)) * prod(
-            self.positions
-        )
+        maps = self.samples, self.groups, self.maps, *self.positions
+        return prod(maps) * self.channels * prod(self.kernel)
 
 
 def convolution(v: Value, strides: Strides) -> Convolution | None:
