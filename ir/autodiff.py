@@ -4,7 +4,7 @@
 emits ordinary nodes; so the derivative of a derivative needs nothing more, and the backward of a
 program is optimized and compiled together with its forward.
 
-History is the graph itself: a node whose `grad` is LIVE leads, through its operands, to leaves.
+History is the graph itself: a node whose `grad` is positive leads, through its operands, to leaves.
 What a vjp will read of the forward values (its saved set) is found by running the rule once on
 placeholders; from it follow PyTorch's two errors: a saved value that a write replaced, and a saved
 value that an earlier backward freed.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .cotangents import PARTS, Collected
-from .node import FREED, LIVE, LOCAL, Node, _new
+from .node import LOCAL, Node, _new
 from .ops_elementwise import add
 from .ops_linalg import Outer
 from .ops_reduce import sum_
@@ -149,46 +149,50 @@ def needed_values(node: Node) -> list[Node]:
 def history(roots: Iterable[Node], again: dict[Node, Node] | None = None) -> list[Node]:
     """Every node that gradients flow through, operands before users; without recursion.
 
-    Walked backwards it is PyTorch's order wherever operands were made from left to right: of two
-    branches the one made last comes first, and a leaf right after the last node that uses it.
+    Walked backwards it is PyTorch's order: of all that could be next the node made last, and a leaf
+    right after the last node that uses it.
 
     again: gets, for every further node of a leaf that was read in several states, the first one.
     """
+    seen: set[Node] = set()
+    inner: list[Node] = []
+    stack = list(roots)
+    ends = [n for n in stack if _ends(n)]
+    while stack:
+        n = stack.pop()
+        if n in seen or _ends(n):
+            continue
+        seen.add(n)
+        inner.append(n)
+        stack += [s for s in n.src if s.__class__ is Node and s.grad and s not in seen]
+    inner.sort(key=_age)
     order: list[Node] = []
     first: dict[int, Node] = {}
 
-    def end(n: Node) -> None:
-        seen.add(n)
-        order.append(n)
-        if again is not None and (begun := first.setdefault(_identity(n), n)) is not n:
-            again[n] = begun
+    def end(leaf: Node) -> None:
+        seen.add(leaf)
+        order.append(leaf)
+        if again is not None and (begun := first.setdefault(_identity(leaf), leaf)) is not leaf:
+            again[leaf] = begun
 
-    seen: set[Node] = set()
-    stack: list[Any] = list(roots)[::-1]
-    while stack:
-        n = stack.pop()
-        if n.__class__ is tuple:
-            n, leaves = n
-            for s in leaves:
-                if s not in seen:
-                    end(s)
-            order.append(n)
-            continue
-        if n in seen:
-            continue
-        if n.tag is not None and n.tag.leaf is not None:
-            end(n)
-            continue
-        seen.add(n)
-        leaves = []
-        stack.append((n, leaves))
+    for n in inner:
         for s in n.src[::-1]:
             if s.__class__ is Node and s.grad and s not in seen:
-                if s.tag is not None and s.tag.leaf is not None:
-                    leaves.append(s)
-                else:
-                    stack.append(s)
+                end(s)
+        order.append(n)
+    for n in ends:
+        if n not in seen:
+            end(n)
     return order
+
+
+def _ends(n: Node) -> bool:
+    """Whether a backward does not go beyond the node."""
+    return n.tag is not None and n.tag.leaf is not None
+
+
+def _age(n: Node) -> int:
+    return abs(n.grad)
 
 
 class Walk:
@@ -285,9 +289,9 @@ def differentiate(
         local.partial, local.reached = outer
         if not retain:
             own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
-            freed = Freed(frozenset().union(*map(_leaves_under, own)))
+            under: frozenset[int] = frozenset().union(*map(_leaves_under, own))
             for n in visited:
-                free(n, freed)
+                free(n, under)
     return [found.get(identity) for identity in asked]
 
 
@@ -319,7 +323,7 @@ def _leading_to(order: list[Node], targets: set[int], leaves: set[int]) -> set[N
     beneath = _beneath(order, targets)
     inner = not targets <= leaves
     for n in order:
-        if n.grad == FREED:
+        if n.grad < 0:
             # What it led to is forgotten but for the leaves: reaching it is the error.
             if n not in beneath and (inner or not targets.isdisjoint(_leaves_under(n))):
                 leading.add(n)
@@ -333,7 +337,7 @@ def _leading_to(order: list[Node], targets: set[int], leaves: set[int]) -> set[N
 
 def _beneath(order: list[Node], targets: set[int]) -> set[Node]:
     """The freed nodes that every target was computed from, which therefore lead to none."""
-    freed = {n for n in order if n.grad == FREED}
+    freed = {n for n in order if n.grad < 0}
     if freed:
         reached = {_identity(n): n for n in order if _identity(n) in targets}
         for target in targets:
@@ -386,7 +390,7 @@ def _backward_of(
 
     given: where it says so, operands and their cotangents go there instead.
     """
-    if n.grad == FREED:
+    if n.grad < 0:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op
     src = n.src
@@ -478,19 +482,22 @@ def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> Non
 
 
 class Freed(int):
-    """FREED, and the leaves that the freed graph led to."""
+    """What `grad` is of a node that is freed: its number, negative, and the leaves it led to."""
 
     leaves: frozenset[int]
 
-    def __new__(cls, leaves: frozenset[int]) -> Freed:
-        made = super().__new__(cls, FREED)
+    def __new__(cls, number: int, leaves: frozenset[int]) -> Freed:
+        made = super().__new__(cls, -number)
         made.leaves = leaves
         return made
 
 
-def free(n: Node, freed: Freed) -> None:
-    """Forgets what the backward of `n` saved; a second backward through it is an error."""
-    if n.grad != LIVE:
+def free(n: Node, leaves: frozenset[int]) -> None:
+    """Forgets what the backward of `n` saved; a second backward through it is an error.
+
+    leaves: those under the backward (their identities).
+    """
+    if n.grad <= 0:
         return
     tag, once = n.tag, False
     if tag is not None:
@@ -503,7 +510,7 @@ def free(n: Node, freed: Freed) -> None:
         if not tag.saves:
             return
     if once or n.op.also_saves(n) or _saves(n):
-        n.grad = freed
+        n.grad = Freed(n.grad, leaves)
 
 
 def _saves(n: Node) -> bool:

@@ -17,7 +17,7 @@ from graph_tools import evaluated, leaf_of, tracing
 import lazyt as torch
 from lazyt.ir import autodiff
 from lazyt.ir.autodiff import OUTPUT, SECOND_BACKWARD, differentiate, saved
-from lazyt.ir.node import FREED, LIVE, Node
+from lazyt.ir.node import Node
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import narrow
@@ -382,7 +382,7 @@ def test_what_saved_something_is_freed_and_what_saved_nothing_is_not() -> None:
         y = op("exp")(x)
         z = op("add")(y, 1.0)
         differentiate([z], [seed_like(z)], retain=False, create=False)
-        assert (y.grad, z.grad) == (FREED, LIVE)
+        assert y.grad < 0 < z.grad
         with pytest.raises(RuntimeError) as error:
             differentiate([z], [seed_like(z)], retain=False, create=False)
         assert str(error.value) == SECOND_BACKWARD
@@ -455,5 +455,5 @@ def test_gradient_penalty() -> None:
 def test_derivative_of_the_second_result_is_of_integers_and_none() -> None:
     with tracing(grad=True):
         y = op("sort")(leaf(3), arg=(0, False))
-        assert get(y, 0).grad == LIVE
+        assert get(y, 0).grad > 0
         assert get(y, 1).grad == 0

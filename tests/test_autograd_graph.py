@@ -81,6 +81,29 @@ print(x.grad.tolist(), w.grad)
 handle.remove()
 shown(total.backward)
 """,
+    "of two branches the one made last comes first": """
+a, b, c = x * 2, x.exp(), w * 3
+for name, t in (("a", a), ("b", b), ("c", c)):
+    t.register_hook(lambda g, name=name: print(name))
+(c * a + b).sum().backward()
+d, e = w.sin(), (w * 2).exp()
+d.register_hook(lambda g: print("d")), e.register_hook(lambda g: print("e"))
+torch.stack([e, d, e]).sum().backward()
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t):
+        return t * 2
+    @staticmethod
+    def backward(ctx, g):
+        print("doubled")
+        return g * 2
+f, h = Doubled.apply(x), x.cos()
+h.register_hook(lambda g: print("h"))
+(f * h).sum().backward()
+f, h = x.cos(), Doubled.apply(x)
+f.register_hook(lambda g: print("f"))
+(h * f).sum().backward()
+""",
     "what has no derivative is named as it was called": """
 for f in (lambda t: t.floor_divide(2), lambda t: t.floor_divide_(2), lambda t: t.__ifloordiv__(2)):
     shown(f(x * 1).sum().backward)
