@@ -54,6 +54,10 @@ NO_GRAD_VIEW_WRITE = (
 )
 
 
+class OfSeveral(str):
+    """In `Meta.multi`: the name of what made several views of one that was made under no_grad."""
+
+
 class OfFunction(str):
     """In `Meta.multi`: the name of the autograd.Function that gave a view of its input back."""
 
@@ -491,7 +495,11 @@ def name_view(made: Meta, node: Node, name: str, multi: tuple[int, str] | None =
 
     multi: its number among the views of one call, and the name of that.
     """
-    if made.untracked:
+    if made.untracked and LOCAL.grad and multi is not None:
+        made.multi = (multi[0], OfSeveral(multi[1]))
+    elif made.untracked and LOCAL.grad and _of_several(made):
+        made.multi = (0, OfSeveral(name))
+    elif made.untracked:
         made.multi = (0, name) if node.grad else None
     elif multi is not None:
         made.multi = multi
@@ -499,9 +507,13 @@ def name_view(made: Meta, node: Node, name: str, multi: tuple[int, str] | None =
         made.multi = (0, type(made.multi[1])(name))
 
 
+def _of_several(meta: Meta) -> bool:
+    return meta.multi is not None and meta.multi[1].__class__ is OfSeveral
+
+
 def view_text(t: Tensor, meta: Meta, what: str) -> str:
     """PyTorch's words for a view whose history a write would have to change, or has outdated."""
-    if meta.untracked or meta.multi is None:
+    if meta.multi is None or (meta.untracked and not _of_several(meta)):
         made = NO_GRAD_VIEW
         if meta.multi is not None:  # in grad mode, of one made under no_grad
             made = f"Output 0 of {meta.multi[1]} is a view of a view which was created in no_grad "

@@ -137,10 +137,20 @@ def apart(program: Statements) -> Statements:
         (".to('cpu', torch.float64", ".to(torch.float64"),
         (".device.type", ".dtype"),
     )
+    patterns = (
+        # The default device is not for this one.
+        (
+            r"torch\.normal\((.*?), dtype=",
+            r"torch.normal(\1, device=torch.get_default_device(), dtype=",
+        ),
+        (r"repr\((\w+)\)", r"repr(\1).replace(' (cuda:0)', '')"),
+    )
     found = []
     for statement in program:
         for old, new in rewrites:
             statement = statement.replace(old, new)
+        for pattern, new in patterns:
+            statement = re.sub(pattern, new, statement)
         found.append(statement)
     return found
 

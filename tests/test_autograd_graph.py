@@ -104,6 +104,21 @@ f, h = x.cos(), Doubled.apply(x)
 f.register_hook(lambda g: print("f"))
 (h * f).sum().backward()
 """,
+    "who made a view is told, and whether that was without gradients": """
+number = torch.tensor(2.0, requires_grad=True)
+steps = {"split": lambda v: v.split(1)[1], "unbind": lambda v: v.unbind()[1], "row": lambda v: v[0]}
+writes = (lambda v: v.mul_(number), lambda v: v.__setitem__(0, number), torch.Tensor.relu_)
+for made in "split", "unbind", "row", "split row", "row split", "!split", "!split row", "split !row":
+    for tracked in (False, True):
+        for write in writes:
+            v = torch.ones(2, 2, 2, requires_grad=tracked) * 1
+            with torch.no_grad():
+                v = v.view(2, 2, 2)
+            for step in made.split():
+                with torch.set_grad_enabled(step[0] != "!"):
+                    v = steps[step.strip("!")](v)
+            shown(lambda: write(v).sum().item() if v.dim() else None)
+""",
     "what has no derivative is named as it was called": """
 for f in (lambda t: t.floor_divide(2), lambda t: t.floor_divide_(2), lambda t: t.__ifloordiv__(2)):
     shown(f(x * 1).sum().backward)
