@@ -296,7 +296,7 @@ class Case:
         )
         samples.compared[self.part] += 1
         random = full_name(self.op).split(".")[0] in UNINITIALIZED
-        kind, detail = difference(expected, actual, values=not random)
+        kind, detail = difference(expected, actual, values=not random, computed=self.dtype)
         if not kind:
             return []
         shown = _shown(sample) + (f" {note}" if note else "")
@@ -383,8 +383,14 @@ def bytes_(torch: types.ModuleType, result: Any) -> Any:
 _OUTS = (other_order, no_elements, doubles, bytes_)
 
 
-def difference(expected: Any, actual: Any, values: bool = True) -> tuple[str, str]:
-    """The kind of the first difference between two outcomes and what it is; ("", "") if none."""
+def difference(
+    expected: Any, actual: Any, values: bool = True, computed: str = ""
+) -> tuple[str, str]:
+    """The kind of the first difference between two outcomes and what it is; ("", "") if none.
+
+    values: False where only types count. computed: the dtype of the operands, which bounds how
+    exact a result of a wider dtype is.
+    """
     if expected[0] != actual[0] or expected[0] == "error":
         if expected[0] == actual[0]:
             if expected[1] == actual[1]:
@@ -393,18 +399,21 @@ def difference(expected: Any, actual: Any, values: bool = True) -> tuple[str, st
         if expected[0] == "error":
             return "accepts", f"{expected[1:]} but {_brief(actual[1])}"
         return ("lacks" if actual[1] in _LACKING else "refuses"), f"{actual[1]}: {actual[2]}"
-    return _compare(expected[1], actual[1], "", values)
+    tolerance = TOLERANCES.get(computed, (0.0, 0.0)) if values else None
+    return _compare(expected[1], actual[1], "", tolerance)
 
 
 _LACKING = ("AttributeError", "Absent")
 
 
-def _compare(expected: Any, actual: Any, where: str, values: bool) -> tuple[str, str]:
+def _compare(
+    expected: Any, actual: Any, where: str, tolerance: tuple[float, float] | None
+) -> tuple[str, str]:
     if isinstance(expected, tuple) and isinstance(actual, tuple):
         if len(expected) != len(actual):
             return "length", f"{where}: {len(expected)} but {len(actual)}"
         for index, (a, b) in enumerate(zip(expected, actual)):
-            found = _compare(a, b, f"{where}[{index}]", values)
+            found = _compare(a, b, f"{where}[{index}]", tolerance)
             if found[0]:
                 return found
         return "", ""
@@ -415,15 +424,15 @@ def _compare(expected: Any, actual: Any, where: str, values: bool) -> tuple[str,
         a, b = getattr(expected, kind), getattr(actual, kind)
         if a != b:
             return kind, f"{where}: {a} but {b}"
-    if values and not _close(expected, actual):
+    if tolerance is not None and not _close(expected, actual, tolerance):
         return "values", f"{where}: {_brief(expected)} but {_brief(actual)}"
     return "", ""
 
 
-def _close(a: Found, b: Found) -> bool:
+def _close(a: Found, b: Found, tolerance: tuple[float, float]) -> bool:
     if a.dtype not in TOLERANCES:
         return np.array_equal(a.values, b.values)
-    relative, absolute = TOLERANCES[a.dtype]
+    relative, absolute = max(TOLERANCES[a.dtype], tolerance)
     with np.errstate(all="ignore"):
         x, y = a.values, b.values
         if a.dtype in ("float16", "bfloat16"):

@@ -48,13 +48,13 @@ class Translation:
     """
 
     def __init__(self, torch: types.ModuleType, lazyt: types.ModuleType):
-        from torch.testing._internal import common_utils
+        from torch.testing._internal import common_methods_invocations as table
 
         self.torch, self.lazyt = torch, lazyt
         self._paths: dict[int, str] = {}
         self._code: dict[int, Any] = {}
         self._tensors: dict[int, tuple[Any, Any]] = {}
-        self._code[id(common_utils.wrapper_set_seed)] = self._seeded
+        self._code[id(table.wrapper_set_seed)] = self._seeded
         for namespace in _NAMESPACES:
             owner = _resolve(torch, namespace)
             for name in dir(owner):
