@@ -457,6 +457,7 @@ def c_name(dtype: DType) -> str:
 
 
 EXACT = "Expected out tensor to have dtype {want_c}, but got {have_c} instead"
+FOUND = "Found dtype {have} but expected {want}"
 
 
 def fit_exactly(result: DType, target: DType, text: str = EXACT) -> None:

@@ -267,16 +267,20 @@ def cholesky(input: Tensor, *, upper: bool = False, out: Tensor | None = None) -
 
     Errors: LinAlgError, when it is computed, for a matrix that is not positive-definite.
     """
+    return deliver(_triangular_factor(input, upper), out, "linalg_cholesky", EXACT)
+
+
+def _triangular_factor(input: Tensor, upper: bool) -> Node:
     node = _square("linalg.cholesky", "cholesky_cpu", input=input)
     factor = dec.cholesky(_symmetric(node, "U" if upper else "L"))
     if upper:
         factor = tagged(copy(transposed(factor)), "LinalgCholeskyEx", node)
-    return deliver(factor, out, "linalg_cholesky", EXACT)
+    return factor
 
 
 def old_cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
     """`linalg.cholesky`, as the function and the method are called."""
-    return cholesky(input, upper=upper, out=out)
+    return deliver(_triangular_factor(input, upper), out, "cholesky")
 
 
 MODES = ("reduced", "complete", "r")

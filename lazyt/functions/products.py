@@ -49,6 +49,8 @@ def compute_addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: Any, alpha: An
         rank = len(node.type.shape)
         if rank != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {rank}-D")
+    if all(node.type.dtype is bool_ for node in (own, a, b)):
+        beta, alpha = bool(beta), bool(alpha)
     spread = node_of(expand(input, a.type.shape[0], b.type.shape[0]))
     product = compute_mul(_column(a), b)
     if alpha != 1:
