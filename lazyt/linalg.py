@@ -12,7 +12,7 @@ from lazyt.ir.ops_complex import conj
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
-from .dispatch import EXACT, deliver, fit_exactly, scalar_name, wrap
+from .dispatch import EXACT, deliver, fit_exactly, leading_to, scalar_name, wrap
 from .functions.arithmetic import compute_mul
 from .functions.decompositions import (
     check_matrices,
@@ -31,7 +31,6 @@ from .functions.decompositions import (
     svd,
     svdvals,
 )
-from .functions.draws import leading_to
 from .functions.matrix_products import compute_matmul, matmul, operands
 from .functions.norms import linalg_norm as norm
 from .functions.norms import matrix_norm, vector_norm

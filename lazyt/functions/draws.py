@@ -17,8 +17,8 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_complex import of_parts
 from lazyt.ir.ops_device import common_device, transfer
-from lazyt.ir.ops_elementwise import add, cast, floor, mul
-from lazyt.ir.ops_shape import copy, expand, narrow, replaced, reshape, stop
+from lazyt.ir.ops_elementwise import cast, mul
+from lazyt.ir.ops_shape import expand, narrow, reshape, stop
 from lazyt.ir.types import TensorType, broadcast_shapes
 from lazyt.runtime.philox import PhiloxGenerator
 
@@ -26,11 +26,11 @@ from ..device import resolve_like, resolve_out
 from ..dispatch import (
     SETTINGS,
     as_dtype,
+    c_name,
     data_node,
     deliver,
+    leading_to,
     overwritten,
-    renamed,
-    tagged,
     unsupported,
     update,
 )
@@ -95,17 +95,6 @@ def _values(t: Tensor, size: tuple[int, ...] | None, order: tuple[int, ...] | No
     if size is not None:
         array = np.broadcast_to(array, size)
     return np.require(array if order is None else array.transpose(order), requirements="C")
-
-
-def leading_to(node: Node, name: str, *sources: Node) -> Node:
-    """A value that depends on no source; those that need a gradient receive zeros."""
-    tracked = [source for source in sources if source.grad]
-    if not LOCAL.grad or not tracked:
-        return node
-    type = node.type
-    flat = [expand(cast(floor(source), type.dtype), type.shape) for source in tracked]
-    made = copy(replaced(functools.reduce(add, flat), node))
-    return renamed(tagged(made, "", *sources, saves=False), name)
 
 
 def _number(value: Any) -> Any:
@@ -411,6 +400,8 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Numbers of trials up to the first success, of probability `p`."""
+    if self.dtype.is_complex:
+        raise unsupported("geometric_cpu", self.dtype)
     return fill(self, "GeometricBackward0", generator, "geometric", p=p)
 
 
@@ -426,6 +417,11 @@ def cauchy_(
     self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None
 ) -> Tensor:
     """Cauchy numbers."""
+    if self.dtype.is_complex:
+        raise RuntimeError(
+            "Cauchy distribution is a continuous probability distribution. dtype must be a "
+            f"floating point but you specified {c_name(self.dtype)}"
+        )
     median, sigma = float(median), float(sigma)
     return fill(self, "CauchyBackward0", generator, "cauchy", median=median, sigma=sigma)
 

@@ -269,7 +269,8 @@ def _frac(node: Node) -> Node:
 
 def _erfc(node: Node) -> Node:
     wide = cast(node, dtypes.float32) if node.type.dtype.is_half else node
-    return tagged(cast(ops.sub(1.0, ops.erf_(wide)), node.type.dtype), "Erfc", node)
+    result = ops.add(ops.neg(ops.erf_(wide)), 1.0)
+    return tagged(cast(result, node.type.dtype), "Erfc", node)
 
 
 unary("bitwise_not", _bitwise_not, KEPT)

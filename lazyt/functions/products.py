@@ -183,6 +183,13 @@ def trace(input: Tensor) -> Tensor:
 _MANY = 1 << 22
 
 
+def _by_products(p: float, left: tuple, right: tuple, mode: str) -> bool:
+    """Whether PyTorch computes distances by a matrix product, which half types have."""
+    large = max(left[-2], right[-2]) > 25
+    always, if_large = "use_mm_for_euclid_dist", "use_mm_for_euclid_dist_if_necessary"
+    return p == 2 and (mode == always or mode == if_large and large)
+
+
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -214,6 +221,8 @@ def cdist(
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
+    if a.type.dtype.is_half and not _by_products(p, left, right, compute_mode):
+        raise unsupported("cdist", a.type.dtype)
     lead = broadcast_shapes(left[:-2], right[:-2])
     count = 1
     for n in (*lead, left[-2], right[-2], left[-1]):
