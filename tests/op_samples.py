@@ -129,7 +129,7 @@ class Samples:
 
     def here(self, op: Any) -> bool:
         """Whether lazyt has the operation."""
-        if op.name in INTERNAL:
+        if op.name in INTERNAL or hasattr(self.torch, op.name) > hasattr(self.lazyt, op.name):
             return False
         for f in (op.op, op.method_variant):
             with contextlib.suppress(Absent):
@@ -142,9 +142,8 @@ class Samples:
         if made is f and isinstance(f, types.FunctionType):
             return False
         if isinstance(made, types.FunctionType) and f.__name__ == "<lambda>":
-            theirs, ours = ((t.Tensor, t) for t in (self.torch, self.lazyt))
-            used = [n for n in made.__code__.co_names if any(hasattr(o, n) for o in theirs)]
-            return all(any(hasattr(o, n) for o in ours) for n in used)
+            used = [n for n in made.__code__.co_names if hasattr(self.torch.Tensor, n)]
+            return all(hasattr(self.lazyt.Tensor, n) or hasattr(self.lazyt, n) for n in used)
         return made is not f
 
     def compare(
