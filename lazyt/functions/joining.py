@@ -22,11 +22,21 @@ from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
 from ..device import resolve
-from ..dispatch import can_cast, data_node, deliver, from_array, scalar_name, tagged, wrap
+from ..dispatch import (
+    can_cast,
+    data_node,
+    deliver,
+    from_array,
+    scalar_name,
+    tagged,
+    unsupported,
+    wrap,
+)
 from ..registry import FUNCTIONS
 from ..size import Size
 from ..state import node_of, shape_of
 from ..tensor import Tensor, wrap_dim
+from .indices import check_apart
 from .views import expand, unsqueeze
 from .views import reshape as reshape_view
 
@@ -77,6 +87,7 @@ def cat(
     the common one. Errors: ValueError for no tensors, RuntimeError for shapes that do not fit.
     """
     parts = tensors_of(tensors, "cat")
+    check_apart(out, *parts)
     dim = dimension(dim if axis is None else axis, "cat")
     if not parts:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -335,6 +346,8 @@ def tri_indices(name: str, upper: bool) -> Callable:
         pin_memory: bool = False,
     ) -> Tensor:
         where = resolve(device, name)
+        if dtype is not dtypes.int64 and dtype is not dtypes.int32:
+            raise unsupported(name, dtype)
         rows, columns = (np.triu_indices if upper else np.tril_indices)(row, offset, col)
         array = np.stack([rows, columns]).astype(dtype.numpy)
         return from_array(array, dtype, where)
