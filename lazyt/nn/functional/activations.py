@@ -264,9 +264,11 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
     def formula(x: Node) -> Node:
         check_floating(x, "hardswish_cpu")
-        middle = ops.div(ops.mul(x, ops.add(x, 3.0)), 6.0)
-        low = ops.where(ops.le(x, -3.0), 0.0, middle)
-        return ops.where(ops.ge(x, 3.0), x, low)
+        low, high = ops.le(x, -3.0), ops.lt(x, 3.0)
+        # What is computed but not taken must be finite, for its part of the gradient to be 0.
+        inside = ops.where(low, -3.0, ops.where(high, x, 3.0))
+        middle = ops.div(ops.mul(inside, ops.add(inside, 3.0)), 6.0)
+        return ops.where(high, ops.where(low, ops.mul(x, 0.0), middle), x)
 
     return elementwise(input, inplace, "hardswish", "Hardswish", formula)
 
@@ -293,7 +295,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     check_floating(tensor_node(input, "softshrink"), "softshrink_check")
 
     def formula(x: Node) -> Node:
-        below = ops.where(ops.lt(x, -bound), ops.add(x, bound), 0.0)
+        zero = ops.mul(x, 0.0)  # nan where x is
+        below = ops.where(ops.lt(x, -bound), ops.add(x, bound), zero)
         return ops.where(ops.gt(x, bound), ops.sub(x, bound), below)
 
     return elementwise(input, False, "softshrink", "Softshrink", formula, steps=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.dispatch import c_name, scalar_name, tagged, wrap
 from lazyt.functions.views import _legacy_name
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
@@ -16,15 +16,6 @@ from lazyt.state import geometry, node_of
 from lazyt.tensor import Tensor
 
 from .common import numbered, tensor_node
-
-_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half"}
-_C_NAMES |= {"bfloat16": "c10::BFloat16", "int64": "long int", "int32": "int", "int16": "short int"}
-_C_NAMES |= {"int8": "signed char", "uint8": "unsigned char", "bool": "bool"}
-
-
-def c_name(node: Node) -> str:
-    """The C type of a node's elements, as PyTorch's errors print it."""
-    return _C_NAMES[node.type.dtype.name]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -72,9 +63,8 @@ def _refuse(x: Node, w: Node, b: Node | None) -> None:
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
             f"{w.type.shape[1]}x{w.type.shape[0]})"
         )
-    raise RuntimeError(
-        f"expected m1 and m2 to have the same dtype, but got: {c_name(x)} != {c_name(w)}"
-    )
+    kinds = " != ".join(c_name(node.type.dtype) for node in (x, w))
+    raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {kinds}")
 
 
 def _fitting_bias(bias: Any, b: Node, x: Node, y: Node) -> Node:

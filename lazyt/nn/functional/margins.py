@@ -37,6 +37,7 @@ from lazyt.tensor import Tensor
 
 from .activations import logsigmoid
 from .common import (
+    HALVES,
     check_floating,
     in_compute_dtype,
     not_differentiable,
@@ -310,7 +311,7 @@ def multi_margin_loss(
         raise RuntimeError(
             f"inconsistent weight size, expected {classes} but got {list(w.type.shape)}"
         )
-    check_floating(x, "multi_margin_loss_cpu_kernel")
+    check_floating(x, "multi_margin_loss_cpu_kernel", HALVES)
     _check_long(t)
     _check_range(t, 0, classes, "target out of range")
     not_differentiable("multi_margin_loss", weight=w)
@@ -361,7 +362,7 @@ def multilabel_margin_loss(
         raise RuntimeError(
             f"inconsistent target size: {list(t.type.shape)} for input of size: {list(shape)}"
         )
-    check_floating(x, "multilabel_margin_loss_forward_out_frame")
+    check_floating(x, "multilabel_margin_loss_forward_out_frame", HALVES)
     _check_long(t)
     rows, classes = (1, *shape)[-2:] if shape else (1, 1)
     _check_range(t, -1, classes, "argument #2 'target' is out of range")

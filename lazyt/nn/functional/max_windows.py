@@ -200,7 +200,9 @@ def _fractional(
         batch = 1 if input.dim() == rank + 1 else input.size(0)
         shape = (batch, input.size(-rank - 1), rank)
         samples = lazyt.rand(shape, dtype=input.dtype, device=input.device)
+    _check_samples(input, samples, rank)
     not_differentiable(name, random_samples=node_of(samples))
+    samples = samples[0] if input.dim() == rank + 1 else samples[: input.size(0)]
     spatial = tuple(input.shape)[-rank:]
     for axis, extent, k, n in zip(_AXES[rank], spatial, kernel, out):
         if n + k - 1 > extent:
@@ -229,13 +231,29 @@ def _fractional(
     return wrap(tagged(result, f"FractionalMaxPool{rank}D", x)), chosen.reshape(*lead, *out)
 
 
+def _check_samples(input: Tensor, samples: Tensor, rank: int) -> None:
+    if input.dtype != samples.dtype:
+        raise RuntimeError("Expect _random_samples to have the same dtype as input")
+    if samples.dim() != 3:
+        raise RuntimeError(f"Expect _random_samples to have 3 dimensions, got {samples.dim()}")
+    batch = 1 if input.dim() == rank + 1 else input.size(0)
+    if samples.size(0) < batch:
+        raise RuntimeError("Expect _random_samples.size(0) no less then input batch size.")
+    if samples.size(1) != input.size(-rank - 1):
+        raise RuntimeError("Expect _random_samples.size(1) equals to input channel size.")
+    if samples.size(2) != rank:
+        raise RuntimeError(
+            f"Expect _random_samples.size(2) equals to {rank}; got {samples.size(2)}."
+        )
+
+
 def _intervals(sample: Tensor, extent: int, count: int, kernel: int) -> Tensor:
     """Where the windows start: (*, count) for samples (*)."""
     last = lazyt.full((*sample.shape, 1), extent - kernel, dtype=int64, device=sample.device)
     if count == 1:
         return last
-    step = (extent - kernel) / (count - 1)
     steps = lazyt.arange(count - 1, dtype=sample.dtype, device=sample.device)
+    step = sample.new_tensor(extent - kernel) / (count - 1)  # rounded as the samples are
     own = sample.unsqueeze(-1)
     starts = ((steps + own) * step).to(int64) - (own * step).to(int64)
     return lazyt.cat([starts, last], -1)

@@ -22,7 +22,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
-from .common import check_floating, not_differentiable, numbered, tensor_node
+from .common import HALVES, check_floating, not_differentiable, numbered, tensor_node
 from .pooling import avg_pool2d
 
 
@@ -124,6 +124,10 @@ def batch_norm(
     x = tensor_node(input, "batch_norm")
     if training:
         _check_batch(x.type.shape)
+        if eps <= 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0.0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     shape = x.type.shape
     channels = shape[1] if len(shape) > 1 else 0
     m, v = _optional(running_mean), _optional(running_var)
@@ -382,6 +386,8 @@ def local_response_norm(
         )
     if input.numel() == 0:
         return input
+    if len(shape) > 3:
+        check_floating(node_of(input), "avg_pool3d_out_frame", HALVES)
     square = input.mul(input).reshape(shape[0], 1, shape[1], -1)
     framed = pad(square, (0, 0, size // 2, (size - 1) // 2))
     mean = avg_pool2d(framed, (size, 1), stride=1).reshape(shape)

@@ -24,7 +24,7 @@ from lazyt.ir.ops_shape import copy, permute
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, owned, tensor_node
+from .common import HALVES, check_floating, in_compute_dtype, numbered, owned, tensor_node
 
 _COUNT = {1: "one int", 2: "two ints", 3: "three ints"}
 
@@ -295,7 +295,9 @@ def _avg_pool(
     arg = (kernel, steps, around, bool(ceil_mode), bool(count_include_pad), divisor_override)
     if x.type.dtype is int64:  # sums over counts, without a rest
         return wrap(cast(avg_pool_op(cast(x, float64), arg=arg), int64))
-    check_floating(x, "avg_pool3d_out_frame" if rank == 3 else "avg_pool2d")
+    if rank == 3:
+        check_floating(x, "avg_pool3d_out_frame", HALVES)
+    check_floating(x, "avg_pool2d")
     y = in_compute_dtype(lambda n: avg_pool_op(n, arg=arg), x)
     names = {1: "SqueezeBackward1", 2: "AvgPool2DBackward0", 3: "AvgPool3DBackward0"}
     return wrap(numbered(y, names[rank], x, keeps=(x,)))
