@@ -165,10 +165,9 @@ def differences(
             for i, row in rows
             for text in differences(*row[:2], f"{where}[{i}]", row[2], slack)
         ]
-    if isinstance(theirs, float) and isinstance(mine, float):
-        theirs, mine = (
-            (0, 0) if math.isclose(theirs, mine, rel_tol=1e-6 * slack) else (theirs, mine)
-        )
+    floats = isinstance(theirs, float) and isinstance(mine, float)
+    if floats and math.isclose(theirs, mine, rel_tol=1e-9 * slack):
+        return []
     if theirs != mine and not (theirs != theirs and mine != mine):
         return [f"{prefix}{mine!r}, not {theirs!r}"]
     return []
