@@ -78,6 +78,11 @@ def eye_of(n: int, like: Node) -> Node:
     return eq(_column(count), count)
 
 
+def _shared(x: Node, by: Node) -> Node:
+    """x / by, with 0 / 0 = 0: what has no cotangent has none where values are equal or 0."""
+    return div(x, where(eq(x, 0.0), 1.0, by))
+
+
 def _gaps(values: Node) -> Node:
     """values_j - values_i, and 1 on the diagonal."""
     gaps = sub(_row(values), _column(values))
@@ -207,7 +212,7 @@ def _eigh_vjp(g: Node, y: Node, x: Node) -> Node:
     n = x.type.shape[-1]
     values, vectors = unpacked(y, (n,), (n, n))
     of_values, of_vectors = unpacked(g, (n,), (n, n))
-    turned = div(matmul(transposed(vectors), of_vectors), _gaps(values))
+    turned = _shared(matmul(transposed(vectors), of_vectors), _gaps(values))
     inner = where(eye_of(n, x), _row(of_values), turned)
     return _symmetrized(matmul(matmul(vectors, inner), transposed(vectors)))
 
@@ -284,16 +289,16 @@ def _svd_vjp(g: Node, y: Node, x: Node) -> Node:
     u, of_u = narrow(u, last, 0, k), narrow(of_u, last, 0, k)
     v, of_v = narrow(v, last - 1, 0, k), narrow(of_v, last - 1, 0, k)
     gaps = _gaps(mul(s, s))
-    left = mul(div(_skew(matmul(transposed(u), of_u)), gaps), _row(s))
-    right = mul(div(_skew(matmul(v, transposed(of_v))), gaps), _column(s))
+    left = mul(_shared(_skew(matmul(transposed(u), of_u)), gaps), _row(s))
+    right = mul(_shared(_skew(matmul(v, transposed(of_v))), gaps), _column(s))
     inner = matmul(u, add(add(left, right), _diagonal(of_s, s)))
     if m > k:  # what of_u has outside of the span of U
         outside = sub(of_u, matmul(u, matmul(transposed(u), of_u)))
-        inner = add(inner, div(outside, _row(s)))
+        inner = add(inner, _shared(outside, _row(s)))
     result = matmul(inner, v)
     if n > k:
         outside = sub(of_v, matmul(matmul(of_v, transposed(v)), v))
-        result = add(result, matmul(u, div(outside, _column(s))))
+        result = add(result, matmul(u, _shared(outside, _column(s))))
     return result
 
 

@@ -24,7 +24,7 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node, leaf
 from lazyt.ir.ops_constant import complex_number
 from lazyt.ir.ops_device import on_several, transfer
-from lazyt.ir.ops_elementwise import cast, floor, full
+from lazyt.ir.ops_elementwise import add, cast, floor, full
 from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.overwritten import current
 from lazyt.ir.tags import Tag
@@ -338,6 +338,17 @@ def renamed(node: Node, grad_name: str) -> Node:
     return node
 
 
+def leading_to(node: Node, name: str, *sources: Node) -> Node:
+    """A value that depends on no source; those that need a gradient receive zeros."""
+    tracked = [source for source in sources if source.grad]
+    if not LOCAL.grad or not tracked:
+        return node
+    type = node.type
+    flat = [expand(cast(floor(source), type.dtype), type.shape) for source in tracked]
+    made = copy(replaced(functools.reduce(add, flat), node))
+    return renamed(tagged(made, "", *sources, saves=False), name)
+
+
 def overwritten(t: Tensor, node: Node, name: str) -> Node:
     """`node`, which takes the place of all of t's value without depending on it.
 
@@ -457,6 +468,7 @@ def c_name(dtype: DType) -> str:
 
 
 EXACT = "Expected out tensor to have dtype {want_c}, but got {have_c} instead"
+FOUND = "Found dtype {have} but expected {want}"
 
 
 def fit_exactly(result: DType, target: DType, text: str = EXACT) -> None:

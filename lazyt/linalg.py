@@ -12,7 +12,7 @@ from lazyt.ir.ops_complex import conj
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
-from .dispatch import EXACT, deliver, fit_exactly, scalar_name, wrap
+from .dispatch import EXACT, deliver, fit_exactly, leading_to, scalar_name, wrap
 from .functions.arithmetic import compute_mul
 from .functions.decompositions import (
     check_matrices,
@@ -111,8 +111,9 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     (base,) = operands("matrix_power", input=input)
     check_square(base, "linalg.matrix_power")
     if n == 0:
-        one = node_of(eye(base.type.shape[-1], dtype=base.type.dtype))
-        return deliver(copy(expand(one, base.type.shape)), out)
+        one = node_of(eye(base.type.shape[-1], dtype=base.type.dtype, device=input.device))
+        power = copy(expand(one, base.type.shape))
+        return deliver(leading_to(power, "CopyBackwards", base), out)
     if n < 0:
         base, n = lin.inverse(base), -n
     result: Node | None = None
@@ -124,7 +125,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
             break
         base = compute_matmul(base, base)
     assert result is not None
-    return deliver(copy(result) if result is node_of(input) else result, out)
+    return deliver(copy(result) if result is node_of(input) else result, out, exact=EXACT)
 
 
 def _cheapest(extents: list[int]) -> list[list[int]]:
@@ -167,7 +168,8 @@ def multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
     extents = [first[0] if len(first) == 2 else 1, first[-1]]
     for node in nodes[1:]:
         extents.append(node.type.shape[1] if len(node.type.shape) == 2 else 1)
-    return deliver(_chain(nodes, _cheapest(extents), 0, count - 1), out)
+    text = "multi_dot(): expected out tensor to have dtype {want_c} but got {have_c}"
+    return deliver(_chain(nodes, _cheapest(extents), 0, count - 1), out, exact=text)
 
 
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:

@@ -103,7 +103,14 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
         raise NotImplementedError(COPIED_WRITE)
     if LOCAL.grad:
         _check_history(t, meta)
-    if meta.strides is not None and not allow_overlap and 0 in meta.strides:
+    if not allow_overlap:
+        check_own_overlap(t)
+
+
+def check_own_overlap(t: Tensor) -> None:
+    """RuntimeError where `t` shows elements several times."""
+    meta = t._meta
+    if meta is not None and meta.strides is not None and 0 in meta.strides:
         # PyTorch refuses repeated elements, not windows that overlap otherwise (unfold).
         shape = shape_of(t)
         if 0 not in shape and any(k == 0 and n > 1 for n, k in zip(shape, meta.strides)):

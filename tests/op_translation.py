@@ -54,7 +54,7 @@ class Translation:
         self._paths: dict[int, str] = {}
         self._code: dict[int, Any] = {}
         self._tensors: dict[int, tuple[Any, Any]] = {}
-        self._code[id(table.wrapper_set_seed)] = self._seeded
+        self._code[id(table.wrapper_set_seed)] = self._seeded, table.wrapper_set_seed
         for namespace in _NAMESPACES:
             owner = _resolve(torch, namespace)
             for name in dir(owner):
@@ -103,7 +103,10 @@ class Translation:
         if x.dtype is torch.bfloat16:
             elements = elements.float()
         made = lazyt.tensor(np.array(elements.numpy()), dtype=self(x.dtype))
-        made = made.as_strided(tuple(plain.shape), plain.stride(), plain.storage_offset())
+        if plain.is_contiguous() and plain.numel() == elements.numel():
+            made = made.reshape(tuple(plain.shape))
+        else:
+            made = made.as_strided(tuple(plain.shape), plain.stride(), plain.storage_offset())
         made.requires_grad_(x.requires_grad)
         self._tensors[id(x)] = made, x
         return made
@@ -117,13 +120,13 @@ class Translation:
     def function(self, f: types.FunctionType) -> Any:
         """A Python function with what it names translated: globals, defaults and closure."""
         if id(f) in self._code:
-            return self._code[id(f)]
+            return self._code[id(f)][0]
         names = _names(f.__code__)
         scope = dict(f.__globals__)
         made = types.FunctionType(
             f.__code__, scope, f.__name__, self(f.__defaults__), _cells(f.__closure__)
         )
-        self._code[id(f)] = made
+        self._code[id(f)] = made, f  # kept, for an id names what is alive
         made.__kwdefaults__ = self(f.__kwdefaults__)
         for name in names & scope.keys():
             scope[name] = self(scope[name])

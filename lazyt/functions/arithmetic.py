@@ -541,6 +541,12 @@ public(div, "div", "divide", inplace=div_)
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"rsub() received an invalid combination of arguments - got ({type_name(input)}, "
+            f"{type_name(other)}), but expected one of:\n * (Tensor input, Tensor other, *, Number "
+            "alpha = 1)\n * (Tensor input, Number other, Number alpha = 1)"
+        )
     made = FUNCTIONS["sub"](other, input, alpha=alpha)
     if made._node is not None:
         renamed(made._node, "RsubBackward0" if isinstance(other, Tensor) else "RsubBackward1")

@@ -18,9 +18,9 @@ from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import cat_, narrow, reshape
 
-from ..dispatch import deliver, scalar_name, update, wrap
+from ..dispatch import FOUND, deliver, scalar_name, update, wrap
 from ..registry import FUNCTIONS, public
-from ..state import check_writable, node_of
+from ..state import check_writable, geometry, node_of
 from ..tensor import Tensor, attach
 from .dims import input_node
 from .pointwise import KEPT, keep_bool, to_float, unary
@@ -50,6 +50,9 @@ def _check_parts(a: Node, b: Node) -> None:
         )
 
 
+OUT_OF_PARTS = "Expected object of scalar type {want} but got scalar type {have} for argument 'out'"
+
+
 def _joined(a: Node, b: Node) -> Node:
     """Complex numbers of two parts; NotImplementedError for those of float16."""
     a.type.dtype.to_complex()
@@ -63,7 +66,7 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     a, b = input_node(real, "complex"), input_node(imag, "complex")
     _check_parts(a, b)
-    return deliver(_joined(a, b), out)
+    return deliver(_joined(a, b), out, exact=OUT_OF_PARTS)
 
 
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -71,7 +74,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     r, phi = input_node(abs, "polar"), input_node(angle, "polar")
     _check_parts(r, phi)
     made = _joined(ops.mul(r, ops.cos(phi)), ops.mul(r, ops.sin(phi)))
-    return deliver(made, out)
+    return deliver(made, out, exact=OUT_OF_PARTS)
 
 
 def view_as_complex(input: Tensor) -> Tensor:
@@ -90,7 +93,18 @@ def view_as_complex(input: Tensor) -> Tensor:
         raise RuntimeError("Input tensor must have one or more dimensions")
     if node.type.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
+    _check_pairs(*geometry(input))
     return _copied(_joined(_last(node, 0), _last(node, 1)))
+
+
+def _check_pairs(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    """PyTorch's errors where two parts do not lie together, at an even place."""
+    if strides[-1] != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(k % 2 for k in strides[:-1]):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if offset % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
 
 
 def _last(node: Node, place: int) -> Node:
@@ -161,8 +175,8 @@ def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The conjugates, in memory of their own."""
     node = input_node(input, "conj_physical")
     if not node.type.dtype.is_complex:
-        return input if out is None else deliver(node, out)
-    return deliver(parts.conj(node), out)
+        return input if out is None else deliver(node, out, exact=FOUND)
+    return deliver(parts.conj(node), out, exact=FOUND)
 
 
 def conj_physical_(self: Tensor) -> Tensor:

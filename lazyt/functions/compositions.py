@@ -17,6 +17,7 @@ from lazyt.ir.ops_shape import expand, reshape
 from lazyt.ir.types import broadcast_shapes
 
 from ..dispatch import (
+    FOUND,
     Inner,
     as_tensor_operand,
     c_name,
@@ -262,7 +263,8 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) 
     """input + weight * (end - input)."""
     a, b = node_of(input), node_of(end)
     node = tagged(compute_lerp(a, b, weight), "Lerp", a, b)
-    return given(node, out, "lerp", input, end, weight)
+    exact = FOUND if isinstance(weight, Tensor) else ""
+    return given(node, out, "lerp", input, end, weight, exact=exact)
 
 
 def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
@@ -429,6 +431,9 @@ def isclose(
 ) -> Tensor:
     """|input - other| <= atol + rtol * |other|, or equal."""
     a, b = node_of(input), node_of(other)
+    for name, bound in (("rtol", rtol), ("atol", atol)):
+        if not bound >= 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {bound:g}")
     if a.type.dtype is not b.type.dtype:
         raise RuntimeError(f"{scalar_name(a.type.dtype)} did not match {scalar_name(b.type.dtype)}")
     close = ops.eq(a, b)

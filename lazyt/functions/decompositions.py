@@ -14,17 +14,18 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_decompositions as dec
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir import ops_reduce as red
-from lazyt.ir.dtypes import FLOATING
+from lazyt.ir.dtypes import FLOATING, DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_rearrange import tril_
-from lazyt.ir.ops_shape import copy, replaced, reshape, stop
+from lazyt.ir.ops_shape import copy, narrow, replaced, reshape, stop
 from lazyt.ir.types import broadcast_shapes
 
 from .. import return_types
 from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, wrap
 from ..info import finfo
 from ..registry import public
+from ..state import node_of
 from ..tensor import Tensor
 from .dims import numbered
 from .matrix_products import operands
@@ -72,7 +73,9 @@ def _square(name: str, kernel: str, **tensors: Any) -> Node:
     return node
 
 
-def _delivered(kind: str, nodes: tuple[Node, ...], out: Any, *inputs: Node) -> Any:
+def _delivered(
+    kind: str, nodes: tuple[Node, ...], out: Any, *inputs: Node, exact: str = EXACT
+) -> Any:
     """A named result of several nodes, written into the tensors of `out` where they are given."""
     made = getattr(return_types, kind)
     nodes = tuple(copy(node) if node.op.view else node for node in nodes)
@@ -80,7 +83,7 @@ def _delivered(kind: str, nodes: tuple[Node, ...], out: Any, *inputs: Node) -> A
         title = "".join(word.title() for word in kind.split("_"))
         return made(tuple(wrap(tagged(node, title, *inputs)) for node in nodes))
     made = getattr(return_types, kind + "_out")
-    return made(tuple(deliver(node, o, kind, EXACT) for node, o in zip(nodes, out)))
+    return made(tuple(deliver(node, o, kind, exact) for node, o in zip(nodes, out)))
 
 
 def _symmetric(node: Node, uplo: str = "L") -> Node:
@@ -150,7 +153,10 @@ def pinv(
     if atol is not None:
         raise NotImplementedError("linalg.pinv: atol is not supported; give rtol")
     limit = rtol if rtol is not None else rcond
-    return deliver(dec.pinv(a, arg=(_tolerance(a, limit),)), out, "linalg_pinv", EXACT)
+    if hermitian:
+        check_square(a, "linalg.pinv")
+        a = _symmetric(a)
+    return deliver(dec.pinv(a, arg=(_tolerance(a, limit),)), out, "linalg_pinv")
 
 
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
@@ -165,22 +171,48 @@ def _tolerance(a: Node, given: float | None) -> float:
 
 
 def matrix_rank(
-    input: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+    input: Tensor,
+    tol: Any = None,
+    hermitian: bool = False,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """How many singular values are above a tolerance: atol, or rtol of the largest."""
+    """How many singular values are above a tolerance: the larger of atol and rtol of the largest.
+
+    Tolerances are numbers, or tensors with one for each matrix.
+    """
     (a,) = operands("linalg_matrix_rank", input=input)
     check_matrices(a, "linalg.matrix_rank")
-    return wrap(_rank(a, tol if tol is not None else atol, rtol))
+    if hermitian:
+        check_square(a, "linalg.matrix_rank")
+        a = _symmetric(a)
+    return deliver(_rank(a, tol if tol is not None else atol, rtol), out)
 
 
-def _rank(a: Node, atol: float | None, rtol: float | None) -> Node:
+def _bound(given: Any, dtype: DType) -> Any:
+    """A tolerance as a number, or as a node with a last axis for the singular values."""
+    if not isinstance(given, Tensor):
+        return float(given)
+    node = ops.cast(stop(node_of(given)), dtype)
+    return reshape(node, (*node.type.shape, 1))
+
+
+def _rank(a: Node, atol: Any, rtol: Any) -> Node:
     values = _singular_values(stop(a) if a.grad else a)
     axis = (len(values.type.shape) - 1,)
     if not values.type.shape[-1]:
         return red.sum_(ops.cast(values, dtypes.int64), arg=(axis, False))
-    limit: Any = ops.mul(red.amax(values, arg=(axis, True)), _tolerance(a, rtol))
-    if atol is not None:
-        limit = ops.maximum(limit, float(atol)) if rtol is not None else float(atol)
+    usual = _tolerance(a, None)
+    absolute = 0.0 if atol is None else _bound(atol, a.type.dtype)
+    if rtol is not None:
+        relative = _bound(rtol, a.type.dtype)
+    elif absolute.__class__ is Node:
+        relative = ops.where(ops.gt(absolute, 0.0), 0.0, ops.full_like(absolute, usual))
+    else:
+        relative = 0.0 if absolute > 0 else usual
+    limit = ops.maximum(ops.mul(red.amax(values, arg=(axis, True)), relative), absolute)
     return red.sum_(ops.cast(ops.gt(values, limit), dtypes.int64), arg=(axis, False))
 
 
@@ -188,7 +220,12 @@ DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
 def lstsq(
-    input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None
+    input: Tensor,
+    b: Tensor,
+    rcond: float | None = None,
+    *,
+    driver: str | None = None,
+    out: Any = None,
 ) -> Any:
     """(solution, residuals, rank, singular values): the least X with the least |input X - b|.
 
@@ -206,6 +243,8 @@ def lstsq(
             "torch.linalg.lstsq: input and other must have the same dtype, but got "
             f"{scalar_name(a.type.dtype)} and {scalar_name(other.type.dtype)}."
         )
+    if a.type.dtype.is_complex:
+        raise NotImplementedError("linalg.lstsq is not implemented for complex tensors")
     if a.type.dtype not in (dtypes.float32, dtypes.float64):
         raise RuntimeError("This function doesn't handle types other than float and double")
     driver = driver or "gelsy"
@@ -222,9 +261,9 @@ def lstsq(
             f"{'-1' if vector else '-2'})"
         )
     solution = matmul(dec.pinv(a, arg=(_tolerance(a, rcond),)), x)
-    nothing = ops.full((0,), 0, a.type.dtype, a.type.device)
+    nothing = narrow(reshape(solution, (solution.type.numel,)), 0, 0, 0)
     rank = _rank(a, None, rcond)
-    residuals = values = nothing
+    residuals, values = nothing, stop(nothing) if nothing.grad else nothing
     if m > n and driver != "gelsy" and (driver == "gels" or bool((wrap(rank) == n).all())):
         gap = ops.sub(matmul(a, solution), x)
         residuals = red.sum_(ops.mul(gap, gap), arg=((len(gap.type.shape) - 2,), False))
@@ -234,7 +273,8 @@ def lstsq(
         rank = ops.full((0,), 0, dtypes.int64, a.type.device)
     if vector:
         solution = copy(reshape(solution, solution.type.shape[:-1]))
-    return _delivered("linalg_lstsq", (solution, residuals, rank, values), None, a, other)
+    nodes = (solution, residuals, rank, values)
+    return _delivered("linalg_lstsq", nodes, out, a, other, exact="")
 
 
 # --- determinants ---------------------------------------------------------------------------------
@@ -267,16 +307,20 @@ def cholesky(input: Tensor, *, upper: bool = False, out: Tensor | None = None) -
 
     Errors: LinAlgError, when it is computed, for a matrix that is not positive-definite.
     """
+    return deliver(_triangular_factor(input, upper), out, "linalg_cholesky", EXACT)
+
+
+def _triangular_factor(input: Tensor, upper: bool) -> Node:
     node = _square("linalg.cholesky", "cholesky_cpu", input=input)
     factor = dec.cholesky(_symmetric(node, "U" if upper else "L"))
     if upper:
         factor = tagged(copy(transposed(factor)), "LinalgCholeskyEx", node)
-    return deliver(factor, out, "linalg_cholesky", EXACT)
+    return factor
 
 
 def old_cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
     """`linalg.cholesky`, as the function and the method are called."""
-    return cholesky(input, upper=upper, out=out)
+    return deliver(_triangular_factor(input, upper), out, "cholesky")
 
 
 MODES = ("reduced", "complete", "r")

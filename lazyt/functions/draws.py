@@ -6,6 +6,7 @@ operations that compute the numbers of a place in the stream, which is taken whe
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -16,8 +17,8 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_complex import of_parts
 from lazyt.ir.ops_device import common_device, transfer
-from lazyt.ir.ops_elementwise import floor, mul
-from lazyt.ir.ops_shape import copy, expand, narrow, replaced, reshape, stop
+from lazyt.ir.ops_elementwise import cast, mul
+from lazyt.ir.ops_shape import expand, narrow, reshape, stop
 from lazyt.ir.types import TensorType, broadcast_shapes
 from lazyt.runtime.philox import PhiloxGenerator
 
@@ -25,10 +26,11 @@ from ..device import resolve_like, resolve_out
 from ..dispatch import (
     SETTINGS,
     as_dtype,
+    c_name,
     data_node,
     deliver,
+    leading_to,
     overwritten,
-    tagged,
     unsupported,
     update,
 )
@@ -37,6 +39,7 @@ from ..random import Generator, drawn, engine_of
 from ..registry import FUNCTIONS, public
 from ..state import array_of, check_writable, node_of, shape_of
 from ..tensor import Tensor, attach
+from .arithmetic import compute_add, compute_mul
 from .creation import extents, finish, made_into, size_argument
 from .device_draws import Stream
 from .device_engine import draw
@@ -94,16 +97,6 @@ def _values(t: Tensor, size: tuple[int, ...] | None, order: tuple[int, ...] | No
     return np.require(array if order is None else array.transpose(order), requirements="C")
 
 
-def leading_to(node: Node, name: str, *sources: Node) -> Node:
-    """Drawn values; the first source that needs a gradient receives zeros."""
-    for source in sources:
-        if source.grad and LOCAL.grad and source.type.shape == node.type.shape:
-            made = tagged(copy(replaced(floor(source), node)), name, *sources, saves=False)
-            made.tag.name = name
-            return made
-    return node
-
-
 def _number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
@@ -126,6 +119,11 @@ def _complex_draws(
         drawn_parts = mul(drawn_parts, math.sqrt(0.5))
     first, second = (reshape(narrow(drawn_parts, len(shape), i, 1), shape) for i in (0, 1))
     return of_parts(first, second)
+
+
+def _order_of(out: Tensor | None, size: tuple[int, ...]) -> tuple[int, ...] | None:
+    """In which order an `out` is filled, that is not resized."""
+    return memory_order(out) if out is not None and shape_of(out) == size else None
 
 
 # --- new tensors ----------------------------------------------------------------------------------
@@ -164,6 +162,9 @@ def _made(
     dtype = as_dtype(dtype, name)
     if size is not None:
         parameters["size"] = extents(name, *size)
+        order = order or _order_of(out, parameters["size"])
+        if order is not None and distribution in ("randn", "normal"):
+            distribution, parameters["contiguous"] = "normal", False
     if dtype is None:
         dtype = out.dtype if out is not None else default or SETTINGS.default_dtype
     if dtype.is_complex:
@@ -296,7 +297,15 @@ def normal(
         broadcast_shapes(nodes[0].type.shape, nodes[1].type.shape)
     mean, std = (x if isinstance(x, Tensor) else float(x) for x in (mean, std))
     device = common_device(*nodes)
-    node = draw_on(device, generator, "normal_like", dtype, mean=mean, std=std)
+    shape = functools.reduce(broadcast_shapes, (n.type.shape for n in nodes))
+    order = _order_of(out, shape)
+    if order is None:
+        node = draw_on(device, generator, "normal_like", dtype, mean=mean, std=std)
+    else:
+        plain = {"mean": 0.0, "std": 1.0, "contiguous": False}
+        node = draw_on(device, generator, "normal", dtype, order, size=shape, **plain)
+        scale, middle = (node_of(x) if isinstance(x, Tensor) else x for x in (std, mean))
+        node = compute_add(compute_mul(node, scale), middle)
     kind = 3 if len(nodes) == 2 else 1 if isinstance(mean, Tensor) else 2
     return deliver(leading_to(node, f"NormalBackward{kind}", *nodes), out)
 
@@ -308,7 +317,10 @@ def bernoulli(
     source = node_of(input)
     shape, dtype = source.type.shape, source.type.dtype
     chance = input if p is None else p
-    node = draw_on(source.type.device, generator, "bernoulli", dtype, size=shape, p=chance)
+    order = _order_of(out, shape)
+    node = draw_on(source.type.device, generator, "bernoulli", dtype, order, size=shape, p=chance)
+    if out is not None:
+        node = cast(node, out.dtype)
     return deliver(leading_to(node, "BernoulliBackward0", source), out)
 
 
@@ -324,7 +336,8 @@ def multinomial(
     type = node_of(input).type
     wanted: dict[str, Any] = {"p": input, "n": num_samples, "replacement": replacement}
     where = (type.device, generator, "multinomial", type.dtype, None, dtypes.int64)
-    return deliver(draw_on(*where, **wanted), out)
+    text = "multinomial expects Long tensor out, got: {have}"
+    return deliver(draw_on(*where, **wanted), out, exact=text)
 
 
 # --- in-place draws -------------------------------------------------------------------------------
@@ -387,6 +400,8 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Numbers of trials up to the first success, of probability `p`."""
+    if self.dtype.is_complex:
+        raise unsupported("geometric_cpu", self.dtype)
     return fill(self, "GeometricBackward0", generator, "geometric", p=p)
 
 
@@ -402,6 +417,11 @@ def cauchy_(
     self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None
 ) -> Tensor:
     """Cauchy numbers."""
+    if self.dtype.is_complex:
+        raise RuntimeError(
+            "Cauchy distribution is a continuous probability distribution. dtype must be a "
+            f"floating point but you specified {c_name(self.dtype)}"
+        )
     median, sigma = float(median), float(sigma)
     return fill(self, "CauchyBackward0", generator, "cauchy", median=median, sigma=sigma)
 

@@ -25,6 +25,7 @@ from ..tensor import Tensor, wrap_dim
 from .indices import (
     BOUNDS,
     OUT_OF_SELF,
+    check_apart,
     check_known,
     check_numbers,
     index_of,
@@ -41,6 +42,7 @@ def gather(
 ) -> Tensor:
     """input[i, index[i, j]] for dim 1, and so on: as many elements as `index` has."""
     node = node_of(tensor(input, "gather"))
+    check_apart(out, input)
     shape = node.type.shape
     axis = wrap_dim(dim, len(shape))
     if isinstance(index, Tensor) and not index.numel():  # of any dtype
@@ -70,6 +72,7 @@ OUT_OF_SELECT = "index_select(): self and result must have the same scalar type"
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The positions of a dimension that a vector of indices names, in its order."""
     node = node_of(tensor(input, "index_select"))
+    check_apart(out, input)
     shape = node.type.shape
     axis = wrap_dim(dim, len(shape))
     message = "index_select(): Expected dtype int32 or int64 for index"
@@ -96,6 +99,7 @@ OUT_OF_TAKE = (
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements by their number in row-major order, in the shape of `index`."""
     node = node_of(input)
+    check_apart(out, input)
     at = long_index(index, "take")
     common_device(node, at)
     total = node.type.numel

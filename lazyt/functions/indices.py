@@ -17,7 +17,7 @@ from lazyt.ir.ops_index import index_checked
 from lazyt.ir.ops_shape import reshape, reshape_
 
 from ..dispatch import known, scalar_name
-from ..state import node_of
+from ..state import check_overlap, check_own_overlap, node_of
 from ..tensor import Tensor
 
 OUT_OF_SELF = "index out of range in self"
@@ -32,6 +32,14 @@ def tensor(x: Any, name: str, argument: str = "input", position: int = 1) -> Ten
             f"{type(x).__name__}"
         )
     return x
+
+
+def check_apart(out: Any, *sources: Tensor) -> None:
+    """RuntimeError where an `out` shares memory with itself or with what is read."""
+    if isinstance(out, Tensor):
+        check_own_overlap(out)
+        for t in sources:
+            check_overlap(out, t, apart=True)
 
 
 def index_of(index: Tensor, name: str, message: str) -> Node:

@@ -27,6 +27,7 @@ from ..registry import FUNCTIONS
 from ..size import Size
 from ..state import node_of, shape_of
 from ..tensor import Tensor, wrap_dim
+from .indices import check_apart
 from .views import expand, unsqueeze
 from .views import reshape as reshape_view
 
@@ -77,6 +78,7 @@ def cat(
     the common one. Errors: ValueError for no tensors, RuntimeError for shapes that do not fit.
     """
     parts = tensors_of(tensors, "cat")
+    check_apart(out, *parts)
     dim = dimension(dim if axis is None else axis, "cat")
     if not parts:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")

@@ -14,7 +14,6 @@ import numpy as np
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
 from lazyt.ir.ops_device import common_device
-from lazyt.ir.ops_elementwise import where
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_shape import copy, expand, reshape
@@ -25,7 +24,7 @@ from ..layout import laid_out
 from ..registry import public
 from ..state import array_of, node_of
 from ..tensor import Tensor
-from .indices import tensor
+from .indices import check_apart, tensor
 from .keys import OfMask
 from .scattering import both_forms, cropped
 
@@ -33,6 +32,7 @@ from .scattering import both_forms, cropped
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements where `mask` holds, as a vector; reads the mask."""
     node, chosen = node_of(input), node_of(tensor(mask, "masked_select", "mask", 2))
+    check_apart(out, input, mask)
     if chosen.type.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     device = common_device(node, chosen)
@@ -65,18 +65,17 @@ def compute_masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Node:
         )
     device = common_device(node, chosen, value)
     shape = broadcast_shapes(node.type.shape, chosen.type.shape)
-    found = np.nonzero(np.atleast_1d(np.broadcast_to(array_of(mask), shape)))
+    extents = shape or (1,)
+    found = np.nonzero(np.broadcast_to(array_of(mask), extents))
     count = len(found[0])
     if value.type.numel < count:
         raise RuntimeError("Number of elements of source < number of ones in mask")
-    if not count:
-        return copy(expand(node, shape))
     given = cropped(reshape(value, (value.type.numel,)), (count,))
-    if not shape:
-        return tagged(where(chosen, reshape(given, ()), node), "MaskedScatter", node, value)
     places = [data_node(f, dtypes.int64, device) for f in found]
-    axes = tuple(range(len(shape)))
-    result = index_put_op(expand(node, shape), given, *places, arg=(axes, False))
+    axes = tuple(range(len(extents)))
+    result = index_put_op(expand(node, extents), given, *places, arg=(axes, False))
+    if not shape:
+        result = copy(reshape(result, ()))
     return tagged(result, "MaskedScatter", node, value)
 
 

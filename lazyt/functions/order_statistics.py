@@ -26,6 +26,7 @@ from .dims import (
     publish,
     selected,
 )
+from .indices import check_apart
 
 
 def _median(name: str, ignore_nan: bool, along: Any) -> Any:
@@ -67,6 +68,8 @@ def kthvalue(
 ) -> Any:
     """The k-th smallest element along `dim` (k counts from 1), and a position of it."""
     node = input_node(input, "kthvalue")
+    for t in out or ():
+        check_apart(t, input)
     shape = node.type.shape
     if node.type.dtype is dtypes.bool_:
         raise unsupported("kthvalue_cpu", node.type.dtype)

@@ -9,11 +9,13 @@ from typing import Any
 from lazyt.ir.dtypes import INTEGRAL
 from lazyt.ir.ops_shape import (
     as_strided_,
+    copy,
     part_,
     slice_,
 )
 from lazyt.ir.types import contiguous_strides
 
+from ..dispatch import deliver
 from ..gradmode import no_grad
 from ..registry import FUNCTIONS, also_called
 from ..state import check_writable, geometry, node_of, shape_of, touch
@@ -212,9 +214,17 @@ vsplit = _sections("vsplit", lambda rank: 0, 2)
 dsplit = _sections("dsplit", lambda rank: 2, 3)
 
 
-def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow_copy(
+    input: Tensor, dim: int, start: int, length: int, *, out: Tensor | None = None
+) -> Tensor:
     """`narrow`, as a copy."""
-    return narrow(input, dim, start, length).clone()
+    taken = narrow(input, dim, start, length)
+    if out is None:
+        return taken.clone()
+    return deliver(copy(node_of(taken)), out, exact=SAME_AS_OUT)
+
+
+SAME_AS_OUT = "Expected self.dtype() == output.dtype() to be true, but got false."
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -18,10 +18,11 @@ from lazyt.ir.ops_complex import modulus
 from lazyt.ir.ops_elementwise import cast
 
 from ..dispatch import (
+    FOUND,
     SETTINGS,
     check_writable,
+    fit_exactly,
     renamed,
-    scalar_name,
     tagged,
     type_name,
     unsupported,
@@ -57,12 +58,8 @@ def compute_unary(op: Callable[[Node], Node], rule: str, input: Any, name: str) 
 
 def unary(name: str, op: Callable[[Node], Node], rule: str = FLOAT, *aliases: str) -> None:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        if rule is KEPT and out is not None:
-            kept = input.dtype.to_real() if name == "abs" else input.dtype
-            if out.dtype is not kept:
-                raise RuntimeError(
-                    f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(kept)}"
-                )
+        if rule is KEPT and out is not None and not (name == "abs" and input.dtype.is_complex):
+            fit_exactly(input.dtype, out.dtype, FOUND)
         if isinstance(out, Tensor) and isinstance(input, Tensor):
             check_overlap(out, input)
         return given(compute_unary(op, rule, input, name), out, name, input)
@@ -272,7 +269,8 @@ def _frac(node: Node) -> Node:
 
 def _erfc(node: Node) -> Node:
     wide = cast(node, dtypes.float32) if node.type.dtype.is_half else node
-    return tagged(cast(ops.sub(1.0, ops.erf_(wide)), node.type.dtype), "Erfc", node)
+    result = ops.add(ops.neg(ops.erf_(wide)), 1.0)
+    return tagged(cast(result, node.type.dtype), "Erfc", node)
 
 
 unary("bitwise_not", _bitwise_not, KEPT)
@@ -308,10 +306,8 @@ public(positive, "positive")
 def round(input: Tensor, *, decimals: int | None = None, out: Tensor | None = None) -> Tensor:
     """Rounds half to even, at `decimals` digits after the point."""
     node = node_of(input)
-    if out is not None and out.dtype is not input.dtype:
-        raise RuntimeError(
-            f"Found dtype {scalar_name(out.dtype)} but expected {scalar_name(input.dtype)}"
-        )
+    if out is not None:
+        fit_exactly(input.dtype, out.dtype, FOUND)
     result = _round(node, decimals)
     if decimals is not None:
         renamed(result, "RoundBackward1")

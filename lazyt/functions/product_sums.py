@@ -55,7 +55,7 @@ def _weighted(
     beta, alpha = _factor(beta, dtype), _factor(alpha, dtype)
     result = lin.matmul(cast(a, wide), cast(b, wide))
     if len(result.type.shape) > len(shape):
-        result = sum_(result, arg=((0,), False))
+        result = cast(sum_(result, arg=((0,), False)), wide)
     if alpha.__class__ is Node or alpha != 1:
         result = ops.mul(result, alpha)
     if beta.__class__ is Node or beta != 0:

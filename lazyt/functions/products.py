@@ -49,6 +49,8 @@ def compute_addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: Any, alpha: An
         rank = len(node.type.shape)
         if rank != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {rank}-D")
+    if all(node.type.dtype is bool_ for node in (own, a, b)):
+        beta, alpha = bool(beta), bool(alpha)
     spread = node_of(expand(input, a.type.shape[0], b.type.shape[0]))
     product = compute_mul(_column(a), b)
     if alpha != 1:
@@ -181,6 +183,13 @@ def trace(input: Tensor) -> Tensor:
 _MANY = 1 << 22
 
 
+def _by_products(p: float, left: tuple, right: tuple, mode: str) -> bool:
+    """Whether PyTorch computes distances by a matrix product, which half types have."""
+    large = max(left[-2], right[-2]) > 25
+    always, if_large = "use_mm_for_euclid_dist", "use_mm_for_euclid_dist_if_necessary"
+    return p == 2 and (mode == always or mode == if_large and large)
+
+
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -212,6 +221,8 @@ def cdist(
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
+    if a.type.dtype.is_half and not _by_products(p, left, right, compute_mode):
+        raise unsupported("cdist", a.type.dtype)
     lead = broadcast_shapes(left[:-2], right[:-2])
     count = 1
     for n in (*lead, left[-2], right[-2], left[-1]):

@@ -15,7 +15,7 @@ from lazyt.ir.ops_constant import arange_, typed
 from lazyt.ir.ops_shape import reshape
 
 from ..device import resolve_out
-from ..dispatch import SETTINGS, as_dtype, data_node, number_of, unsupported
+from ..dispatch import SETTINGS, as_dtype, converted, data_node, number_of, unsupported
 from ..registry import FUNCTIONS
 from ..state import shape_of
 from ..tensor import Tensor
@@ -118,10 +118,14 @@ def arange(
             raise OverflowError("int too big to convert")
         if not all(-(2**63) <= n < 2**63 for n in (start, end, step)):
             raise RuntimeError("value cannot be converted to type int64_t without overflow")
-        start, step = int(start), int(step)
-        if step == 0:
-            raise ValueError("step must be nonzero")
-        count = max(0, -(-(int(end) - start) // step))
+        first, stride = int(start), int(step)
+        if dtype is dtypes.int64:
+            if stride == 0:
+                raise ValueError("step must be nonzero")
+            count = max(0, -(-(int(end) - first) // stride))
+        else:  # PyTorch counts before it drops what is after the point
+            count = max(0, math.ceil((end - start) / step))
+        start, step = first, stride
     else:
         count = max(0, math.ceil((end - start) / step))
     node = arange_(start, step, arg=typed((count,), dtype, where))
@@ -133,6 +137,29 @@ def arange(
 def _exact(values: Any, dtype: DType) -> Any:
     """The values as a half type holds them; those of other types as they are."""
     return cast_data(values, dtype) if dtype.is_half else values
+
+
+def _ends(start: Any, end: Any, dtype: DType) -> tuple[Any, Any]:
+    """Both ends of a row as elements of `dtype`, in the type that it is computed in: float64 for
+    integers. RuntimeError for what `dtype` has no room for."""
+    work = np.dtype(np.float64) if dtype.category <= dtypes.INTEGRAL else dtype.compute.numpy
+    ends = []
+    for number in (start, end):
+        if dtype.is_complex:
+            value = work.type(number)
+        else:
+            value = work.type(converted(number, dtype))
+        ends.append(_exact(value, dtype)[()])
+    return ends[0], ends[1]
+
+
+def _row_dtype(name: str, dtype: DType | None, out: Tensor | None, steps: int) -> DType:
+    """The dtype of a row of numbers; NotImplementedError for several bools."""
+    have = SETTINGS.default_dtype if out is None else out.dtype
+    dtype = as_dtype(dtype, name) or have
+    if dtype is dtypes.bool_ and steps > 1 and (out is None or have is dtype):
+        raise unsupported(f"{name}_cpu", dtype)
+    return dtype
 
 
 def linspace(
@@ -150,21 +177,19 @@ def linspace(
     """`steps` evenly spaced numbers from start to end, both included."""
     where = resolve_out(device, out, "linspace")
     start, end, steps = _steps("linspace", start, end, steps)
-    dtype = as_dtype(dtype, "linspace") or (
-        out.dtype if out is not None else SETTINGS.default_dtype
-    )
+    dtype = _row_dtype("linspace", dtype, out, steps)
     # From both ends towards the middle, as PyTorch does, so that the last element is `end` itself.
-    work = dtype.compute.numpy if dtype.is_floating_point else np.dtype(np.float64)
-    scalar = work.type
+    first, last = _ends(start, end, dtype)
+    scalar = type(first)
     if steps == 1:
-        values = np.array([start], work)
+        values = np.array([first])
     else:
         # Of a half type the step and its multiples are rounded too.
-        step = _exact(scalar((scalar(end) - scalar(start)) / scalar(max(steps - 1, 1))), dtype)
+        step = _exact(scalar((last - first) / scalar(max(steps - 1, 1))), dtype)
         i = np.arange(steps)
         half = steps // 2
-        low = scalar(start) + _exact(work.type(step) * i[:half].astype(work), dtype)
-        high = scalar(end) - _exact(work.type(step) * (steps - 1 - i[half:]).astype(work), dtype)
+        low = first + _exact(scalar(step) * i[:half].astype(scalar), dtype)
+        high = last - _exact(scalar(step) * (steps - 1 - i[half:]).astype(scalar), dtype)
         values = np.concatenate([low, high])
     node = data_node(cast_data(values, dtype), dtype, where)
     if out is not None:
@@ -187,12 +212,20 @@ def logspace(
     """base ** x for evenly spaced x from start to end."""
     where = resolve_out(device, out, "logspace")
     start, end, steps = _steps("logspace", start, end, steps)
-    dtype = as_dtype(dtype, "logspace") or (
-        out.dtype if out is not None else SETTINGS.default_dtype
-    )
-    values = np.float64(base) ** np.linspace(start, end, steps)
+    dtype = _row_dtype("logspace", dtype, out, steps)
+    with np.errstate(over="ignore"):
+        values = np.float64(base) ** _exponents(start, end, steps, dtype)
     node = data_node(cast_data(values, dtype), dtype, where)
     return _into(out, node, requires_grad) if out is not None else finish(node, requires_grad)
+
+
+def _exponents(start: Any, end: Any, steps: int, dtype: DType) -> np.ndarray:
+    """`steps` numbers from start to end, both as elements of `dtype` if there are several."""
+    if steps == 1:
+        return np.array([start])
+    first, last = (x.astype(np.float64) for x in _ends(start, end, dtype))
+    step, i = _exact(last - first, dtype) / max(steps - 1, 1), np.arange(steps)
+    return np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i))
 
 
 def eye(

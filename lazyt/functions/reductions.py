@@ -18,7 +18,7 @@ from lazyt.ir.ops_complex import imag, real
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_scan import prod as product
 
-from ..dispatch import as_dtype, deliver, scalar_name, tagged, without_history, wrap
+from ..dispatch import as_dtype, deliver, scalar_name, tagged, unsupported, without_history, wrap
 from ..registry import FUNCTIONS
 from ..tensor import Tensor
 from .dims import (
@@ -116,6 +116,11 @@ def without_nan(node: Node) -> Node:
     return ops.where(ops.isnan(node), 0.0, node)
 
 
+def _check_nansum(dtype: DType, out: Tensor | None) -> None:
+    if out is not None and dtype.category == FLOATING and out.dtype.category < FLOATING:
+        raise unsupported("nansum_cpu", out.dtype)
+
+
 def nansum(
     input: Tensor,
     dim: Any = None,
@@ -126,6 +131,7 @@ def nansum(
 ) -> Tensor:
     """`sum` with nan counting as 0."""
     node = input_node(input, "nansum")
+    _check_nansum(node.type.dtype, out)
     axes = axes_of(dim, len(node.type.shape), "nansum")
     x = without_nan(accumulated(node, dtype, out))
     return deliver(tagged(red.sum_(x, arg=(axes, keepdim)), "Nansum", node, keeps=(node,)), out)
@@ -146,6 +152,7 @@ def nanmean(
             "nanmean(): expected input to have floating point or complex dtype but got "
             f"{scalar_name(node.type.dtype)}"
         )
+    _check_nansum(node.type.dtype, out)
     axes = axes_of(dim, len(node.type.shape), "nanmean")
     x = cast(node, as_dtype(dtype, "nanmean") or node.type.dtype)
     total = tagged(red.sum_(without_nan(x), arg=(axes, keepdim)), "Nansum", node)

@@ -11,7 +11,7 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import strided_update_
 from lazyt.ir.types import contiguous_strides
 
-from ..dispatch import tagged, wrap
+from ..dispatch import EXACT, deliver, tagged
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -20,7 +20,13 @@ from .keys import read_slice
 
 
 def _written(
-    input: Tensor, src: Tensor, name: str, offset: int, sizes: tuple, strides: tuple
+    input: Tensor,
+    src: Tensor,
+    name: str,
+    offset: int,
+    sizes: tuple,
+    strides: tuple,
+    out: Tensor | None = None,
 ) -> Tensor:
     node, value = node_of(input), node_of(tensor(src, name, "src", 2))
     if value.type.shape != sizes:
@@ -32,7 +38,7 @@ def _written(
     value = cast(value, node.type.dtype)
     result = strided_update_(node, value, place, arg=(sizes, strides))
     title = "".join(part.title() for part in name.split("_"))
-    return wrap(tagged(result, title, node, value, saves=False))
+    return deliver(tagged(result, title, node, value, saves=False), out, name, EXACT)
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
@@ -57,6 +63,8 @@ def slice_scatter(
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """`input` with a slice of a dimension replaced by `src`."""
     shape = node_of(input).type.shape
@@ -65,7 +73,7 @@ def slice_scatter(
     first, size, by = read_slice(slice(start, end, step), shape[axis])
     sizes = shape[:axis] + (size,) + shape[axis + 1 :]
     strides = own[:axis] + (own[axis] * by,) + own[axis + 1 :]
-    return _written(input, src, "slice_scatter", first * own[axis], sizes, strides)
+    return _written(input, src, "slice_scatter", first * own[axis], sizes, strides, out)
 
 
 def diagonal_scatter(

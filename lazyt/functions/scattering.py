@@ -15,7 +15,7 @@ from typing import Any
 from lazyt.ir import dtypes
 from lazyt.ir.node import Node
 from lazyt.ir.ops_device import common_device, transfer
-from lazyt.ir.ops_elementwise import cast, full
+from lazyt.ir.ops_elementwise import cast, full, where
 from lazyt.ir.ops_elementwise import mul as mul_op
 from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_index import scatter as scatter_op
@@ -269,10 +269,21 @@ def compute_index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Nod
         filler = transfer(cast(node_of(value), dtype), node.type.device)
     else:
         filler = full((), coerce(number_of(value), dtype), dtype, node.type.device)
-    result = tagged(_put_rows(node, at, filler, axis, False), "IndexFill", node, filler)
+    result = tagged(_filled(node, at, filler, axis), "IndexFill", node, filler)
     if isinstance(value, Tensor) and result.grad:
         result.tag.name = "IndexFillBackward1"
     return result
+
+
+def _filled(node: Node, at: Node, filler: Node, axis: int) -> Node:
+    """A number in some positions of an axis; its gradient counts a position once that is named
+    several times."""
+    if not filler.grad:
+        return _put_rows(node, at, filler, axis, False)
+    type = node.type
+    nowhere = full(type.shape, False, dtypes.bool_, type.device)
+    here = full((), True, dtypes.bool_, type.device)
+    return where(_put_rows(nowhere, at, here, axis, False), filler, node)
 
 
 # --- index tensors and masks; indices into the elements in order ----------------------------------
