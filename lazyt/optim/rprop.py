@@ -40,6 +40,8 @@ class Rprop(UpdateRule):
         ValueError: an option is out of its range.
     """
 
+    foreach_devices = UpdateRule.capturable_devices
+
     def __init__(
         self,
         params: Iterable[Any],

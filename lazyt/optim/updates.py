@@ -114,6 +114,7 @@ class UpdateRule(Optimizer):
     number_names: ClassVar[tuple[str, ...]] = ("step",)
     # Where PyTorch lets a step run on the tensors of its state alone.
     capturable_devices: ClassVar[list[str]] = ["cuda", "xpu", "hpu", "privateuseone", "xla"]
+    foreach_devices: ClassVar[list[str]] = ["cuda", "xpu", "hpu", "privateuseone"]
     later_options: ClassVar[dict[str, Any]] = {
         "foreach": None,
         "maximize": False,
@@ -177,13 +178,17 @@ class UpdateRule(Optimizer):
         return grad.add(param, alpha=decay)
 
     def _check_devices(self, group: dict[str, Any], param: Tensor) -> None:
-        if not group.get("capturable") or param.device.type in self.capturable_devices:
+        if not group.get("capturable") or group.get("fused"):
+            return
+        foreach = bool(group.get("foreach"))
+        devices = self.foreach_devices if foreach else self.capturable_devices
+        if param.device.type in devices:
             return
         *others, last = (f"{name}s" for name in ("param", *self.number_names[1:], "state_step"))
-        comma = "," if len(others) > 2 else ""
+        comma = "," if len(others) > (1 if foreach else 2) else ""
         raise AssertionError(
             f"If capturable=True, {', '.join(others)}{comma} and {last} must be on supported "
-            f"devices: {self.capturable_devices}."
+            f"devices: {devices}."
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lazyt.dispatch import check_writable, promoted, scalar_name, tagged, update, wrap
 from lazyt.functions.softmax import compute_softmax
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.dtypes import DType, bool_
+from lazyt.ir.dtypes import DType, bool_, uint8
 from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
@@ -68,6 +68,12 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 def _hardtanh(input: Any, low: float, high: float, inplace: bool, name: str) -> Tensor:
     if low > high:
         raise ValueError("min_val cannot be greater than max_val")
+
+    dtype = tensor_node(input, name).type.dtype
+    if dtype is bool_:
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if dtype is uint8 and (int(low) < 0 or int(high) < 0):
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
 
     def formula(x: Node) -> Node:
         (_, a), _ = promoted(x, low, dtype=x.type.dtype)
@@ -348,10 +354,10 @@ def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
     """softmax(-input)."""
-    node = tensor_node(input, "softmin")
+    opposite = tensor_node(-input, "softmin")
     if dim is None:
-        dim = _default_dim("softmin", len(node.type.shape), _stacklevel)
-    return wrap(compute_softmax(ops.neg(node), dim, dtype, False))
+        dim = _default_dim("softmin", len(opposite.type.shape), _stacklevel)
+    return wrap(compute_softmax(opposite, dim, dtype, False))
 
 
 def log_softmax(

@@ -112,7 +112,8 @@ def _checked_mask(mask: Node, query: Node) -> Node:
     if dtype not in (bool_, float32, query.type.dtype):
         raise RuntimeError(
             "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
-            f"attn_mask.dtype: {c_name(mask)} and  query.dtype: {c_name(query)} instead."
+            f"attn_mask.dtype: {c_name(mask.type.dtype)} and  query.dtype: "
+            f"{c_name(query.type.dtype)} instead."
         )
     return mask
 

@@ -38,6 +38,13 @@ def check_floating(node: Node, kernel: str, lacking: tuple[DType, ...] = ()) -> 
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
 
 
+def check_has_batch(shape: tuple[int, ...], rank: int, output_size: Any) -> None:
+    """ValueError in PyTorch's words where a list of sizes is as long as the input has dimensions,
+    for windows over two dimensions or more."""
+    if rank > 1 and isinstance(output_size, (tuple, list)) and len(shape) <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
+
+
 def not_differentiable(function: str, **arguments: Node | None) -> None:
     """RuntimeError in PyTorch's words for an argument that asks for a gradient it cannot get."""
     for name, node in arguments.items():

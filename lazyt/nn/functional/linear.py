@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.dispatch import c_name, scalar_name, tagged, wrap
+from lazyt.dispatch import c_name, scalar_name, tagged, unsupported, wrap
 from lazyt.functions.views import _legacy_name
+from lazyt.ir.dtypes import bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
@@ -28,6 +29,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     w = tensor_node(weight, "linear", "weight", 2)
     b = None if bias is None else tensor_node(bias, "linear", "bias", 3)
     xt, wt = x.type, w.type
+    if xt.dtype is bool_ and wt.dtype is bool_:
+        raise unsupported("addmm_impl_cpu_", bool_)
     if len(xt.shape) != 2 or len(wt.shape) != 2:
         return _general_linear(input, x, weight, w, bias, b)
     if xt.shape[1] != wt.shape[1] or xt.dtype is not wt.dtype:
@@ -179,6 +182,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear(): bias size does not match weight size: got {b.type.shape[0]} but expected "
             f"{out}"
         )
+    if a.type.dtype is bool_:
+        raise unsupported("bmm", bool_)
     rows = _count(lead)
     # (out, rows, in2) = x1 @ A, then the products with x2 summed over in2.
     half = matmul(reshape(a, (rows, in1)), w)

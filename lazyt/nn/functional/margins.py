@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import lazyt
-from lazyt.dispatch import known, scalar_name, tagged, wrap
+from lazyt.dispatch import fit_dtype, known, scalar_name, tagged, wrap
 from lazyt.ir.dtypes import int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_constant import arange_, typed
@@ -222,8 +222,9 @@ def soft_margin_loss(
     x = tensor_node(input, "soft_margin_loss")
     t = tensor_node(target, "soft_margin_loss", "target", 2)
     not_differentiable("soft_margin_loss", target=t)
-    loss = lazyt.log1p(lazyt.exp(-target * input))
-    result = reduced(node_of(loss), reduction)
+    loss = node_of(lazyt.log1p(lazyt.exp(-target * input)))
+    fit_dtype(loss.type.dtype, x.type.dtype)
+    result = reduced(cast(loss, x.type.dtype), reduction)
     return wrap(tagged(result, "SoftMarginLoss", x, t, keeps=(x, t)))
 
 

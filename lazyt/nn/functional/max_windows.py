@@ -28,7 +28,14 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, extents, not_differentiable, numbered, tensor_node
+from .common import (
+    check_floating,
+    check_has_batch,
+    extents,
+    not_differentiable,
+    numbered,
+    tensor_node,
+)
 from .pooling import adaptive_windows
 
 # --- adaptive -------------------------------------------------------------------------------------
@@ -106,6 +113,7 @@ def _chosen(x: Node, out: tuple[int, ...]) -> Node:
 def _adaptive(rank: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
     x = tensor_node(input, f"adaptive_max_pool{rank}d")
     lead, spatial = x.type.shape[:-rank], x.type.shape[-rank:]
+    check_has_batch(x.type.shape, rank, output_size)
     out = _output_size(output_size, rank, spatial)
     _check_adaptive(x, rank, out)
     name = "SqueezeBackward1" if rank == 1 else f"AdaptiveMaxPool{rank}DBackward0"

@@ -11,7 +11,7 @@ from typing import Any
 from lazyt.dispatch import tagged, wrap
 from lazyt.functions.padding import pad
 from lazyt.info import finfo
-from lazyt.ir.dtypes import float32
+from lazyt.ir.dtypes import FLOATING, float32
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
 from lazyt.ir.ops_nn import standardize
@@ -140,6 +140,8 @@ def batch_norm(
     check_floating(x, "batch_norm")
     _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
     not_differentiable("native_batch_norm", running_mean=m, running_var=v)
+    if len(shape) == 1:
+        return wrap(_named(copy(x), "NativeBatchNorm", x, w, b))  # there are no elements
     wide = cast(x, x.type.dtype.compute)
     around = (1, channels) + (1,) * (len(shape) - 2)
     if training:
@@ -291,7 +293,7 @@ def layer_norm(
     x = tensor_node(input, "layer_norm")
     w, b = _optional(weight), _optional(bias)
     axes = _normalized_shape(x, normalized_shape, {"weight": w, "bias": b}, "layer_norm")
-    if w is not None and not x.type.dtype.is_floating_point:
+    if w is not None and w.type.dtype is not x.type.dtype and x.type.dtype.category < FLOATING:
         raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
     check_floating(x, "LayerNormKernelImpl")
     _check_parameters(x, {"weight": w, "bias": b})
