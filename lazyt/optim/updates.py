@@ -25,7 +25,7 @@ from lazyt.optim.optimizer import Optimizer, without_grad
 from lazyt.optim.options import as_scalar
 from lazyt.tensor import Tensor
 
-__all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio"]
+__all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio", "rate_of"]
 
 
 def step_dtype(fused: bool | None = None) -> Any:
@@ -171,7 +171,7 @@ class UpdateRule(Optimizer):
         if not isinstance(decay, Tensor) and decay == 0:
             return grad
         if group.get("decoupled_weight_decay"):
-            param.mul_(1 - as_scalar(group["lr"]) * decay)
+            param.mul_(1 - rate_of(group) * decay)
             return grad
         if isinstance(decay, Tensor):
             return grad.addcmul(param, decay)
@@ -190,6 +190,13 @@ class UpdateRule(Optimizer):
             f"If capturable=True, {', '.join(others)}{comma} and {last} must be on supported "
             f"devices: {devices}."
         )
+
+
+def rate_of(group: dict[str, Any]) -> Any:
+    """A group's learning rate: a number, or a tensor without dimensions, in float64 for a fused
+    step, as PyTorch's kernels take it."""
+    lr = as_scalar(group["lr"])
+    return lr.double() if group.get("fused") and isinstance(lr, Tensor) else lr
 
 
 def descend(param: Tensor, direction: Tensor, lr: Any) -> None:
