@@ -100,7 +100,7 @@ __version__ = "0.1.0"
 # What is imported when it is first named: submodules, and names by the submodule they are from.
 _LATER: tuple[str, ...] = ("accelerator", "amp", "backends", "cpu", "cuda", "func", "nn", "optim")
 _LATER += ("_C", "distributed", "functional", "hub", "jit", "onnx")
-_LATER += ("multiprocessing", "profiler", "serialization", "utils", "version")
+_LATER += ("multiprocessing", "profiler", "serialization", "special", "utils", "version")
 _AUTOCAST = """
 autocast is_autocast_available is_autocast_enabled set_autocast_enabled get_autocast_dtype
 set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache

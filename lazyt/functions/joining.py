@@ -22,7 +22,16 @@ from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
 
 from ..device import resolve
-from ..dispatch import can_cast, data_node, deliver, from_array, scalar_name, tagged, wrap
+from ..dispatch import (
+    can_cast,
+    data_node,
+    deliver,
+    from_array,
+    scalar_name,
+    tagged,
+    unsupported,
+    wrap,
+)
 from ..registry import FUNCTIONS
 from ..size import Size
 from ..state import node_of, shape_of
@@ -337,6 +346,8 @@ def tri_indices(name: str, upper: bool) -> Callable:
         pin_memory: bool = False,
     ) -> Tensor:
         where = resolve(device, name)
+        if dtype is not dtypes.int64 and dtype is not dtypes.int32:
+            raise unsupported(name, dtype)
         rows, columns = (np.triu_indices if upper else np.tril_indices)(row, offset, col)
         array = np.stack([rows, columns]).astype(dtype.numpy)
         return from_array(array, dtype, where)

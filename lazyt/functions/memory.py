@@ -16,6 +16,7 @@ from lazyt.ir.dtypes import DType, bfloat16
 from lazyt.ir.numerics import bfloat16_bits
 
 from ..device import Device
+from ..registry import FUNCTIONS
 from ..state import address_of, memory_of, resize, shape_of
 from ..tensor import Tensor, attach
 from .creation import extents
@@ -130,6 +131,7 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
     return False
 
 
+FUNCTIONS["resize_as_"] = resize_as_
 attach(
     pin_memory=pin_memory,
     is_pinned=is_pinned,

@@ -7,6 +7,7 @@ from operator import index as as_int
 from typing import Any
 
 from lazyt.ir.dtypes import INTEGRAL
+from lazyt.ir.node import LOCAL
 from lazyt.ir.ops_shape import (
     as_strided_,
     copy,
@@ -15,7 +16,7 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.types import contiguous_strides
 
-from ..dispatch import deliver
+from ..dispatch import deliver, type_name
 from ..gradmode import no_grad
 from ..registry import FUNCTIONS, also_called
 from ..state import check_writable, geometry, node_of, shape_of, touch
@@ -197,6 +198,12 @@ def _sections(name: str, axis_of: Callable[[int], int], least: int) -> Callable:
         axis = axis_of(rank)
         extent = shape_of(input)[axis]
         n = indices_or_sections
+        if not isinstance(n, (tuple, list)) and not hasattr(n, "__index__"):
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments - got (Tensor, "
+                f"{type_name(n)}), but expected one of:\n * (Tensor input, int sections)\n * "
+                "(Tensor input, tuple of ints indices)"
+            )
         if isinstance(n, int) and n > 0 and extent % n:
             raise RuntimeError(
                 f"torch.{name} attempted to split along dimension {axis}, but the size of the "
@@ -273,7 +280,11 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """Any strided window of the storage."""
+    """Any strided window of the storage.
+
+    Errors: RuntimeError where it reaches beyond the storage; NotImplementedError for a leaf that
+    shows a part of a storage, where the window reaches beyond that part or the part has gaps.
+    """
     sizes, strides = tuple(size), tuple(stride)
     root, start = input, 0
     meta = input._meta
@@ -292,6 +303,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
             f"and itemsize {item} requiring a storage size of {reach * item} are out of bounds for "
             f"storage of size {total * item}"
         )
+    if meta is not None and meta.base is not None and meta.leaf and LOCAL.grad:
+        inside = root is input and offset >= start and reach <= start + input.numel()
+        if not inside and reach:
+            raise NotImplementedError(
+                "as_strided of a leaf that is a view: the window leaves what the leaf shows, or "
+                "the leaf has gaps; take the window first and let it require a gradient"
+            )
     return make_view(
         root, ((as_strided_, (sizes, strides), (offset - start,)),), offset, strides, "AsStrided"
     )
