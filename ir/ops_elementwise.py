@@ -393,7 +393,7 @@ sigmoid: Op = elementwise(
 relu: Op = elementwise(
     "relu",
     "np.maximum({0}, 0, out={out})",
-    vjp=(lambda g, y, x: tied(where(gt(y, 0.0), g, 0.0), y),),
+    vjp=(lambda g, y, x: tied(where(le(y, 0.0), 0.0, g), y),),
     samples="nonzero",
 )
 erf_: Op = elementwise(

@@ -166,10 +166,10 @@ def compute_addcmul(a: Node, b: Node, c: Node, value: Any, op: Compute) -> Node:
         raise RuntimeError(INTEGER_ADDCDIV)
     if all(x.type.dtype is dtypes.bool_ for x in (a, b, c)):
         raise unsupported("addcmul_cpu_out", dtypes.bool_)
-    half = result_dtype(a, b, c)
-    if half.is_half:  # rounded once, at the end
-        a, b, c = (cast(x, dtypes.float32) for x in (a, b, c))
-        return cast(compute_add(a, op(_scaled(value, b), c)), half)
+    dtype = result_dtype(a, b, c)
+    a, b, c = (cast(x, dtype.compute) for x in (a, b, c))
+    if dtype.is_half:  # rounded once, at the end
+        return cast(compute_add(a, op(_scaled(value, b), c)), dtype)
     return compute_add(a, _scaled(value, op(b, c)))
 
 

@@ -19,7 +19,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import copy, pad_
 
-from ..dispatch import coerce, data_node, tagged, wrap
+from ..dispatch import coerce, data_node, tagged, unsupported, wrap
 from ..state import node_of
 from ..tensor import Tensor
 
@@ -67,6 +67,9 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             f"Expected {padded + 1}D or {padded + 2}D (batch mode) tensor with possibly 0 batch "
             f"size and other non-zero dimensions for input, but got: {list(shape)}"
         )
+    if mode != "circular" and node.type.dtype is dtypes.bool_:
+        kind = "reflection" if mode == "reflect" else "replication"
+        raise unsupported(f"{kind}_pad{padded}d", dtypes.bool_)
     result = node
     for axis in range(rank - padded, rank):
         places = _places(mode, shape, axis, *frame[axis])

@@ -78,6 +78,8 @@ class Adafactor(UpdateRule):
         super().__init__(params, defaults)
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
+        if param.is_complex():
+            raise RuntimeError("Adafactor does not support complex parameters")
         own = {"step": self._numbers.new(group, param, 0.0)}
         if param.dim() > 1:
             own["row_var"] = param.new_zeros((*param.shape[:-1], 1))

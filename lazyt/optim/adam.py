@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import lazyt
 from lazyt.optim.options import as_scalar, check_betas, check_fused, check_not_negative
-from lazyt.optim.updates import UpdateRule, descend_ratio
+from lazyt.optim.updates import UpdateRule, descend_ratio, rate_of
 from lazyt.tensor import Tensor
 
 __all__ = ["Adam"]
@@ -114,8 +114,10 @@ class Adam(UpdateRule):
 
     def _count(self, group: dict[str, Any], step: Tensor) -> Any:
         """Add 1 to the step tensor; the new count: a number, or a tensor where all that follows
-        from it stays on tensors, so that nothing is read and autograd may track it."""
-        if not (group["capturable"] or group["differentiable"]):
+        from it stays on tensors, so that nothing is read and autograd may track it. On the CPU
+        `capturable` goes with `fused` only, which counts in float64 whatever the tensor is."""
+        captured = group["capturable"] and step.device.type != "cpu"
+        if not (captured or group["differentiable"]):
             return self._numbers.add_one(step)
         if group["differentiable"] and step.requires_grad:
             raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
@@ -126,6 +128,8 @@ class Adam(UpdateRule):
         self, group: dict[str, Any], param: Tensor, grad: Tensor, own: dict[str, Any]
     ) -> None:
         beta1, beta2 = group["betas"]
+        if group["fused"] and isinstance(beta1, Tensor):
+            beta1, beta2 = beta1.to(param.dtype), beta2.to(param.dtype)
         count = self._count(group, own["step"])
         mean, squares = own["exp_avg"], own["exp_avg_sq"]
         mean.lerp_(grad, 1 - beta1)
@@ -140,4 +144,4 @@ class Adam(UpdateRule):
         root = (squares.sqrt() / (1 - beta2**count) ** 0.5).add_(group["eps"])
         if group["differentiable"]:
             mean = mean.clone()
-        descend_ratio(param, mean, root, as_scalar(group["lr"]) / (1 - beta1**count))
+        descend_ratio(param, mean, root, rate_of(group) / (1 - beta1**count))

@@ -33,6 +33,8 @@ __all__ = ["LBFGS"]
 
 # A pair is kept only if it is curved by more than this.
 _LEAST_CURVATURE = 1e-10
+# What a step remembers for the next one, beside its counts.
+_MEMORY = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
 
 
 class LBFGS(Optimizer):
@@ -100,13 +102,15 @@ class LBFGS(Optimizer):
             param.add_(direction[start : start + size].view_as(param) * length)
             start += size
 
-    def _direction(self, own: dict[str, Any], grad: Tensor, history_size: int) -> Tensor:
+    def _direction(
+        self, own: dict[str, Any], memory: dict[str, Any], grad: Tensor, history_size: int
+    ) -> Tensor:
         """Minus the inverse Hessian times the gradient, with the last step in its history."""
         if own["n_iter"] == 1:
-            own.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
+            memory.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
             return grad.neg()
-        changes, steps, curvatures = own["old_dirs"], own["old_stps"], own["ro"]
-        change, step = grad.sub(own["prev_flat_grad"]), own["d"].mul(own["t"])
+        changes, steps, curvatures = memory["old_dirs"], memory["old_stps"], memory["ro"]
+        change, step = grad.sub(memory["prev_flat_grad"]), memory["d"].mul(memory["t"])
         curvature = change.dot(step)
         if curvature > _LEAST_CURVATURE:
             if len(changes) == history_size:
@@ -115,13 +119,13 @@ class LBFGS(Optimizer):
             changes.append(change)
             steps.append(step)
             curvatures.append(1.0 / curvature)
-            own["H_diag"] = curvature / change.dot(change)
+            memory["H_diag"] = curvature / change.dot(change)
         shares = own.setdefault("al", [None] * history_size)
         q = grad.neg()
         for i in reversed(range(len(changes))):
             shares[i] = steps[i].dot(q) * curvatures[i]
             q = q - changes[i] * shares[i]
-        direction = q * own["H_diag"]
+        direction = q * memory["H_diag"]
         for i in range(len(changes)):
             back = changes[i].dot(direction) * curvatures[i]
             direction = direction + steps[i] * (shares[i] - back)
@@ -146,6 +150,7 @@ class LBFGS(Optimizer):
         own = self.state[self._params[0]]
         own.setdefault("func_evals", 0)
         own.setdefault("n_iter", 0)
+        memory = {name: own.get(name) for name in _MEMORY}
         first_loss = evaluate()
         loss, grad = float(first_loss), self._flat_grad()
         own["func_evals"] += 1
@@ -156,11 +161,11 @@ class LBFGS(Optimizer):
         while iterations < max_iter:
             iterations += 1
             own["n_iter"] += 1
-            own["d"] = direction = self._direction(own, grad, group["history_size"])
-            own["prev_flat_grad"], own["prev_loss"] = grad.clone(), loss
-            own["t"] = lr
+            direction = self._direction(own, memory, grad, group["history_size"])
+            memory["d"], memory["prev_flat_grad"] = direction, grad.clone()
+            memory["prev_loss"], memory["t"] = loss, lr
             if own["n_iter"] == 1:
-                own["t"] = min(1.0, 1.0 / grad.abs().sum()) * lr
+                memory["t"] = min(1.0, 1.0 / grad.abs().sum()) * lr
             slope = grad.dot(direction)
             if slope > -least_change:
                 break
@@ -168,17 +173,17 @@ class LBFGS(Optimizer):
             if search is not None:
                 if search != "strong_wolfe":
                     raise RuntimeError("only 'strong_wolfe' is supported")
-                loss, grad, own["t"], tried = strong_wolfe(
+                loss, grad, memory["t"], tried = strong_wolfe(
                     self._loss_along(evaluate, direction),
-                    own["t"],
+                    memory["t"],
                     direction,
                     (loss, grad, slope),
                     most=max_eval - evaluations,
                 )
-                self._move(own["t"], direction)
+                self._move(memory["t"], direction)
                 flat = bool(grad.abs().max() <= smallest)
             else:
-                self._move(own["t"], direction)
+                self._move(memory["t"], direction)
                 if iterations != max_iter:
                     loss, grad, tried = float(evaluate()), self._flat_grad(), 1
                     flat = bool(grad.abs().max() <= smallest)
@@ -186,10 +191,11 @@ class LBFGS(Optimizer):
             own["func_evals"] += tried
             if iterations == max_iter or evaluations >= max_eval or flat:
                 break
-            if direction.mul(own["t"]).abs().max() <= least_change:
+            if direction.mul(memory["t"]).abs().max() <= least_change:
                 break
-            if abs(loss - own["prev_loss"]) < least_change:
+            if abs(loss - memory["prev_loss"]) < least_change:
                 break
+        own.update(memory)
         return first_loss
 
     def _loss_along(

@@ -95,6 +95,8 @@ class Muon(UpdateRule):
                     )
 
     def _start(self, group: dict[str, Any], param: Tensor) -> dict[str, Any]:
+        if param.is_complex():
+            raise RuntimeError("Muon does not support complex parameters")
         return {"momentum_buffer": lazyt.zeros_like(param)}
 
     def _decayed(self, group: dict[str, Any], param: Tensor, grad: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ class RMSprop(UpdateRule):
         **UpdateRule.later_options,
     }
 
+    foreach_devices = UpdateRule.capturable_devices
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -40,6 +40,8 @@ class Rprop(UpdateRule):
         ValueError: an option is out of its range.
     """
 
+    foreach_devices = UpdateRule.capturable_devices
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -88,7 +90,8 @@ class Rprop(UpdateRule):
         before, size = own["prev"], own["step_size"]
         agreement = grad * before.clone() if group["differentiable"] else grad * before
         turned = agreement < 0
-        size.mul_(lazyt.where(agreement > 0, larger, lazyt.where(turned, smaller, 1.0)))
+        factors = lazyt.ones_like(size).masked_fill(agreement > 0, larger)
+        size.mul_(factors.masked_fill(turned, smaller))
         size.clamp_(low, high)
         grad = grad.masked_fill(turned, 0)
         param.addcmul_(grad.sign(), size.clone() if group["differentiable"] else size, value=-1)

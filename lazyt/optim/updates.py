@@ -25,7 +25,7 @@ from lazyt.optim.optimizer import Optimizer, without_grad
 from lazyt.optim.options import as_scalar
 from lazyt.tensor import Tensor
 
-__all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio"]
+__all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio", "rate_of"]
 
 
 def step_dtype(fused: bool | None = None) -> Any:
@@ -114,6 +114,7 @@ class UpdateRule(Optimizer):
     number_names: ClassVar[tuple[str, ...]] = ("step",)
     # Where PyTorch lets a step run on the tensors of its state alone.
     capturable_devices: ClassVar[list[str]] = ["cuda", "xpu", "hpu", "privateuseone", "xla"]
+    foreach_devices: ClassVar[list[str]] = ["cuda", "xpu", "hpu", "privateuseone"]
     later_options: ClassVar[dict[str, Any]] = {
         "foreach": None,
         "maximize": False,
@@ -170,21 +171,32 @@ class UpdateRule(Optimizer):
         if not isinstance(decay, Tensor) and decay == 0:
             return grad
         if group.get("decoupled_weight_decay"):
-            param.mul_(1 - as_scalar(group["lr"]) * decay)
+            param.mul_(1 - rate_of(group) * decay)
             return grad
         if isinstance(decay, Tensor):
             return grad.addcmul(param, decay)
         return grad.add(param, alpha=decay)
 
     def _check_devices(self, group: dict[str, Any], param: Tensor) -> None:
-        if not group.get("capturable") or param.device.type in self.capturable_devices:
+        if not group.get("capturable") or group.get("fused"):
+            return
+        foreach = bool(group.get("foreach"))
+        devices = self.foreach_devices if foreach else self.capturable_devices
+        if param.device.type in devices:
             return
         *others, last = (f"{name}s" for name in ("param", *self.number_names[1:], "state_step"))
-        comma = "," if len(others) > 2 else ""
+        comma = "," if len(others) > (1 if foreach else 2) else ""
         raise AssertionError(
             f"If capturable=True, {', '.join(others)}{comma} and {last} must be on supported "
-            f"devices: {self.capturable_devices}."
+            f"devices: {devices}."
         )
+
+
+def rate_of(group: dict[str, Any]) -> Any:
+    """A group's learning rate: a number, or a tensor without dimensions, in float64 for a fused
+    step, as PyTorch's kernels take it."""
+    lr = as_scalar(group["lr"])
+    return lr.double() if group.get("fused") and isinstance(lr, Tensor) else lr
 
 
 def descend(param: Tensor, direction: Tensor, lr: Any) -> None:

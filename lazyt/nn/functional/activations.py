@@ -13,7 +13,7 @@ from typing import Any
 from lazyt.dispatch import check_writable, promoted, scalar_name, tagged, update, wrap
 from lazyt.functions.softmax import compute_softmax
 from lazyt.ir import ops_elementwise as ops
-from lazyt.ir.dtypes import DType, bool_
+from lazyt.ir.dtypes import DType, bool_, uint8
 from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import narrow, reshape
@@ -68,6 +68,12 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 def _hardtanh(input: Any, low: float, high: float, inplace: bool, name: str) -> Tensor:
     if low > high:
         raise ValueError("min_val cannot be greater than max_val")
+
+    dtype = tensor_node(input, name).type.dtype
+    if dtype is bool_:
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if dtype is uint8 and (int(low) < 0 or int(high) < 0):
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
 
     def formula(x: Node) -> Node:
         (_, a), _ = promoted(x, low, dtype=x.type.dtype)
@@ -264,9 +270,11 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
     def formula(x: Node) -> Node:
         check_floating(x, "hardswish_cpu")
-        middle = ops.div(ops.mul(x, ops.add(x, 3.0)), 6.0)
-        low = ops.where(ops.le(x, -3.0), 0.0, middle)
-        return ops.where(ops.ge(x, 3.0), x, low)
+        low, high = ops.le(x, -3.0), ops.lt(x, 3.0)
+        # What is computed but not taken must be finite, for its part of the gradient to be 0.
+        inside = ops.where(low, -3.0, ops.where(high, x, 3.0))
+        middle = ops.div(ops.mul(inside, ops.add(inside, 3.0)), 6.0)
+        return ops.where(high, ops.where(low, ops.mul(x, 0.0), middle), x)
 
     return elementwise(input, inplace, "hardswish", "Hardswish", formula)
 
@@ -293,7 +301,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     check_floating(tensor_node(input, "softshrink"), "softshrink_check")
 
     def formula(x: Node) -> Node:
-        below = ops.where(ops.lt(x, -bound), ops.add(x, bound), 0.0)
+        zero = ops.mul(x, 0.0)  # nan where x is
+        below = ops.where(ops.lt(x, -bound), ops.add(x, bound), zero)
         return ops.where(ops.gt(x, bound), ops.sub(x, bound), below)
 
     return elementwise(input, False, "softshrink", "Softshrink", formula, steps=True)
@@ -345,10 +354,10 @@ def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
     """softmax(-input)."""
-    node = tensor_node(input, "softmin")
+    opposite = tensor_node(-input, "softmin")
     if dim is None:
-        dim = _default_dim("softmin", len(node.type.shape), _stacklevel)
-    return wrap(compute_softmax(ops.neg(node), dim, dtype, False))
+        dim = _default_dim("softmin", len(opposite.type.shape), _stacklevel)
+    return wrap(compute_softmax(opposite, dim, dtype, False))
 
 
 def log_softmax(

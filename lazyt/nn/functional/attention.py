@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lazyt.dispatch import is_tensor, scalar_name, tagged, type_name, wrap
+from lazyt.dispatch import c_name, is_tensor, scalar_name, tagged, type_name, wrap
 from lazyt.functions.matrix_products import compute_matmul
 from lazyt.functions.ranges import arange
 from lazyt.ir import ops_elementwise as ops
@@ -28,7 +28,6 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 from .dropout import dropout
-from .linear import c_name
 
 MINUS_INFINITY = -math.inf
 
@@ -90,7 +89,7 @@ def _operands(*tensors: Any) -> tuple[Node, ...]:
                 f"not {type_name(t)}"
             )
     nodes = tuple(map(node_of, tensors))
-    kinds = [c_name(n) for n in nodes]
+    kinds = [c_name(n.type.dtype) for n in nodes]
     if len(set(kinds)) > 1:
         raise RuntimeError(
             "Expected query, key, and value to have the same dtype, but got query.dtype: "
@@ -113,7 +112,8 @@ def _checked_mask(mask: Node, query: Node) -> Node:
     if dtype not in (bool_, float32, query.type.dtype):
         raise RuntimeError(
             "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
-            f"attn_mask.dtype: {c_name(mask)} and  query.dtype: {c_name(query)} instead."
+            f"attn_mask.dtype: {c_name(mask.type.dtype)} and  query.dtype: "
+            f"{c_name(query.type.dtype)} instead."
         )
     return mask
 

@@ -78,6 +78,12 @@ def embedding_bag(
             f"#1 'per_sample_weights'; but type {_legacy_name(weight)} does not equal "
             f"{_legacy_name(per_sample_weights)} (while checking arguments for embedding_bag)"
         )
+    if not weight.dtype.is_floating_point:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: "
+            f"Half, BFloat16, Float, Double; but got {_legacy_name(weight)} instead (while "
+            "checking arguments for embedding_bag)"
+        )
     index, w = _rows_named(input, weight), node_of(weight)
     rows = w.type.shape[0]
     if padding_idx is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazyt.dispatch import check_writable, scalar_name, tagged, type_name, update
 from lazyt.functions.dims import numbered, owned
-from lazyt.ir.dtypes import FLOATING
+from lazyt.ir.dtypes import FLOATING, DType, bfloat16, float16
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import cast
 from lazyt.layout import like_operands
@@ -16,6 +16,8 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 __all__ = ["numbered", "owned"]
+# Floating-point types that some of PyTorch's kernels for the CPU lack.
+HALVES = (float16, bfloat16)
 NOT_LEGACY = "size_average and reduce args will be deprecated, please use reduction='{}' instead."
 
 
@@ -28,11 +30,19 @@ def tensor_node(x: Any, name: str, argument: str = "input", position: int = 1) -
     )
 
 
-def check_floating(node: Node, kernel: str) -> None:
-    """NotImplementedError in PyTorch's words where a kernel takes floating-point types only."""
+def check_floating(node: Node, kernel: str, lacking: tuple[DType, ...] = ()) -> None:
+    """NotImplementedError in PyTorch's words where a kernel takes floating-point types only, and
+    on the CPU not those it is `lacking`."""
     dtype = node.type.dtype
-    if dtype.category != FLOATING:
+    if dtype.category != FLOATING or (dtype in lacking and node.type.device == "cpu"):
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
+
+
+def check_has_batch(shape: tuple[int, ...], rank: int, output_size: Any) -> None:
+    """ValueError in PyTorch's words where a list of sizes is as long as the input has dimensions,
+    for windows over two dimensions or more."""
+    if rank > 1 and isinstance(output_size, (tuple, list)) and len(shape) <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
 
 
 def not_differentiable(function: str, **arguments: Node | None) -> None:

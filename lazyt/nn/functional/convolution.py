@@ -9,9 +9,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.dispatch import tagged, wrap
 from lazyt.ir.node import Node
-from lazyt.ir.ops_elementwise import add
+from lazyt.ir.ops_elementwise import add, cast
 from lazyt.ir.ops_linalg import conv, conv_input
 from lazyt.ir.ops_shape import copy, pad_, reshape
 from lazyt.registry import FUNCTIONS
@@ -19,7 +19,7 @@ from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
 from .common import numbered
-from .linear import c_name
+from .convolution_types import check_bias, check_operands
 
 SAME_NEEDS_COPY = (
     "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy "
@@ -69,21 +69,6 @@ def _check_operands(name: str, input: Any, weight: Any, bias: Any) -> None:
     )
 
 
-def _check_bias_dtype(x: Node, b: Node | None) -> None:
-    if b is not None and b.type.dtype is not x.type.dtype:
-        raise RuntimeError(
-            f"Input type ({c_name(x)}) and bias type ({c_name(b)}) should be the same"
-        )
-
-
-def _check_weight_dtype(x: Node, w: Node) -> None:
-    if w.type.dtype is not x.type.dtype:
-        raise RuntimeError(
-            f"expected scalar type {scalar_name(x.type.dtype)} but found "
-            f"{scalar_name(w.type.dtype)}"
-        )
-
-
 def _batched(x: Node, rank: int, name: str) -> tuple[Node, bool]:
     """The input with a batch dimension, and whether it had one."""
     have = len(x.type.shape)
@@ -105,6 +90,7 @@ def _unbatched(y: Node) -> Node:
 def _finish(y: Node, x: Node, w: Node, b: Node | None, batched: bool) -> Tensor:
     """The result with its bias, named, and without the batch dimension if the input had none."""
     if b is not None:
+        b = cast(b, y.type.dtype)
         y = add(y, reshape(b, (b.type.shape[0],) + (1,) * (len(y.type.shape) - 2)))
     if y.grad:
         inputs = (x, w) if b is None else (x, w, b)
@@ -180,7 +166,7 @@ def _convolution(
     _check_operands(name, input, weight, bias)
     x, w = node_of(input), node_of(weight)
     b = None if bias is None else node_of(bias)
-    _check_bias_dtype(x, b)
+    check_bias(x, None if isinstance(padding, str) else b)
     x, batched = _batched(x, rank, name)
     if len(w.type.shape) != rank + 2:
         _refuse_weight(w, rank, stride)
@@ -198,7 +184,7 @@ def _convolution(
     _check_settings(steps, around, apart, groups)
     _check_weight(x, w, b, groups)
     _check_fits(x.type.shape[2:], kernel, around, apart)
-    _check_weight_dtype(x, w)
+    check_operands(x, w, b)
     return _finish(conv(x, w, arg=(steps, around, apart, groups)), x, w, b, batched)
 
 
@@ -327,8 +313,7 @@ def _transposed(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
-    _check_weight_dtype(x, w)
-    _check_bias_dtype(x, b)
+    check_operands(x, w, b, transposed=True)
     y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)
 

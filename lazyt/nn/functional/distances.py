@@ -18,7 +18,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import tensor_node
+from .common import HALVES, check_floating, tensor_node
 
 
 def pairwise_distance(
@@ -68,6 +68,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     rows = node.type.shape[0]
+    if rows > 1:
+        check_floating(node, "pdist", HALVES)
     first, second = lazyt.triu_indices(rows, rows, 1, device=input.device)
     result = vector_norm(input[first] - input[second], p, 1)
     return wrap(tagged(node_of(result), "Pdist", node))

@@ -6,7 +6,7 @@ import warnings
 
 import lazyt
 from lazyt.dispatch import check_writable, tagged, update, wrap
-from lazyt.ir.dtypes import float64
+from lazyt.ir.dtypes import float16, float64
 from lazyt.ir.ops_elementwise import le, mul, where
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
@@ -30,7 +30,9 @@ def rrelu(
     x = tensor_node(input, "rrelu")
     if lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
-    check_floating(x, "rrelu_with_noise_out_cpu" if training else "leaky_relu_cpu")
+    if training:
+        check_floating(x, "rrelu_with_noise_out_cpu", (float16,))
+    check_floating(x, "leaky_relu_cpu")
     if inplace:
         check_writable(input)
     if training:

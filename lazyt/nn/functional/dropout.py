@@ -21,7 +21,7 @@ from lazyt.dispatch import (
     update,
 )
 from lazyt.functions.draws import draw_on
-from lazyt.ir.dtypes import FLOATING, bfloat16
+from lazyt.ir.dtypes import FLOATING, bfloat16, bool_, float32, int64
 from lazyt.ir.node import Node
 from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
@@ -178,6 +178,9 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, name:
         if len(shape) < 2:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape, order = shape[:2] + (1,) * (len(shape) - 2), None
+    dtype = x.type.dtype
+    if dtype.category < FLOATING:
+        fit_dtype(float32, int64 if dtype is bool_ else dtype)
     if inplace:
         check_writable(input)
     alpha = 1.7580993408473766

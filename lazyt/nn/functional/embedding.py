@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lazyt.dispatch import known, tagged, wrap
+from lazyt.dispatch import known, scalar_name, tagged, wrap
 from lazyt.functions.views import _legacy_name
 from lazyt.ir.dtypes import int32, int64
 from lazyt.ir.node import LOCAL, Node
@@ -75,6 +75,11 @@ def embedding(
 
 def renormalize(weight: Tensor, index: Node, max_norm: float, p: float) -> None:
     """Scales the named rows whose p-norm is larger than max_norm down to it, in place."""
+    if not weight.dtype.is_floating_point:
+        raise RuntimeError(
+            "norm(): input dtype should be either floating point or complex. Got "
+            f"{scalar_name(weight.dtype)} instead."
+        )
     before, LOCAL.grad = LOCAL.grad, False
     try:
         check_writable(weight)

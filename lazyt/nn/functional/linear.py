@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.dispatch import scalar_name, tagged, wrap
+from lazyt.dispatch import c_name, scalar_name, tagged, unsupported, wrap
 from lazyt.functions.views import _legacy_name
+from lazyt.ir.dtypes import bool_
 from lazyt.ir.node import Node
 from lazyt.ir.ops_elementwise import add, mul
 from lazyt.ir.ops_linalg import matmul
@@ -16,15 +17,6 @@ from lazyt.state import geometry, node_of
 from lazyt.tensor import Tensor
 
 from .common import numbered, tensor_node
-
-_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half"}
-_C_NAMES |= {"bfloat16": "c10::BFloat16", "int64": "long int", "int32": "int", "int16": "short int"}
-_C_NAMES |= {"int8": "signed char", "uint8": "unsigned char", "bool": "bool"}
-
-
-def c_name(node: Node) -> str:
-    """The C type of a node's elements, as PyTorch's errors print it."""
-    return _C_NAMES[node.type.dtype.name]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -37,6 +29,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     w = tensor_node(weight, "linear", "weight", 2)
     b = None if bias is None else tensor_node(bias, "linear", "bias", 3)
     xt, wt = x.type, w.type
+    if xt.dtype is bool_ and wt.dtype is bool_:
+        raise unsupported("addmm_impl_cpu_", bool_)
     if len(xt.shape) != 2 or len(wt.shape) != 2:
         return _general_linear(input, x, weight, w, bias, b)
     if xt.shape[1] != wt.shape[1] or xt.dtype is not wt.dtype:
@@ -72,9 +66,8 @@ def _refuse(x: Node, w: Node, b: Node | None) -> None:
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
             f"{w.type.shape[1]}x{w.type.shape[0]})"
         )
-    raise RuntimeError(
-        f"expected m1 and m2 to have the same dtype, but got: {c_name(x)} != {c_name(w)}"
-    )
+    kinds = " != ".join(c_name(node.type.dtype) for node in (x, w))
+    raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {kinds}")
 
 
 def _fitting_bias(bias: Any, b: Node, x: Node, y: Node) -> Node:
@@ -189,6 +182,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear(): bias size does not match weight size: got {b.type.shape[0]} but expected "
             f"{out}"
         )
+    if a.type.dtype is bool_:
+        raise unsupported("bmm", bool_)
     rows = _count(lead)
     # (out, rows, in2) = x1 @ A, then the products with x2 summed over in2.
     half = matmul(reshape(a, (rows, in1)), w)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import lazyt
-from lazyt.dispatch import known, scalar_name, tagged, wrap
+from lazyt.dispatch import fit_dtype, known, scalar_name, tagged, wrap
 from lazyt.ir.dtypes import int64
 from lazyt.ir.node import Node
 from lazyt.ir.ops_constant import arange_, typed
@@ -37,6 +37,7 @@ from lazyt.tensor import Tensor
 
 from .activations import logsigmoid
 from .common import (
+    HALVES,
     check_floating,
     in_compute_dtype,
     not_differentiable,
@@ -221,8 +222,9 @@ def soft_margin_loss(
     x = tensor_node(input, "soft_margin_loss")
     t = tensor_node(target, "soft_margin_loss", "target", 2)
     not_differentiable("soft_margin_loss", target=t)
-    loss = lazyt.log1p(lazyt.exp(-target * input))
-    result = reduced(node_of(loss), reduction)
+    loss = node_of(lazyt.log1p(lazyt.exp(-target * input)))
+    fit_dtype(loss.type.dtype, x.type.dtype)
+    result = reduced(cast(loss, x.type.dtype), reduction)
     return wrap(tagged(result, "SoftMarginLoss", x, t, keeps=(x, t)))
 
 
@@ -310,7 +312,7 @@ def multi_margin_loss(
         raise RuntimeError(
             f"inconsistent weight size, expected {classes} but got {list(w.type.shape)}"
         )
-    check_floating(x, "multi_margin_loss_cpu_kernel")
+    check_floating(x, "multi_margin_loss_cpu_kernel", HALVES)
     _check_long(t)
     _check_range(t, 0, classes, "target out of range")
     not_differentiable("multi_margin_loss", weight=w)
@@ -361,7 +363,7 @@ def multilabel_margin_loss(
         raise RuntimeError(
             f"inconsistent target size: {list(t.type.shape)} for input of size: {list(shape)}"
         )
-    check_floating(x, "multilabel_margin_loss_forward_out_frame")
+    check_floating(x, "multilabel_margin_loss_forward_out_frame", HALVES)
     _check_long(t)
     rows, classes = (1, *shape)[-2:] if shape else (1, 1)
     _check_range(t, -1, classes, "argument #2 'target' is out of range")

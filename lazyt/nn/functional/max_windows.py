@@ -28,7 +28,14 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
 
-from .common import check_floating, extents, not_differentiable, numbered, tensor_node
+from .common import (
+    check_floating,
+    check_has_batch,
+    extents,
+    not_differentiable,
+    numbered,
+    tensor_node,
+)
 from .pooling import adaptive_windows
 
 # --- adaptive -------------------------------------------------------------------------------------
@@ -106,6 +113,7 @@ def _chosen(x: Node, out: tuple[int, ...]) -> Node:
 def _adaptive(rank: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
     x = tensor_node(input, f"adaptive_max_pool{rank}d")
     lead, spatial = x.type.shape[:-rank], x.type.shape[-rank:]
+    check_has_batch(x.type.shape, rank, output_size)
     out = _output_size(output_size, rank, spatial)
     _check_adaptive(x, rank, out)
     name = "SqueezeBackward1" if rank == 1 else f"AdaptiveMaxPool{rank}DBackward0"
@@ -200,7 +208,9 @@ def _fractional(
         batch = 1 if input.dim() == rank + 1 else input.size(0)
         shape = (batch, input.size(-rank - 1), rank)
         samples = lazyt.rand(shape, dtype=input.dtype, device=input.device)
+    _check_samples(input, samples, rank)
     not_differentiable(name, random_samples=node_of(samples))
+    samples = samples[0] if input.dim() == rank + 1 else samples[: input.size(0)]
     spatial = tuple(input.shape)[-rank:]
     for axis, extent, k, n in zip(_AXES[rank], spatial, kernel, out):
         if n + k - 1 > extent:
@@ -229,13 +239,29 @@ def _fractional(
     return wrap(tagged(result, f"FractionalMaxPool{rank}D", x)), chosen.reshape(*lead, *out)
 
 
+def _check_samples(input: Tensor, samples: Tensor, rank: int) -> None:
+    if input.dtype != samples.dtype:
+        raise RuntimeError("Expect _random_samples to have the same dtype as input")
+    if samples.dim() != 3:
+        raise RuntimeError(f"Expect _random_samples to have 3 dimensions, got {samples.dim()}")
+    batch = 1 if input.dim() == rank + 1 else input.size(0)
+    if samples.size(0) < batch:
+        raise RuntimeError("Expect _random_samples.size(0) no less then input batch size.")
+    if samples.size(1) != input.size(-rank - 1):
+        raise RuntimeError("Expect _random_samples.size(1) equals to input channel size.")
+    if samples.size(2) != rank:
+        raise RuntimeError(
+            f"Expect _random_samples.size(2) equals to {rank}; got {samples.size(2)}."
+        )
+
+
 def _intervals(sample: Tensor, extent: int, count: int, kernel: int) -> Tensor:
     """Where the windows start: (*, count) for samples (*)."""
     last = lazyt.full((*sample.shape, 1), extent - kernel, dtype=int64, device=sample.device)
     if count == 1:
         return last
-    step = (extent - kernel) / (count - 1)
     steps = lazyt.arange(count - 1, dtype=sample.dtype, device=sample.device)
+    step = sample.new_tensor(extent - kernel) / (count - 1)  # rounded as the samples are
     own = sample.unsqueeze(-1)
     starts = ((steps + own) * step).to(int64) - (own * step).to(int64)
     return lazyt.cat([starts, last], -1)

@@ -11,7 +11,7 @@ from typing import Any
 from lazyt.dispatch import tagged, wrap
 from lazyt.functions.padding import pad
 from lazyt.info import finfo
-from lazyt.ir.dtypes import float32
+from lazyt.ir.dtypes import FLOATING, float32
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.ops_elementwise import add, cast, div, mul, neg, rsqrt
 from lazyt.ir.ops_nn import standardize
@@ -22,7 +22,7 @@ from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of, write
 from lazyt.tensor import Tensor
 
-from .common import check_floating, not_differentiable, numbered, tensor_node
+from .common import HALVES, check_floating, not_differentiable, numbered, tensor_node
 from .pooling import avg_pool2d
 
 
@@ -124,6 +124,10 @@ def batch_norm(
     x = tensor_node(input, "batch_norm")
     if training:
         _check_batch(x.type.shape)
+        if eps <= 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0.0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     shape = x.type.shape
     channels = shape[1] if len(shape) > 1 else 0
     m, v = _optional(running_mean), _optional(running_var)
@@ -136,6 +140,8 @@ def batch_norm(
     check_floating(x, "batch_norm")
     _check_parameters(x, {"weight": w, "bias": b, "running_mean": m, "running_var": v})
     not_differentiable("native_batch_norm", running_mean=m, running_var=v)
+    if len(shape) == 1:
+        return wrap(_named(copy(x), "NativeBatchNorm", x, w, b))  # there are no elements
     wide = cast(x, x.type.dtype.compute)
     around = (1, channels) + (1,) * (len(shape) - 2)
     if training:
@@ -287,7 +293,7 @@ def layer_norm(
     x = tensor_node(input, "layer_norm")
     w, b = _optional(weight), _optional(bias)
     axes = _normalized_shape(x, normalized_shape, {"weight": w, "bias": b}, "layer_norm")
-    if w is not None and not x.type.dtype.is_floating_point:
+    if w is not None and w.type.dtype is not x.type.dtype and x.type.dtype.category < FLOATING:
         raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
     check_floating(x, "LayerNormKernelImpl")
     _check_parameters(x, {"weight": w, "bias": b})
@@ -382,6 +388,8 @@ def local_response_norm(
         )
     if input.numel() == 0:
         return input
+    if len(shape) > 3:
+        check_floating(node_of(input), "avg_pool3d_out_frame", HALVES)
     square = input.mul(input).reshape(shape[0], 1, shape[1], -1)
     framed = pad(square, (0, 0, size // 2, (size - 1) // 2))
     mean = avg_pool2d(framed, (size, 1), stride=1).reshape(shape)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyt.dispatch import data_node, tagged, wrap
-from lazyt.ir.dtypes import float32, float64, int64
+from lazyt.dispatch import data_node, scalar_name, tagged, unsupported, wrap
+from lazyt.ir.dtypes import FLOATING, bool_, float32, float64, int64
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics.pool import pool_output_size
 from lazyt.ir.ops_elementwise import cast, div
@@ -24,7 +24,15 @@ from lazyt.ir.ops_shape import copy, permute
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 
-from .common import check_floating, in_compute_dtype, numbered, owned, tensor_node
+from .common import (
+    HALVES,
+    check_floating,
+    check_has_batch,
+    in_compute_dtype,
+    numbered,
+    owned,
+    tensor_node,
+)
 
 _COUNT = {1: "one int", 2: "two ints", 3: "three ints"}
 
@@ -169,8 +177,10 @@ def _max_pool(
     around = _numbers(padding, rank, name, "padding")
     apart = _numbers(dilation, rank, name, "dilation")
     _check_input(x, rank, name)
-    if rank == 1:
+    if rank == 1 and not return_indices:
         check_floating(x, "max_pool1d_impl")
+    if x.type.dtype is bool_:
+        raise unsupported(f"max_pool{max(rank, 2)}d", bool_)
     _check_windows(x, name, kernel, steps, around, apart, bool(ceil_mode))
     arg = (kernel, steps, around, apart, bool(ceil_mode))
     if not return_indices and not (x.grad and LOCAL.grad):
@@ -284,7 +294,7 @@ def _avg_pool(
     around = _numbers(padding, rank, name, "padding")
     if divisor_override is not None and divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
-    if rank > 1 and len(x.type.shape) < rank + 1:
+    if rank == 2 and len(x.type.shape) < rank + 1:
         span = len(x.type.shape)
         raise IndexError(
             f"Dimension out of range (expected to be in range of [-{span}, {span - 1}], but got "
@@ -295,7 +305,9 @@ def _avg_pool(
     arg = (kernel, steps, around, bool(ceil_mode), bool(count_include_pad), divisor_override)
     if x.type.dtype is int64:  # sums over counts, without a rest
         return wrap(cast(avg_pool_op(cast(x, float64), arg=arg), int64))
-    check_floating(x, "avg_pool3d_out_frame" if rank == 3 else "avg_pool2d")
+    if rank == 3:
+        check_floating(x, "avg_pool3d_out_frame", HALVES)
+    check_floating(x, "avg_pool2d")
     y = in_compute_dtype(lambda n: avg_pool_op(n, arg=arg), x)
     names = {1: "SqueezeBackward1", 2: "AvgPool2DBackward0", 3: "AvgPool3DBackward0"}
     return wrap(numbered(y, names[rank], x, keeps=(x,)))
@@ -408,6 +420,7 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
             f"Expected 2 to 3 dimensions, but got {len(shape)}-dimensional tensor for argument #1 "
             f"'self' (while checking arguments for {name})"
         )
+    check_has_batch(shape, rank, output_size)
     out = _output_size(output_size, rank, name, shape[-rank:])
     ones = out == (1,) * rank
     if rank > 1 and not ones:
@@ -421,6 +434,11 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Any) -> Tensor:
                     f"{name}(): Expected input to have non-zero size for non-batch dimensions, but "
                     f"input has sizes {list(shape)} with dimension {axis} being empty"
                 )
+    if ones and x.type.dtype.category < FLOATING:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {scalar_name(x.type.dtype)}"
+        )
     check_floating(x, name)
     y = owned(in_compute_dtype(lambda n: _adaptive_average(n, out), x))
     if y is x:

@@ -101,12 +101,10 @@ def l1_loss(
     """The absolute error |input - target|."""
     reduction = reduction_of(size_average, reduce, reduction)
     x, t = _both(input, target, reduction)
-    loss = ops.abs_(ops.sub(x, t))
+    loss = (wrap(x) - wrap(t)).abs()
     if weight is not None:
-        return wrap(_weighted(loss, weight, reduction))
-    if reduction == "mean":
-        return wrap(loss).mean()
-    return wrap(reduced(loss, reduction))
+        return wrap(_weighted(node_of(loss), weight, reduction))
+    return loss if reduction == "none" else getattr(loss, reduction)()
 
 
 def smooth_l1_loss(

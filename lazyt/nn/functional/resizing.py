@@ -208,7 +208,7 @@ def _check_sizes(shape: tuple[int, ...], sizes: list[int]) -> None:
 
 def _check_dtype(x: Node, mode: str, rank: int, antialias: bool) -> None:
     dtype = x.type.dtype
-    if dtype.category == FLOATING or dtype is uint8:
+    if dtype.category == FLOATING or (dtype is uint8 and mode not in ("linear", "trilinear")):
         return
     if antialias:
         kernel = "compute_index_ranges_weights"

@@ -1,0 +1,64 @@
+"""Which types a convolution's operands may have, in the words of PyTorch's kernels for the CPU.
+
+conv2d(float, double)                    expected scalar type Float but found Double
+conv2d(half, float)                      Input type (torch.HalfTensor) and weight type
+                                         (torch.FloatTensor) should be the same or ...
+conv2d(int32, int32)                     "slow_conv2d_cpu" not implemented for 'Int'
+"""
+
+from __future__ import annotations
+
+from lazyt.dispatch import c_name, fit_dtype, scalar_name, unsupported
+from lazyt.ir.dtypes import COMPLEX, DType, float32, float64, int64
+from lazyt.ir.node import Node
+
+from .common import HALVES
+
+__all__ = ["check_bias", "check_operands"]
+
+# The types that had a class of tensors of their own when PyTorch had one for each.
+_WITH_CLASS = {"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8"}
+
+
+def check_bias(x: Node, b: Node | None) -> None:
+    """RuntimeError unless the bias has the input's type; a transposed convolution takes others."""
+    if b is not None and b.type.dtype is not x.type.dtype:
+        have, own = c_name(x.type.dtype), c_name(b.type.dtype)
+        raise RuntimeError(f"Input type ({have}) and bias type ({own}) should be the same")
+
+
+def check_operands(x: Node, w: Node, b: Node | None, transposed: bool = False) -> None:
+    """RuntimeError where the operands' types differ, NotImplementedError for integers but int64."""
+    dtype, own = x.type.dtype, w.type.dtype
+    if dtype.category == COMPLEX and own is not dtype:
+        raise _differing(dtype, own, "weight", "")
+    if dtype in HALVES:
+        for name, node in (("weight", w), ("bias", b)):
+            if node is not None and node.type.dtype is not dtype:
+                dense = f" or input should be a MKLDNN tensor and {name} is a dense tensor"
+                raise _differing(dtype, node.type.dtype, name, dense)
+    elif dtype.category != COMPLEX and dtype not in (float32, float64, int64):
+        volume = len(x.type.shape) == 5
+        kernel = "slow_conv3d_cpu" if volume else "slow_conv2d_cpu"
+        if transposed:
+            kernel = f"slow_conv_transpose{3 if volume else 2}d_out_cpu"
+        elif volume and any(extent > 1 for extent in w.type.shape[2:]):
+            kernel = "compute_columns3d"
+        raise unsupported(kernel, dtype)
+    if own is not dtype:
+        raise RuntimeError(
+            f"expected scalar type {scalar_name(dtype)} but found {scalar_name(own)}"
+        )
+    if transposed and b is not None:
+        fit_dtype(b.type.dtype, dtype)
+
+
+def _differing(dtype: DType, other: DType, name: str, rest: str) -> RuntimeError:
+    return RuntimeError(
+        f"Input type ({_class(dtype)}) and {name} type ({_class(other)}) should be the same{rest}"
+    )
+
+
+def _class(dtype: DType) -> str:
+    name = scalar_name(dtype)
+    return f"torch.{name}Tensor" if dtype.name in _WITH_CLASS else f"CPU{name}Type"
