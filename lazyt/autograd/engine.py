@@ -10,7 +10,7 @@ from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
 from lazyt.ir.autodiff import differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
+from lazyt.ir.ops_elementwise import add, cast, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
 from lazyt.ir.tags import Tag
@@ -71,6 +71,7 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
                 raise RuntimeError(NO_HISTORY.format(i))
             if not create and seed.grad:
                 seed = stop(seed)
+            seed = cast(seed, node.type.dtype)
         roots.append(node)
         seeds.append(seed)
     return roots, seeds

@@ -24,7 +24,7 @@ from lazyt.ir.types import broadcast_shapes as broadcast_pair
 from ..device import resolve
 from ..dispatch import can_cast, data_node, deliver, from_array, scalar_name, tagged, wrap
 from ..registry import FUNCTIONS
-from ..size import Size
+from ..size import Size, sized
 from ..state import node_of, shape_of
 from ..tensor import Tensor, wrap_dim
 from .views import expand, unsqueeze
@@ -243,7 +243,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
                 f"Mismatching argument at index {i} had {extents}; but expected shape should be "
                 f"broadcastable to {list(result)}"
             ) from None
-    return Size(result)
+    return sized(result)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
