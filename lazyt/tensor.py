@@ -40,21 +40,10 @@ from .state import (
     shape_of,
     values_of,
 )
-from .warned import warn_once
 
 _Kind = TypeVar("_Kind", bound="Tensor")
 _new = object.__new__
 _getframe = sys._getframe
-SCALAR_REQUIRES_GRAD = (
-    "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
-    "Consider using tensor.detach() first."
-)
-READ_ONLY = (
-    "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
-    "This means writing to this tensor will result in undefined behavior. You may want to copy "
-    "the array to protect its data or make it writable before converting it to a tensor. This "
-    "type of warning will be suppressed for the rest of this program."
-)
 NUMPY_REQUIRES_GRAD = (
     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
 )
@@ -302,8 +291,6 @@ class Tensor(metaclass=PublicType):
     def _scalar(self) -> Any:
         if self.numel() != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
-        if self.requires_grad:
-            warn_once(SCALAR_REQUIRES_GRAD, 4)
         return self.item()
 
     def __float__(self) -> float:
@@ -476,8 +463,6 @@ def from_numpy(array: np.ndarray) -> Tensor:
             "given numpy array has byte order different from the native byte order. Conversion "
             "between byte orders is currently not supported."
         )
-    if not array.flags.writeable:
-        warn_once(READ_ONLY, 3)
     t = _new(Tensor)
     t._storage, t._meta = adopt(array, dtype)
     t._node = t._seen = None

@@ -18,7 +18,6 @@ from lazyt.layout import like_operands
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 from lazyt.utils.hooks import RemovableHandle
-from lazyt.warned import warn_once
 
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
@@ -78,15 +77,6 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
     return roots, seeds
 
 
-CYCLE = (
-    "Using backward() with create_graph=True will create a reference cycle between the "
-    "parameter and its gradient which can cause a memory leak. We recommend using autograd.grad"
-    " when creating the graph to avoid this. If you have to use this function, make sure to "
-    "reset the .grad fields of your parameters to None after use to break the cycle and avoid "
-    "the leak."
-)
-
-
 def backward(
     tensors: Any,
     grad_tensors: Any = None,
@@ -103,8 +93,6 @@ def backward(
     """
     if inputs is not None and len(_tuple(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    if create_graph:
-        warn_once(CYCLE, 3)
     retain = create_graph if retain_graph is None else retain_graph
     roots, seeds = _seeds(_tuple(tensors), _tuple(grad_tensors), create_graph)
     if inputs is not None:

@@ -69,12 +69,6 @@ def made_into(out: Tensor, node: Node, requires_grad: bool) -> Tensor:
 _MISSING: Any = object()
 
 
-COPY_CONSTRUCTED = (
-    "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-    "sourceTensor.detach().clone().requires_grad_(True), rather than {}(sourceTensor)."
-)
-
-
 def tensor(
     data: Any = _MISSING,
     *,
@@ -90,7 +84,9 @@ def tensor(
     where = _device_for(device, data, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
-            COPY_CONSTRUCTED.format("torch.tensor"),
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
+            "rather than torch.tensor(sourceTensor).",
             stacklevel=2,
         )
         if where != "cpu" or not data.is_cpu or not data.is_contiguous():
@@ -427,8 +423,6 @@ def new_tensor(
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
     where = resolve_like(device, self, "new_tensor")
-    if isinstance(data, Tensor):
-        warnings.warn(COPY_CONSTRUCTED.format("tensor.new_tensor"), stacklevel=2)
     array, found = array_from(data, as_dtype(dtype, "new_tensor") or self.dtype)
     return finish(data_node(array, found, where), requires_grad)
 

@@ -118,12 +118,10 @@ def arange(
             raise OverflowError("int too big to convert")
         if not all(-(2**63) <= n < 2**63 for n in (start, end, step)):
             raise RuntimeError("value cannot be converted to type int64_t without overflow")
-        count = max(0, math.ceil((end - start) / step))  # of the numbers as they are given
         start, step = int(start), int(step)
-        if dtype is dtypes.int64:
-            if step == 0:
-                raise ValueError("step must be nonzero")
-            count = max(0, -(-(int(end) - start) // step))
+        if step == 0:
+            raise ValueError("step must be nonzero")
+        count = max(0, -(-(int(end) - start) // step))
     else:
         count = max(0, math.ceil((end - start) / step))
     node = arange_(start, step, arg=typed((count,), dtype, where))

@@ -6,7 +6,6 @@ Every function takes `dim` as None (all), an int or a tuple, and drops those dim
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.ir import dtypes
@@ -187,12 +186,6 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 # --- variance -------------------------------------------------------------------------------------
 
 
-NO_FREEDOM = (
-    "degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
-    "(input numel divided by output numel)."
-)
-
-
 def _moments(
     input: Any, dim: Any, unbiased: Any, keepdim: Any, correction: Any, name: str
 ) -> tuple[Node, Axes, bool, Any]:
@@ -206,8 +199,6 @@ def _moments(
     axes = axes_of(dim, len(node.type.shape), name)
     if correction is None:
         correction = int(unbiased)
-    if count_of(node, axes) <= correction:
-        warnings.warn(f"{name}(): {NO_FREEDOM}", UserWarning, stacklevel=4)
     return node, axes, keepdim, correction
 
 

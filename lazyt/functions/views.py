@@ -39,7 +39,6 @@ from ..state import (
     view_meta,
 )
 from ..tensor import Tensor, attach, from_numpy, wrap_dim
-from ..warned import warn_once
 from .creation import size_argument
 
 _new = object.__new__
@@ -554,24 +553,9 @@ for _name, _function in {**METHODS_ONLY, **BOTH}.items():
     setattr(Tensor, _name, _function)
 FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
 Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
-REVERSED = (
-    "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated"
-    " and it will throw an error in a future release. Consider `x.mT` to transpose batches of "
-    "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
-    "tensor."
-)
-
-
-def _reversed(t: Tensor) -> Tensor:
-    """All dimensions in reverse, as `T` is; a warning, once, where there are not two."""
-    if t.dim() not in (0, 2):
-        warn_once(REVERSED, 3)
-    return permute_view(t, tuple(range(t.dim()))[::-1], "Permute")
-
-
 attach(
     broadcast_to=expand,  # the method takes extents one by one, too
-    T=property(_reversed),
+    T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
     mT=property(lambda self: _last_two_exchanged(self, "mT")),
     mH=property(lambda self: _conjugate(_last_two_exchanged(self, "mH"))),
     H=property(_matrix_adjoint),

@@ -6,4 +6,3 @@ try:
     print(m & b)
 except NotImplementedError as e:
     print(e)
-print(torch.arange(0, 2.5, dtype=torch.int32), torch.arange(0, 1, 0.25, dtype=torch.int16), torch.arange(-2.5, 2.5, dtype=torch.int32), torch.arange(0, 2.5, dtype=torch.int64))
