@@ -23,6 +23,7 @@ from lazyt.ir.types import TensorType
 
 OWN, SLOT, PLACE, DONATED, BLOCK = "own", "slot", "in place", "donated", "block"
 DEVICE_UPDATES = ("strided_update",)  # updates that devices do themselves
+SAME_MEMORY = ("alias", "stop")  # views of all that there is
 
 
 @dataclass
@@ -60,36 +61,6 @@ def group_roots(graph: Graph) -> dict[Value, Value]:
     return roots
 
 
-def last_uses(
-    graph: Graph,
-    roots: dict[Value, Value],
-    ends: dict[Value, int],
-    nested: frozenset[Value] = frozenset(),
-) -> tuple[dict[Value, int], set[tuple[Value, int]]]:
-    """The position in the body after which nothing reads a group of values that share memory.
-
-    A blocked group reads its operands block by block until its end, and a view of one may show rows
-    of any block: then nothing of the group may overwrite the root. Also returned: the pairs of such
-    a root and the end of the group. A loop nest (`nested`: its members) reads all its operands
-    until its end.
-    """
-    last: dict[Value, int] = {}
-    shown: set[tuple[Value, int]] = set()
-    for i, v in enumerate(graph.body):
-        last[roots.get(v, v)] = i
-        end = ends.get(v)
-        for s in v.operands():
-            root = roots.get(s, s)
-            if v in nested:
-                last[root] = max(ends[v], last.get(root, i))
-            elif end is not None and root is not s:
-                shown.add((root, end))
-                last[root] = max(end, last[root])
-            else:
-                last[root] = max(i, last.get(root, i))
-    return last, shown
-
-
 def overwrites_in_place(v: Value) -> bool:
     """Whether NumPy's form of `v` may write its result over an operand."""
     return v.op.has_out and (
@@ -112,150 +83,189 @@ def plan_memory(
     nests: the members of loop nests, and which operands of its nest each may be written over. Those
     in `inner` exist in registers only.
     """
-    inner = inner or {}
-    ends = ends or {}
-    nests = nests or {}
-    roots = group_roots(graph)
-    last, shown = last_uses(graph, roots, ends, frozenset(nests))
-    dying: dict[int, list[Value]] = {}
-    for root, end in last.items():
-        dying.setdefault(end, []).append(root)
-    escaping = {roots.get(s, s) for v in graph.outputs for s in memory_of(v)}
-    plan = MemoryPlan()
-    free: dict[Any, list[int]] = {}
-    slot_of: dict[Value, int] = {}
-    last_raise = max(
-        (ends.get(v, i) for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1
-    )
-    owner: dict[Value, Value] = {}  # a root that took over another root's buffer
-
+    planner = _Planner(graph, donatable, inner or {}, ends or {}, nests or {})
     for i, v in enumerate(graph.body):
-        if v in nests and v in inner:
-            pass
-        elif v in inner:
-            slot = _block_slot(v, i, inner, last, slot_of, free, plan)
-            plan.assignments[v] = Assignment(BLOCK, slot)
-        elif v not in roots:
-            if v in nests:
-                known = roots, last, escaping, slot_of, donatable, last_raise, owner
-                place = _over_operand(v, ends[v], nests[v], *known)
-            else:
-                place = _in_place(
-                    v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown
-                )
-            if place is not None:
-                target = roots.get(place, place)
-                if target.op is None:
-                    plan.assignments[v] = Assignment(DONATED, place)
-                    plan.donated.append(target.index)
-                else:
-                    plan.assignments[v] = Assignment(PLACE, place)
-                    owner[target] = v
-                    if target in slot_of:
-                        slot_of[v] = slot_of.pop(target)
-            elif (
-                v in escaping
-                or v.type.__class__ is tuple
-                or v.type.device != "cpu"  # its memory comes from a pool, which costs nothing
-                or not (v.op.has_out or v in nests)
-            ):
-                plan.assignments[v] = Assignment(OWN)
-            else:
-                slots = free.setdefault(v.type, [])
-                if slots:
-                    slot = slots.pop()
-                else:
-                    slot = len(plan.slots)
-                    plan.slots.append(v.type)
-                slot_of[v] = slot
-                plan.assignments[v] = Assignment(SLOT, slot)
-        dead = []
-        for s in dying.get(i, ()):
-            if s not in escaping:
-                if s in inner:
-                    if s in slot_of:
-                        slot = slot_of.pop(s)
-                        free.setdefault((inner[s], BLOCK), []).append(slot)
-                elif s in slot_of:
-                    slot = slot_of.pop(s)
-                    free.setdefault(plan.slots[slot], []).append(slot)
-                elif s.op is not None and s not in owner:
-                    dead.append(s)
-        if dead:
-            plan.dies_after[v] = dead
-    return plan
+        planner.assign(i, v)
+        planner.release(i, v)
+    return planner.plan
 
 
-def _block_slot(v, i, inner, last, slot_of, free, plan) -> int | None:
-    """A block-sized buffer for an inner value; None where NumPy's form takes no buffer."""
-    if not v.op.has_out:
-        return None
-    if overwrites_in_place(v):
+class _Planner:
+    """The plan of a graph's memory so far, and what is free.
+
+    last: where in the body a root is read last. shown: the pairs of a root and the end of a blocked
+    group that reads it through a view. free: slots by what they may hold. slot_of: the slot of a
+    value that lives. owner: the value that took over a root's buffer.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        donatable: frozenset[int],
+        inner: dict[Value, TensorType],
+        ends: dict[Value, int],
+        nests: dict[Value, list[Value]],
+    ):
+        self.donatable, self.inner, self.ends, self.nests = donatable, inner, ends, nests
+        self.plan = MemoryPlan()
+        self.roots = group_roots(graph)
+        self.last: dict[Value, int] = {}
+        self.shown: set[tuple[Value, int]] = set()
+        for i, v in enumerate(graph.body):
+            self._reads(i, v)
+        self.dying: dict[int, list[Value]] = {}
+        for root, end in self.last.items():
+            self.dying.setdefault(end, []).append(root)
+        self.escaping = {self.root(s) for v in graph.outputs for s in memory_of(v)}
+        self.last_raise = max(
+            (ends.get(v, i) for i, v in enumerate(graph.body) if v.op.raises(v.type)), default=-1
+        )
+        self.free: dict[Any, list[int]] = {}
+        self.slot_of: dict[Value, int] = {}
+        self.owner: dict[Value, Value] = {}
+
+    def root(self, v: Value) -> Value:
+        """The value whose memory `v` shows."""
+        return self.roots.get(v, v)
+
+    def _reads(self, i: int, v: Value) -> None:
+        """Notes until where `v` needs its operands.
+
+        A blocked group reads them block by block until its end, and a view of one may show rows of
+        any block: then nothing of the group may overwrite the root. A loop nest reads all its
+        operands until its end.
+        """
+        last, end = self.last, self.ends.get(v)
+        last[self.root(v)] = i
         for s in v.operands():
-            if s in slot_of and inner.get(s) is inner[v] and last[s] == i:
-                slot_of[v] = slot_of.pop(s)
-                return slot_of[v]
-    slots = free.setdefault((inner[v], BLOCK), [])
-    if slots:
-        slot = slots.pop()
-    else:
-        slot = len(plan.blocks)
-        plan.blocks.append(inner[v])
-    slot_of[v] = slot
-    return slot
+            root, until = self.root(s), i
+            if v in self.nests:
+                until = self.ends[v]
+            elif end is not None and root is not s:
+                self.shown.add((root, end))
+                until = end
+            last[root] = max(until, last.get(root, i))
 
+    # --- assigning --------------------------------------------------------------------------------
 
-def _in_place(v, i, roots, last, escaping, slot_of, donatable, last_raise, inner, ends, shown):
-    """The operand of `v` that it may overwrite, if any."""
-    if not overwrites_in_place(v) or v.type.__class__ is tuple:
+    def assign(self, i: int, v: Value) -> None:
+        """Gives a value its memory, unless it has none of its own."""
+        if v in self.inner:
+            if v not in self.nests:
+                self.plan.assignments[v] = Assignment(BLOCK, self._block_slot(v, i))
+            return
+        if v in self.roots:
+            return
+        taken = self._over_operand(v) if v in self.nests else self._in_place(v, i)
+        if taken is not None:
+            self.plan.assignments[v] = self._take(v, taken)
+        elif self._own(v):
+            self.plan.assignments[v] = Assignment(OWN)
+        else:
+            slot = self._slot(v.type, v.type, self.plan.slots)
+            self.slot_of[v] = slot
+            self.plan.assignments[v] = Assignment(SLOT, slot)
+
+    def _own(self, v: Value) -> bool:
+        """Whether a value has memory that no slot gives."""
+        return (
+            v in self.escaping
+            or v.type.__class__ is tuple
+            or v.type.device != "cpu"  # its memory comes from a pool, which costs nothing
+            or not (v.op.has_out or v in self.nests)
+        )
+
+    def _slot(self, key: Any, type: TensorType, slots: list[TensorType]) -> int:
+        """A free slot for what the key says, or a new one."""
+        free = self.free.setdefault(key, [])
+        if free:
+            return free.pop()
+        slots.append(type)
+        return len(slots) - 1
+
+    def _block_slot(self, v: Value, i: int) -> int | None:
+        """A block-sized buffer for an inner value; None where NumPy's form takes no buffer."""
+        if not v.op.has_out:
+            return None
+        type = self.inner[v]
+        if overwrites_in_place(v):
+            for s in v.operands():
+                if s in self.slot_of and self.inner.get(s) is type and self.last[s] == i:
+                    self.slot_of[v] = self.slot_of.pop(s)
+                    return self.slot_of[v]
+        self.slot_of[v] = self._slot((type, BLOCK), type, self.plan.blocks)
+        return self.slot_of[v]
+
+    def _take(self, v: Value, operand: Value) -> Assignment:
+        """Writes a value over an operand."""
+        target = self.root(operand)
+        if target.op is None:
+            self.plan.donated.append(target.index)
+            if v in self.nests:
+                self.owner[target] = v
+            return Assignment(DONATED, operand)
+        self.owner[target] = v
+        if target in self.slot_of:
+            self.slot_of[v] = self.slot_of.pop(target)
+        return Assignment(PLACE, operand)
+
+    def _in_place(self, v: Value, i: int) -> Value | None:
+        """The operand that NumPy's form of `v` may overwrite, if any."""
+        if not overwrites_in_place(v) or v.type.__class__ is tuple:
+            return None
+        if v.type.device != "cpu" and v.op.name not in DEVICE_UPDATES:
+            return None  # NumPy computes it, in memory of its own
+        operands = v.operands()
+        for s in operands[:1] if v.op.kind == "update" else operands:
+            root = self.root(s)
+            if s.type is not v.type or not self._dies(s, i):
+                continue
+            if any(self.root(o) is root and o is not s for o in operands):
+                continue
+            if v in self.ends and (root, self.ends[v]) in self.shown:
+                continue
+            if v.op.kind == "update" and sum(o is s for o in operands) > 1:
+                continue
+            if root not in self.inner and self._may_take(v, root, i):
+                return s
         return None
-    if v.type.device != "cpu" and v.op.name not in DEVICE_UPDATES:
-        return None  # NumPy computes it, in memory of its own
-    operands = v.operands()
-    candidates = operands[:1] if v.op.kind == "update" else operands
-    for s in candidates:
-        root = roots.get(s, s)
-        if root is not s and not (root.type is s.type and _identity(s)):
-            continue
-        if s.type is not v.type or last.get(root) != i or root in escaping:
-            continue
-        if any(roots.get(o, o) is root and o is not s for o in operands):
-            continue
-        if v in ends and (root, ends[v]) in shown:
-            continue
-        if v.op.kind == "update" and sum(o is s for o in operands) > 1:
-            continue
+
+    def _over_operand(self, v: Value) -> Value | None:
+        """The operand of its nest that an output `v` is written over, if any."""
+        end = self.ends[v]
+        for s in self.nests[v]:
+            root = self.root(s)
+            if self._dies(s, end) and root not in self.owner and self._may_take(v, root, end):
+                return s
+        return None
+
+    def _dies(self, s: Value, end: int) -> bool:
+        """Whether the operand shows all of some memory that nobody needs after that place."""
+        root = self.root(s)
+        whole = root is s or (root.type is s.type and s.op is not None and s.op.name in SAME_MEMORY)
+        return whole and self.last.get(root) == end and root not in self.escaping
+
+    def _may_take(self, v: Value, root: Value, end: int) -> bool:
+        """Whether a value that is there at `end` may have the memory of a root that dies then."""
         if root.op is None:
             # What raises after a donation would leave a buffer half written.
-            if root.index in donatable and i > last_raise:
-                return s
-            continue
-        if root in inner or (root in slot_of and v in escaping):
-            continue
-        return s
-    return None
+            return root.index in self.donatable and end > self.last_raise
+        return not (root in self.slot_of and v in self.escaping)
 
+    # --- releasing --------------------------------------------------------------------------------
 
-def _over_operand(
-    v, end, candidates, roots, last, escaping, slot_of, donatable, last_raise, owner
-) -> Value | None:
-    """The operand of its nest that an output `v` is written over, if any."""
-    for s in candidates:
-        root = roots.get(s, s)
-        if root is not s and not (root.type is s.type and _identity(s)):
-            continue
-        if last.get(root) != end or root in escaping or root in owner:
-            continue
-        if root.op is None:
-            if root.index in donatable and end > last_raise:
-                owner[root] = v
-                return s
-            continue
-        if root in slot_of and v in escaping:
-            continue
-        return s
-    return None
-
-
-def _identity(s: Value) -> bool:
-    return s.op is not None and s.op.name in ("alias", "stop")
+    def release(self, i: int, v: Value) -> None:
+        """Frees what is read for the last time at a place of the body, where `v` is."""
+        dead = []
+        for s in self.dying.get(i, ()):
+            if s in self.escaping:
+                continue
+            if s in self.slot_of:
+                type = self.inner.get(s)
+                slot = self.slot_of.pop(s)
+                key = self.plan.slots[slot] if type is None else (type, BLOCK)
+                self.free.setdefault(key, []).append(slot)
+            elif s not in self.inner and s.op is not None and s not in self.owner:
+                dead.append(s)
+        if dead:
+            self.plan.dies_after[v] = dead

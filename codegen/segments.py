@@ -21,10 +21,11 @@ from typing import Any
 from lazyt.ir.graph import Value
 from lazyt.ir.passes.fuse import Group
 from lazyt.ir.places import place, shown_by
-from lazyt.ir.types import TensorType
+from lazyt.ir.types import TensorType, contiguous_strides
 
 from .addresses import start_of
 from .c import CKernel
+from .convolutions import ROLES, Convolution, convolution
 from .lower import Lowered
 from .memory import DONATED, OWN, PLACE, SLOT
 from .numpy_calls import Writer
@@ -75,13 +76,26 @@ class MatrixProduct:
     c: Address
 
 
+@dataclass(frozen=True)
+class Convolve:
+    """A convolution, or one of its gradients, by products over columns."""
+
+    form: Convolution
+    image: Address
+    weights: Address
+    maps: Address
+
+
+Instruction = Nest | MatrixProduct | Convolve
+
+
 @dataclass
 class Segment:
     """Instructions that run in one call. arguments: the kind of each."""
 
     arguments: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
-    instructions: list[Nest | MatrixProduct] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
 
 
 def batch(nests: Sequence[CKernel]) -> Segment:
@@ -146,6 +160,15 @@ class SegmentWriter(Writer):
             self._told([v], f"matmul({', '.join(map(self.name, v.src))})", v)
             self.computed.add(v)
             return
+        if self.products and (geometry := convolution(v, self._strides)) is not None:
+            self._ready(v.operands())
+            found = dict(zip(ROLES[v.op.name], (*map(self._address, v.src), self._target(v))))
+            self._add(Convolve(geometry, **found))
+            settings = ", ".join(map(str, v.arg))
+            text = f"{v.op.name}({', '.join(map(self.name, v.src))}, {settings})"
+            self._told([v], text, v)
+            self.computed.add(v)
+            return
         self.native = False
         assigned = self.memory.assignments.get(v)
         if v.operands() or (assigned is not None and assigned.kind != OWN):
@@ -158,20 +181,28 @@ class SegmentWriter(Writer):
         self.named.add(v)
 
     def _product(self, v: Value) -> Product | None:
-        if any(place(s).root in self.scattered for s in v.operands()):
+        if any(map(self._copied, v.operands())):
             return None
         return product(v)
+
+    def _strides(self, s: Value) -> tuple[int, ...]:
+        """Of an operand as `_address` hands it over."""
+        return contiguous_strides(s.type.shape) if self._copied(s) else place(s).strides
+
+    def _copied(self, s: Value) -> bool:
+        """Whether an operand may lie in any order, and is handed over row-major."""
+        return place(s).root in self.scattered
 
     def _ready(self, operands: list[Value]) -> None:
         """Writes the lines that an instruction's operands need, before it is begun."""
         for s in operands:
             root = start_of(s).root
-            if place(s).root in self.scattered:
+            if self._copied(s):
                 self._show(s)
             elif not self._in_workspace(self._home(root)) and root not in self.computed:
                 self._show(self._home(root))
 
-    def _add(self, made: Nest | MatrixProduct) -> None:
+    def _add(self, made: Instruction) -> None:
         self.segment.instructions.append(made)
 
     def _told(self, outputs: list[Value], text: str, value: Value | None = None) -> None:
@@ -212,7 +243,7 @@ class SegmentWriter(Writer):
 
     def _address(self, s: Value) -> Address:
         """Where an operand begins."""
-        if place(s).root in self.scattered:
+        if self._copied(s):
             return Address(ARGUMENT, self._pass(f"np.ascontiguousarray({self.name(s)})", ARRAY))
         start = start_of(s)
         item = s.type.dtype.numpy.itemsize

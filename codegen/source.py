@@ -1,7 +1,7 @@
 """The source of a plan: its memory, and the writer for the tiers that run it.
 
 a device is used       device_calls.py     launches, and NumPy calls for what is on the CPU
-loop nests             segments.py         calls of segments, and NumPy calls between them
+loops, convolutions    segments.py         calls of segments, and NumPy calls between them
 else                   numpy_calls.py      NumPy calls
 """
 
@@ -14,6 +14,7 @@ from lazyt.ir.passes.fuse import Group, Grouping
 from lazyt.ir.places import place
 from lazyt.ir.types import TensorType
 
+from .convolutions import ROLES as CONVOLUTIONS
 from .device_calls import DeviceWriter
 from .lower import Lowered, lower, overwritable
 from .memory import plan_memory
@@ -27,14 +28,15 @@ def generate(
     donatable: frozenset[int] = frozenset(),
     shared: frozenset[int] = frozenset(),
     strided: frozenset[int] = frozenset(),
-    products: bool = True,
+    products: bool = False,
     units: Mapping[str, MatrixUnits] | None = None,
 ) -> NumpyCode:
     """NumPy code for a grouped graph, and segments of the C tier where the groups are loop nests.
 
     donatable: inputs that the caller may give up. shared: positions of the outputs that are views
     and may show memory of others; every other output gets memory of its own. strided: inputs that
-    are not row-major. products: whether segments may call BLAS. units: what the matrix units of
+    are not row-major. products: whether there are segments
+    that may call BLAS. units: what the matrix units of
     devices compute.
     """
     graph = grouping.graph
@@ -78,7 +80,8 @@ def generate(
     known = graph, memory, block_of, shared, scattered, nest_of
     if graph.devices() - {"cpu"}:
         return DeviceWriter(*known, units=units or {}).write()
-    if not nest_of:
+    convolves = products and any(v.op.name in CONVOLUTIONS for v in graph.body)
+    if not nest_of and not convolves:
         return Writer(*known).write()
     return SegmentWriter(*known, products=products).write()
 

@@ -104,8 +104,8 @@ def draw(net: VAE, images: torch.Tensor, labels: torch.Tensor, file: str) -> Non
     shown = torch.stack(one_of_each, 1).numpy()
     pairs = np.stack([images.numpy()[shown], again[shown]], 2).reshape(5, 10, 2, 8, 8)
     pairs = np.pad(pairs, ((0, 0), (0, 0), (0, 0), (0, 1), (0, 0))).reshape(5, 10, 18, 8)
-    figure = plt.figure(figsize=(14, 5.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.2, 1])
+    figure = plt.figure(figsize=(15, 5.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     sheet(left, pairs, "Digits, each above its reconstruction")
     x, y = places.cpu().numpy().T
     dots = middle.scatter(x, y, c=labels.numpy(), cmap="tab10", vmin=-0.5, vmax=9.5, s=14)

@@ -4,7 +4,7 @@
 emits ordinary nodes; so the derivative of a derivative needs nothing more, and the backward of a
 program is optimized and compiled together with its forward.
 
-History is the graph itself: a node whose `grad` is LIVE leads, through its operands, to leaves.
+History is the graph itself: a node whose `grad` is positive leads, through its operands, to leaves.
 What a vjp will read of the forward values (its saved set) is found by running the rule once on
 placeholders; from it follow PyTorch's two errors: a saved value that a write replaced, and a saved
 value that an earlier backward freed.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .cotangents import PARTS, Collected
-from .node import FREED, LIVE, LOCAL, Node, _new
+from .node import LOCAL, Node, _new
 from .ops_elementwise import add
 from .ops_linalg import Outer
 from .ops_reduce import sum_
@@ -146,40 +146,53 @@ def needed_values(node: Node) -> list[Node]:
 # --- the walk -------------------------------------------------------------------------------------
 
 
-def history(roots: Iterable[Node]) -> list[Node]:
+def history(roots: Iterable[Node], again: dict[Node, Node] | None = None) -> list[Node]:
     """Every node that gradients flow through, operands before users; without recursion.
 
-    Walked backwards it is PyTorch's order wherever operands were made from left to right: of two
-    branches the one made last comes first, and a leaf right after the last node that uses it.
+    Walked backwards it is PyTorch's order: of all that could be next the node made last, and a leaf
+    right after the last node that uses it.
+
+    again: gets, for every further node of a leaf that was read in several states, the first one.
     """
-    order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[Any] = list(roots)[::-1]
+    inner: list[Node] = []
+    stack = list(roots)
+    ends = [n for n in stack if _ends(n)]
     while stack:
         n = stack.pop()
-        if n.__class__ is tuple:
-            n, leaves = n
-            for s in leaves:
-                if s not in seen:
-                    seen.add(s)
-                    order.append(s)
-            order.append(n)
-            continue
-        if n in seen:
+        if n in seen or _ends(n):
             continue
         seen.add(n)
-        if n.tag is not None and n.tag.leaf is not None:
-            order.append(n)
-            continue
-        leaves = []
-        stack.append((n, leaves))
+        inner.append(n)
+        stack += [s for s in n.src if s.__class__ is Node and s.grad and s not in seen]
+    inner.sort(key=_age)
+    order: list[Node] = []
+    first: dict[int, Node] = {}
+
+    def end(leaf: Node) -> None:
+        seen.add(leaf)
+        order.append(leaf)
+        if again is not None and (begun := first.setdefault(_identity(leaf), leaf)) is not leaf:
+            again[leaf] = begun
+
+    for n in inner:
         for s in n.src[::-1]:
             if s.__class__ is Node and s.grad and s not in seen:
-                if s.tag is not None and s.tag.leaf is not None:
-                    leaves.append(s)
-                else:
-                    stack.append(s)
+                end(s)
+        order.append(n)
+    for n in ends:
+        if n not in seen:
+            end(n)
     return order
+
+
+def _ends(n: Node) -> bool:
+    """Whether a backward does not go beyond the node."""
+    return n.tag is not None and n.tag.leaf is not None
+
+
+def _age(n: Node) -> int:
+    return abs(n.grad)
 
 
 class Walk:
@@ -210,13 +223,15 @@ def differentiate(
     retain: bool,
     create: bool,
     inputs: list[Node] | None = None,
-) -> tuple[list[tuple[Node, Node]], list[Node | None]]:
-    """Cotangents of the leaves under `roots` (in the order they are reached), and of `inputs`.
+    at_leaf: Callable[[Node, Node], None] | None = None,
+) -> list[Node | None]:
+    """The cotangents of `inputs`; only what leads to them is differentiated.
 
-    With `inputs`, only what leads to them is differentiated and no leaf is reported.
-    Errors: RuntimeError for freed or overwritten saved values.
+    at_leaf: without `inputs`, called with each leaf under `roots` and its cotangent once that is
+    whole. Errors: RuntimeError for freed or overwritten saved values.
     """
-    order = history(roots)
+    again: dict[Node, Node] = {}
+    order = history(roots, again)
     asked = [_identity(source_of(n)) for n in inputs or ()]
     targets = set(asked)
     wanted = None
@@ -227,7 +242,6 @@ def differentiate(
     for root, seed in zip(roots, seeds):
         _accumulate(cotangents, root, seed)
     needed = None if wanted is None else wanted | {n for n in order if _identity(n) in targets}
-    leaves: list[tuple[Node, Node]] = []
     found: dict[int, Node] = {}
     visited: list[Node] = []
     local = LOCAL
@@ -241,6 +255,9 @@ def differentiate(
             if g.__class__ is Collected:
                 local.origin = (n.code, n.line)
                 g = g.total(n.type)
+            if again and n in again:
+                _accumulate(cotangents, again[n], g)
+                continue
             tag = n.tag
             if tag is not None:
                 if tag.hooks:
@@ -251,8 +268,9 @@ def differentiate(
                 have = found.get(identity)
                 found[identity] = g if have is None else add(have, g)
             if tag is not None and tag.leaf is not None:
-                if wanted is None:
-                    leaves.append((n, g))
+                if wanted is None and at_leaf is not None:
+                    local.origin = before[1]
+                    at_leaf(n, g)
                 continue
             if wanted is not None and n not in wanted:
                 continue
@@ -269,12 +287,12 @@ def differentiate(
     finally:
         local.grad, local.origin = before
         local.partial, local.reached = outer
-    if not retain:
-        own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
-        freed = Freed(frozenset().union(*map(_leaves_under, own)))
-        for n in visited:
-            free(n, freed)
-    return leaves, [found.get(identity) for identity in asked]
+        if not retain:
+            own = [n for n in order if n.tag is not None or n.grad.__class__ is Freed]
+            under: frozenset[int] = frozenset().union(*map(_leaves_under, own))
+            for n in visited:
+                free(n, under)
+    return [found.get(identity) for identity in asked]
 
 
 def source_of(node: Node) -> Node:
@@ -305,7 +323,7 @@ def _leading_to(order: list[Node], targets: set[int], leaves: set[int]) -> set[N
     beneath = _beneath(order, targets)
     inner = not targets <= leaves
     for n in order:
-        if n.grad == FREED:
+        if n.grad < 0:
             # What it led to is forgotten but for the leaves: reaching it is the error.
             if n not in beneath and (inner or not targets.isdisjoint(_leaves_under(n))):
                 leading.add(n)
@@ -319,7 +337,7 @@ def _leading_to(order: list[Node], targets: set[int], leaves: set[int]) -> set[N
 
 def _beneath(order: list[Node], targets: set[int]) -> set[Node]:
     """The freed nodes that every target was computed from, which therefore lead to none."""
-    freed = {n for n in order if n.grad == FREED}
+    freed = {n for n in order if n.grad < 0}
     if freed:
         reached = {_identity(n): n for n in order if _identity(n) in targets}
         for target in targets:
@@ -372,7 +390,7 @@ def _backward_of(
 
     given: where it says so, operands and their cotangents go there instead.
     """
-    if n.grad == FREED:
+    if n.grad < 0:
         raise RuntimeError(SECOND_BACKWARD)
     op = n.op
     src = n.src
@@ -464,19 +482,22 @@ def _accumulate_result(cotangents: dict, node: Node, index: int, c: Node) -> Non
 
 
 class Freed(int):
-    """FREED, and the leaves that the freed graph led to."""
+    """What `grad` is of a node that is freed: its number, negative, and the leaves it led to."""
 
     leaves: frozenset[int]
 
-    def __new__(cls, leaves: frozenset[int]) -> Freed:
-        made = super().__new__(cls, FREED)
+    def __new__(cls, number: int, leaves: frozenset[int]) -> Freed:
+        made = super().__new__(cls, -number)
         made.leaves = leaves
         return made
 
 
-def free(n: Node, freed: Freed) -> None:
-    """Forgets what the backward of `n` saved; a second backward through it is an error."""
-    if n.grad != LIVE:
+def free(n: Node, leaves: frozenset[int]) -> None:
+    """Forgets what the backward of `n` saved; a second backward through it is an error.
+
+    leaves: those under the backward (their identities).
+    """
+    if n.grad <= 0:
         return
     tag, once = n.tag, False
     if tag is not None:
@@ -489,7 +510,7 @@ def free(n: Node, freed: Freed) -> None:
         if not tag.saves:
             return
     if once or n.op.also_saves(n) or _saves(n):
-        n.grad = freed
+        n.grad = Freed(n.grad, leaves)
 
 
 def _saves(n: Node) -> bool:

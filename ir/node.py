@@ -2,8 +2,8 @@
 
 A node is one application of a primitive: `op`, its operands `src` (nodes, or plain Python numbers),
 its structural argument `arg` and its inferred `type`. That much never changes. What does change is
-small: `value` (the array, once there is one), `grad` (does history run through it), `after` (what a
-write put in its place) and `uses`, a counter that belongs to the drain.
+small: `value` (the array, once there is one), `grad` (whether history runs through it), `after`
+(what a write put in its place) and `uses`, a counter that belongs to the drain.
 
     x = emit(FULL, (1.0,), None, TensorType.of((2,), float32))
     y = emit(NEG, (x,), None, x.type)        # TRACE is now [x, y]
@@ -14,6 +14,7 @@ Nothing is hashed, interned or simplified here: tracing has to cost less than co
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -24,7 +25,11 @@ from typing import Any
 
 from .types import TensorType
 
-NO_GRAD, LIVE, FREED = 0, 1, 2
+# Values of `grad`. NO_GRAD: no history runs through the node. A positive number: it does; the nodes
+# are numbered as they are made, and backwards take the youngest first. Negative: it did, and what a
+# backward needs is freed. LIVE: it is where history begins.
+NO_GRAD, LIVE = 0, 1
+NUMBERS = itertools.count(2)
 
 
 class Overwritten:
@@ -179,7 +184,7 @@ def emit(op, src: tuple, arg: tuple, type: TensorType) -> Node:
     for s in src:
         if s.__class__ is Node and s.grad:
             if local.grad and op.differentiable:
-                n.grad = 1
+                n.grad = next(NUMBERS)
             break
     origin = local.origin
     n.code, n.line = caller(2) if origin is None else origin

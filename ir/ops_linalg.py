@@ -146,7 +146,7 @@ _ONE_CASE = ((2, 1), (1, 0), (1, 2), 2)
 
 conv: Op = Op(
     "conv",
-    "conv({0}, {1}, {stride}, {padding}, {dilation}, {groups})",
+    "conv({0}, {1}, {stride}, {padding}, {dilation}, {groups}, out={out})",
     kind="opaque",
     fields=_GEOMETRY,
     infer=_conv_type,
@@ -160,7 +160,7 @@ conv: Op = Op(
 )
 conv_input: Op = Op(
     "conv_input",
-    "conv_input({0}, {1}, {spatial}, {stride}, {padding}, {dilation}, {groups})",
+    "conv_input({0}, {1}, {spatial}, {stride}, {padding}, {dilation}, {groups}, out={out})",
     kind="opaque",
     fields=("spatial", *_GEOMETRY),
     infer=lambda src, arg: src[0].type.with_shape(
@@ -175,7 +175,7 @@ conv_input: Op = Op(
 )
 conv_weight: Op = Op(
     "conv_weight",
-    "conv_weight({0}, {1}, {kernel}, {stride}, {padding}, {dilation}, {groups})",
+    "conv_weight({0}, {1}, {kernel}, {stride}, {padding}, {dilation}, {groups}, out={out})",
     kind="opaque",
     fields=("kernel", *_GEOMETRY),
     infer=lambda src, arg: src[0].type.with_shape(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazyt.ir.dtypes import DType
-from lazyt.ir.node import LIVE, LOCAL, Node, leaf
+from lazyt.ir.node import LOCAL, NUMBERS, Node, leaf
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_shape import as_strided_, replaced, strided
 from lazyt.ir.types import TensorType, contiguous_strides
@@ -176,7 +176,7 @@ def with_history(old: Node, fresh: Node) -> Node:
         return fresh
     node = leaf(replaced, fresh.value, fresh.type)
     node.src = (old, fresh)
-    node.grad = LIVE
+    node.grad = next(NUMBERS)
     return node
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from lazyt.ir import node
-from lazyt.ir.node import _INTERNAL, FLUSH, LIVE, LOCAL, Node, is_internal
+from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, NUMBERS, Node, is_internal
 from lazyt.ir.opdef import PLACING, REFUSING, Op
 from lazyt.ir.ops_elementwise import _same
 
@@ -27,7 +27,7 @@ IN_PYTHON, CALLER = Op.__call__, node.caller
 FUNCTIONS = (
     *("PyLong_FromLongLong", "PyDict_GetItem", "PyEval_GetFrame", "PyFrame_GetBack"),
     *("PyFrame_GetCode", "PyFrame_GetLasti", "PyObject_Hash", "PyObject_RichCompareBool"),
-    *("PyObject_Vectorcall", "PyErr_Clear"),
+    *("PyObject_Vectorcall", "PyErr_Clear", "PyIter_Next"),
 )
 NAMES = ("__dict__", "trace", "limit", "grad", "origin", "arg", "infer", "differentiable")
 NEW = 65  # of a type's functions, the one that makes an object: Py_tp_new of CPython's typeslots.h
@@ -53,7 +53,7 @@ def in_c() -> Any:
     slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
     functions = [ctypes.cast(getattr(api, f), ctypes.c_void_p).value for f in FUNCTIONS]
     HELD.extend((IN_PYTHON, LOCAL, _INTERNAL, is_internal, PLACING, REFUSING, FLUSH, _same))
-    HELD.extend((False, LIVE))
+    HELD.extend((False, NUMBERS))
     HELD.extend((*NAMES, "co_filename"))
     given = [*functions, slot(Node, NEW), *map(id, HELD), *layout]
     library = driver()

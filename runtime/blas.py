@@ -26,10 +26,15 @@ FUNCTIONS = tuple(f"cblas_{k}{f}" for k in "sd" for f in ("gemm", "gemv"))
 
 
 class Blas(NamedTuple):
-    """addresses: of the functions in FUNCTIONS, by name. wide: whether integers have 64 bits."""
+    """addresses: of the functions in FUNCTIONS, by name. wide: whether integers have 64 bits.
+
+    threads: of the functions that say how many threads products have, and that set it; None where
+    they are missing.
+    """
 
     addresses: dict[str, int]
     wide: bool
+    threads: tuple[int, int] | None = None
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +51,8 @@ def blas() -> Blas | None:
                 found = {f: _address(library, f"{prefix}{f}{suffix}") for f in FUNCTIONS}
             except AttributeError:
                 continue
-            return Blas(found, _is_wide(library) if wide is None else wide)
+            wide = _is_wide(library) if wide is None else wide
+            return Blas(found, wide, _threads(library, prefix, suffix))
     return None
 
 
@@ -65,6 +71,16 @@ def _address(library: ctypes.CDLL, name: str) -> int:
     found = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
     assert found is not None
     return found
+
+
+def _threads(library: ctypes.CDLL, prefix: str, suffix: str) -> tuple[int, int] | None:
+    """The functions that say and set how many threads there are."""
+    names = (f"{prefix}openblas_{what}_num_threads{suffix}" for what in ("get", "set"))
+    try:
+        get, put = (_address(library, name) for name in names)
+    except AttributeError:
+        return None
+    return get, put
 
 
 def _is_wide(library: ctypes.CDLL) -> bool:

@@ -24,6 +24,8 @@ from lazyt.codegen.segments import (
     OFFSET,
     RESULT,
     Address,
+    Convolve,
+    Instruction,
     MatrixProduct,
     Nest,
     Result,
@@ -33,17 +35,31 @@ from lazyt.codegen.segments import (
 from .blas import blas
 from .native import CompilerError, addresses, cache_folder, compiled_once, threads
 
+PARTS = (
+    "pool.c",
+    "blocks.c",
+    "products.c",
+    "convolution.c",
+    "columns.c",
+    "programs.c",
+    "traces.c",
+    "apply.c",
+)
+TYPES = ("float", "double")
+OF_TYPE = "#define real {0}\n#define NAME(x) x##_{0}\n{1}\n#undef real\n#undef NAME"
 # Statements of a nest from which on threads share it: it takes some twenty microseconds. Sharing
 # smaller ones gains where the other processors are free, and loses more where they are not: the
 # caller waits for a piece that a thread without a processor has in hand.
 SHARED_FROM = 1 << 21
+CONVOLUTIONS_SHARED_FROM = 1 << 20  # multiplications, by the same measure
 PIECES = 4  # of a shared nest, for every thread: who is late takes fewer
 MOST_PIECES = 256  # in driver/pool.c
 MOST_PARAMETERS = 256  # in driver/programs.c
 LARGE_FROM = 1 << 16  # bytes of a result from which on its memory is kept
 KEPT_BYTES = 256 << 20  # of results that nobody holds any more
 KINDS = {ARRAY: 0, NUMBER: 1, OFFSET: 2, FLAG: 3}
-NEST, PRODUCT = 0, 1
+NEST, PRODUCT, CONVOLUTION = range(3)
+WORK = {"conv": 0, "conv_input": 1, "conv_weight": 2}
 DOUBLE, WIDE, VECTOR = 1, 2, 4
 # Positions in NumPy's table of functions, which its binary interface fixes.
 ARRAY_TYPE, NEW_ARRAY, SET_HANDLER = 2, 93, 304
@@ -52,9 +68,10 @@ ARRAY_TYPE, NEW_ARRAY, SET_HANDLER = 2, 93, 304
 @lru_cache(maxsize=1)
 def driver() -> ctypes.PyDLL:
     """The driver, compiled once and told where Python's and NumPy's functions are."""
-    parts = ("pool.c", "blocks.c", "programs.c", "traces.c", "apply.c")
     folder = resources.files("lazyt.runtime").joinpath("driver")
-    source = "\n".join(folder.joinpath(part).read_text() for part in parts)
+    texts = {part: folder.joinpath(part).read_text() for part in PARTS}
+    texts["columns.c"] = "\n".join(OF_TYPE.format(t, texts["columns.c"]) for t in TYPES)
+    source = "\n".join(texts.values())
     library = ctypes.PyDLL(str(compiled_once(source, cache_folder() / "c")))
     api = ctypes.pythonapi
     at = lambda f: ctypes.cast(f, ctypes.c_void_p).value
@@ -72,6 +89,7 @@ def driver() -> ctypes.PyDLL:
         at(api.PyErr_Occurred),
         at(api.PyErr_SetString),
         id(ValueError),
+        id(MemoryError),
         at(api.Py_IncRef),
         at(api.Py_DecRef),
         at(api.PyTuple_New),
@@ -88,6 +106,9 @@ def driver() -> ctypes.PyDLL:
     ]
     library.held = [handler]  # type: ignore[attr-defined]
     library.lazyt_init((ctypes.c_void_p * len(given))(*given))
+    found = blas()
+    if found is not None and found.threads is not None:
+        library.lazyt_blas_threads(*map(ctypes.c_void_p, found.threads))
     os.register_at_fork(after_in_child=library.lazyt_forked)
     return library
 
@@ -143,7 +164,9 @@ class _Assembler:
         kinds = [KINDS[k] for k in s.arguments]
         return np.array([*counts, self.work, *kinds, *results, *self.derived, *body], np.int64)
 
-    def _instruction(self, made: Nest | MatrixProduct) -> list[int]:
+    def _instruction(self, made: Instruction) -> list[int]:
+        if isinstance(made, Convolve):
+            return self._convolution(made)
         return self._nest(made) if isinstance(made, Nest) else self._product(made)
 
     def _result(self, made: Result) -> list[int]:
@@ -189,3 +212,23 @@ class _Assembler:
         extents = form.rows, form.columns, form.inner
         layout = [*map(int, form.turned), *extents, *form.leading]
         return [PRODUCT, found.addresses[name], kind, *places, *layout, len(form.batch), *axes]
+
+    def _convolution(self, made: Convolve) -> list[int]:
+        form, found = made.form, blas()
+        assert found is not None
+        double = form.dtype == "float64"
+        name = f"cblas_{'d' if double else 's'}gemm"
+        kind = DOUBLE * double + WIDE * found.wide
+        places = map(self._place, (made.image, made.weights, made.maps))
+        shared = found.threads is not None and form.points >= CONVOLUTIONS_SHARED_FROM
+        counts = form.samples, form.groups, form.channels, form.maps
+        geometry = form.spatial, form.positions, form.kernel, form.stride, form.padding
+        strides = form.dilation, form.image, form.out, form.weights
+        self.work += form.points
+        head = [CONVOLUTION, int(double), found.addresses[name], kind, WORK[form.kind], *places]
+        return [
+            *head,
+            threads() if shared else 1,
+            *counts,
+            *(n for extents in (*geometry, *strides) for n in extents),
+        ]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazyt.ir.autodiff import needed_values
-from lazyt.ir.node import LIVE, Node
+from lazyt.ir.node import Node
 from lazyt.ir.ops_shape import replaced
 
 from .donation import flags
@@ -101,7 +101,7 @@ def live(batch: list[Node], history: Callable, tagged: Callable) -> tuple[list[N
         if outside:
             held.append(len(wanted))
         wanted.append(n)
-        if n.grad == LIVE:
+        if n.grad > 0:
             history(n, outside)
         else:
             for s in n.src:
@@ -168,7 +168,7 @@ def settle(wanted: list[Node], ok: bool) -> None:
     for n in wanted:
         n.uses = 0
         n.pos = -1
-        if n.grad != LIVE and (ok or n.value is not None) and not (n.op.view and shows(n)):
+        if n.grad <= 0 and (ok or n.value is not None) and not (n.op.view and shows(n)):
             n.src = ()
 
 

@@ -57,13 +57,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if config.cache is not None and not config.getoption("--skipped-before"):
+    if hasattr(config, "cache") and not config.getoption("--skipped-before"):
         config.cache.set(CACHED, SKIPPED)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With --skipped-before, where there was a run before: the tests that it skipped."""
-    if config.cache is None or not config.getoption("--skipped-before"):
+    if not hasattr(config, "cache") or not config.getoption("--skipped-before"):
         return
     before = config.cache.get(CACHED, None)
     if before is None:

@@ -17,7 +17,7 @@ from graph_tools import evaluated, leaf_of, tracing
 import lazyt as torch
 from lazyt.ir import autodiff
 from lazyt.ir.autodiff import OUTPUT, SECOND_BACKWARD, differentiate, saved
-from lazyt.ir.node import FREED, LIVE, Node
+from lazyt.ir.node import Node
 from lazyt.ir.opdef import REGISTRY
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import narrow
@@ -138,7 +138,7 @@ def test_cotangents_of_slices_that_cover_a_value_are_put_together_once() -> None
             y = op("sum")(op("mul")(part, float(i)), arg=((0, 1), False))
             total = y if total is None else op("add")(total, y)
         before = len(trace)
-        _, (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
+        (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
         made = Counter(n.op.name for n in trace[before:])
     assert made["cat"] == 1
     assert made["full"] == made["strided_update"] == made["strided_add"] == 0
@@ -162,7 +162,7 @@ def test_cotangents_of_slices_that_do_not_cover_a_value_once(windows, expected) 
         for part in parts:
             y = op("sum")(part, arg=((0,), False))
             total = y if total is None else op("add")(total, y)
-        _, (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
+        (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
     np.testing.assert_array_equal(evaluated(trace, {})[g], expected)
 
 
@@ -177,7 +177,7 @@ def test_products_with_one_matrix_share_its_gradient() -> None:
             for _ in range(3):
                 h = op("matmul")(h, w)
             before = len(trace)
-            _, (g,) = differentiate([h], [seed_like(h)], retain=True, create=False, inputs=[w])
+            (g,) = differentiate([h], [seed_like(h)], retain=True, create=False, inputs=[w])
             counts = Counter(n.op.name for n in trace[before:])
         found = evaluated(trace, {w: own})[g]
         a, seed = x.value, np.ones((rows, 4))
@@ -205,7 +205,7 @@ def test_cotangents_of_many_slices_go_into_one_buffer() -> None:
             y = op("mul")(narrow(x, 0, i, 1), float(i))
             total = y if total is None else op("add")(total, y)
         before = len(trace)
-        _, (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
+        (g,) = differentiate([total], [seed_like(total)], retain=True, create=False, inputs=[x])
         made = Counter(n.op.name for n in trace[before:])
     assert made["strided_update"] + made["strided_add"] == rows
     assert made["full"] == 1
@@ -223,7 +223,7 @@ def test_cotangents_of_overlapping_windows_add_up() -> None:
         y = op("sum")(a, arg=((0, 1), False))
         z = op("sum")(b, arg=((0,), False))
         both = op("add")(y, z)
-        _, (g,) = differentiate([both], [seed_like(both)], retain=True, create=False, inputs=[x])
+        (g,) = differentiate([both], [seed_like(both)], retain=True, create=False, inputs=[x])
     np.testing.assert_array_equal(evaluated(trace, {})[g], [1, 2, 4, 4, 3, 1])
 
 
@@ -246,7 +246,7 @@ def test_cotangent_has_the_shape_of_its_operand() -> None:
         y = leaf(2, 3)
         for x in leaves:
             y = op("add")(y, x)
-        _, found = differentiate([y], [seed_like(y)], retain=True, create=False, inputs=leaves)
+        found = differentiate([y], [seed_like(y)], retain=True, create=False, inputs=leaves)
     values = evaluated(trace, {})
     for x, g in zip(leaves, found, strict=True):
         assert g is not None and g.type is x.type
@@ -335,9 +335,8 @@ def test_only_what_leads_to_the_inputs_is_differentiated() -> None:
         other = op("tan")(w)
         z = op("mul")(op("sin")(y), other)
         before = len(trace)
-        leaves, (g,) = differentiate([z], [seed_like(z)], retain=True, create=False, inputs=[y])
+        (g,) = differentiate([z], [seed_like(z)], retain=True, create=False, inputs=[y])
         made = Counter(n.op.name for n in trace[before:])
-    assert leaves == []
     assert made == {"mul": 2, "cos": 1}
     values = evaluated(trace, {})
     np.testing.assert_allclose(values[g], values[other] * np.cos(values[y]))
@@ -383,7 +382,7 @@ def test_what_saved_something_is_freed_and_what_saved_nothing_is_not() -> None:
         y = op("exp")(x)
         z = op("add")(y, 1.0)
         differentiate([z], [seed_like(z)], retain=False, create=False)
-        assert (y.grad, z.grad) == (FREED, LIVE)
+        assert y.grad < 0 < z.grad
         with pytest.raises(RuntimeError) as error:
             differentiate([z], [seed_like(z)], retain=False, create=False)
         assert str(error.value) == SECOND_BACKWARD
@@ -456,5 +455,5 @@ def test_gradient_penalty() -> None:
 def test_derivative_of_the_second_result_is_of_integers_and_none() -> None:
     with tracing(grad=True):
         y = op("sort")(leaf(3), arg=(0, False))
-        assert get(y, 0).grad == LIVE
+        assert get(y, 0).grad > 0
         assert get(y, 1).grad == 0

@@ -52,6 +52,62 @@ with saved_tensors_hooks(lambda t: t, lambda t: t * 4):
 y.sum().backward()
 print(x.grad.tolist())
 """,
+    "hooks of a leaf whose memory NumPy shares run once": """
+x.register_hook(lambda g: print("hook", g.tolist()))
+x.register_post_accumulate_grad_hook(lambda t: print("accumulated", t.grad.tolist()))
+shared = x.detach().numpy()
+(x * x).sum().backward()
+y = x * w
+shared[0] = 5
+(y + x).sum().backward()
+print([g.tolist() for g in torch.autograd.grad((x * x).sum(), [x])])
+""",
+    "gradients are accumulated as they are found": """
+y = w * 2
+y.register_hook(lambda g: print("y", None if x.grad is None else x.grad.tolist(), w.grad))
+x.register_post_accumulate_grad_hook(lambda t: print("x", t.grad.tolist()))
+(y * y + x * 3).sum().backward()
+print(w.grad.tolist())
+""",
+    "an error leaves what was found before, and what was freed": """
+def refuse(g):
+    raise ValueError("no")
+y = w.exp()
+handle = y.register_hook(refuse)
+z = x * x
+total = (y + z).sum()
+shown(total.backward)
+print(x.grad.tolist(), w.grad)
+handle.remove()
+shown(total.backward)
+""",
+    "of two branches the one made last comes first": """
+a, b, c = x * 2, x.exp(), w * 3
+for name, t in (("a", a), ("b", b), ("c", c)):
+    t.register_hook(lambda g, name=name: print(name))
+(c * a + b).sum().backward()
+d, e = w.sin(), (w * 2).exp()
+d.register_hook(lambda g: print("d")), e.register_hook(lambda g: print("e"))
+torch.stack([e, d, e]).sum().backward()
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t):
+        return t * 2
+    @staticmethod
+    def backward(ctx, g):
+        print("doubled")
+        return g * 2
+f, h = Doubled.apply(x), x.cos()
+h.register_hook(lambda g: print("h"))
+(f * h).sum().backward()
+f, h = x.cos(), Doubled.apply(x)
+f.register_hook(lambda g: print("f"))
+(h * f).sum().backward()
+""",
+    "what has no derivative is named as it was called": """
+for f in (lambda t: t.floor_divide(2), lambda t: t.floor_divide_(2), lambda t: t.__ifloordiv__(2)):
+    shown(f(x * 1).sum().backward)
+""",
     "handles are those of torch.utils.hooks": """
 y = x * w
 handles = [x.register_hook(log.append), y.register_hook(log.append)]

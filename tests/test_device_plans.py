@@ -83,6 +83,17 @@ def test_a_reduction_waits_for_the_product() -> None:
     assert all(g.lead is None for g in grouping.groups)
 
 
+def test_what_reads_by_index_does_not_end_a_product() -> None:
+    with tracing() as trace:
+        product = REGISTRY["matmul"](on_gpu(6, 4), on_gpu(4, 3))
+        turned = REGISTRY["roll"](on_gpu(6, 3), arg=((1, -1), (0, 1)))
+        y = mul(product, turned)
+    grouping = grouped(trace, y)
+    assert any(r.reason.endswith("reads by index") for r in grouping.refusals)
+    assert all(g.lead is None for g in grouping.groups)
+    generate(grouping)
+
+
 @pytest.mark.parametrize("dtype", [float16, bfloat16])
 def test_products_read_halves_as_they_are(dtype: DType) -> None:
     with tracing() as trace:

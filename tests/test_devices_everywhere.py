@@ -224,7 +224,7 @@ def test_primitives_and_their_derivatives_stay_on_the_device(name: str) -> None:
         if node.grad and node.type is types[0] and types[0].dtype.is_floating_point:
             inputs = [x for x in operands if isinstance(x, Node) and x.grad]
             seeds = [full(types[0].shape, 1, types[0].dtype, "cuda:0")]
-            _, found = differentiate([node], seeds, retain=True, create=True, inputs=inputs)
+            found = differentiate([node], seeds, retain=True, create=True, inputs=inputs)
             assert all(g.type.device == "cuda:0" for g in found if g is not None)
         LOCAL.trace.clear()
 

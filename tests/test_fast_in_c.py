@@ -35,7 +35,7 @@ def _in_c() -> Iterator[None]:
 
 def told(node: Node) -> tuple:
     """What a node says but for its place in the text."""
-    return node.op, node.src, node.arg, node.type, node.value, node.after, node.tag, node.grad
+    return node.op, node.src, node.arg, node.type, node.value, node.after, node.tag, bool(node.grad)
 
 
 OPERANDS: dict[str, Callable[[], tuple[Any, Any]]] = {

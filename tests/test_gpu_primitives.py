@@ -135,14 +135,12 @@ def derived(op: Any, operands: list, arg: tuple, seeds: Any) -> list[Node | None
     if not leaves or not y.grad or not y.type.dtype.is_floating_point:
         return []
     seed = seeds(y.type)
-    _, first = differentiate([y], [seed], retain=True, create=True, inputs=leaves)
+    first = differentiate([y], [seed], retain=True, create=True, inputs=leaves)
     found = list(first)
     for g in first:
         if g is not None and g.grad:
             again = seeds(g.type)
-            _, second = differentiate(
-                [g], [again], retain=True, create=True, inputs=[*leaves, seed]
-            )
+            second = differentiate([g], [again], retain=True, create=True, inputs=[*leaves, seed])
             found += second
     return found
 

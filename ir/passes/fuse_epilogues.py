@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..gathers import gathered
 from ..graph import Graph, Value
 from ..places import constant_of, place
 from .fuse import Group, Grouping, Refusal, escapes
@@ -76,6 +77,8 @@ def _refuses(lead: Value, g: Group, users: dict, kept: set[Value]) -> str | None
         return "others read the product too"
     space = Space(g.shape, device=lead.type.device)
     for v in g.values:
+        if gathered(v) is not None:
+            return f"{v.op.name} reads by index"
         for s in v.operands():
             found = place(s)
             reads = found.root is lead and constant_of(s) is None and not v.op.view

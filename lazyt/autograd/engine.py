@@ -100,21 +100,23 @@ def backward(
         if not all(t.requires_grad for t in targets):
             raise RuntimeError(NO_RETAINED)
         nodes = [node_of(t) for t in targets]
-        _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
+        found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
         given: set[int] = set()
         for t, g in zip(targets, found):
             if g is not None:
                 _accumulate(t, g, create_graph, given)
         return
-    leaves, _ = differentiate(roots, seeds, retain=retain, create=create_graph)
     given = {id(s) for s in seeds}
-    for node, g in leaves:
+
+    def collect(node: Node, g: Node) -> None:
         tag = node.tag
         if isinstance(tag, Leaf) and tag.in_interior():
             raise RuntimeError("leaf variable has been moved into the graph interior")
         tensor = tag.leaf()
         if tensor is not None and tensor._meta is not None and tensor._meta.leaf:
             _accumulate(tensor, g, create_graph, given)
+
+    differentiate(roots, seeds, retain=retain, create=create_graph, at_leaf=collect)
 
 
 def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
@@ -189,7 +191,7 @@ def grad(
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         nodes.append(node_of(t))
-    _, found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
+    found = differentiate(roots, seeds, retain=retain, create=create_graph, inputs=nodes)
     results: list[Tensor | None] = []
     for i, (node, g) in enumerate(zip(nodes, found)):
         if g is None:

@@ -16,7 +16,7 @@ from lazyt.functions.views import view_as
 from lazyt.gradmode import no_grad
 from lazyt.handles import OfFunction
 from lazyt.ir.autodiff import SECOND_BACKWARD
-from lazyt.ir.node import LIVE, LOCAL, Node, emit
+from lazyt.ir.node import LOCAL, NUMBERS, Node, emit
 from lazyt.ir.opdef import Op
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_reduce import get
@@ -324,7 +324,7 @@ def _recorded(
         (len(nodes),),
         tuple(types),  # type: ignore[arg-type]
     )
-    node.grad = LIVE
+    node.grad = next(NUMBERS)
     node.tag = tag = Tag(type(ctx).__name__)
     ctx._tag, ctx._inputs = tag, nodes
     tag.call = _Call(cls, ctx, types, kinds, positions, count)

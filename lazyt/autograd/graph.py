@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from lazyt.dispatch import wrap
 from lazyt.ir.autodiff import OUTPUT, Walk, saved, source_of, takes_gradient
-from lazyt.ir.node import LIVE, LOCAL, emit
+from lazyt.ir.node import LOCAL, NUMBERS, emit
 from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
 from lazyt.ir.tags import Tag
@@ -184,7 +184,7 @@ class _PackingTrace(list):
 
     def append(self, n: IrNode) -> None:
         super().append(n)
-        if n.grad != LIVE or self._busy or n.op is alias:
+        if n.grad <= 0 or self._busy or n.op is alias:
             return
         reads = {k for i, s in enumerate(n.src) if takes_gradient(s) for k in saved(n, i)}
         if not reads:
@@ -197,7 +197,7 @@ class _PackingTrace(list):
                 kept = emit(alias, (operands[k],), (), operands[k].type)
                 kept.tag = Packed(self._packed(kept), self._unpack)
                 operands[k] = kept
-            n.src = tuple(operands)
+            n.src, n.grad = tuple(operands), next(NUMBERS)  # younger than its operands again
             super().append(n)
             if OUTPUT in reads and n.op.results == 1:
                 n.tag = Packed(self._packed(n), self._unpack, n.tag)

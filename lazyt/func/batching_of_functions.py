@@ -11,7 +11,7 @@ from typing import Any
 
 from lazyt.autograd.function import function
 from lazyt.ir.batching_rules import all_batched, rule
-from lazyt.ir.node import LIVE, LOCAL, Node, emit
+from lazyt.ir.node import LOCAL, Node, emit
 from lazyt.ir.tags import Tag
 
 from .levels import Level
@@ -45,7 +45,6 @@ def _function(n: Node, src: list, mapped: tuple[bool, ...], size: int) -> Node:
     made = emit(function, tuple(operands), n.arg, types)  # type: ignore[arg-type]
     call = n.tag.call if n.tag is not None else None
     if made.grad and call is not None:
-        made.grad = LIVE
         made.tag = Tag(n.tag.name)
         made.tag.call = BatchedCall(call, LOCAL.levels[-1])
     return made

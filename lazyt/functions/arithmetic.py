@@ -378,7 +378,11 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     else:
         a, b = node_of(self), operand(other, name + "_", 1)
     try:
-        return update(self, compute(a, b))
+        result = compute(a, b)
+        rule = result.tag.call if result.tag is not None else None
+        if isinstance(rule, _NotDifferentiable):
+            rule.name += "_"
+        return update(self, result)
     except NotImplementedError:
         # PyTorch looks at shapes and types first.
         fit_shape(a.type.shape, b.type.shape if b.__class__ is Node else ())

@@ -33,9 +33,10 @@ static struct {
     object *(*raised)(void);
     void (*forget_error)(void);
     void (*hold)(object *), (*drop)(object *);
+    object *(*next)(object *);
     object *(*make)(object *type, object *arguments, object *keywords);
     object *tensor, *node, *storage, *float_type, *int_type;
-    object *none, *no, *empty, *zero, *one, *minus_one;
+    object *none, *no, *empty, *zero, *minus_one, *numbers;
     object *local, *internal, *subclasses;
     object *of_thread, *trace, *limit, *grad_mode, *inference, *file; /* names */
     object *dtype, *category, *item_bytes, *boolean;
@@ -172,7 +173,7 @@ static object *traced(object *op, object *src, object *type, int grad, object *c
     fill(n, python.node_tag, held(python.none));
     fill(n, python.node_uses, held(python.zero));
     fill(n, python.node_pos, held(python.minus_one));
-    fill(n, python.node_grad, held(grad ? python.one : python.zero));
+    fill(n, python.node_grad, grad ? python.next(python.numbers) : held(python.zero));
     fill(n, python.node_code, held(code));
     fill(n, python.node_line, line);
     fill(storage, python.storage_node, held(n));

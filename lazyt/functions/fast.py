@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, Node, caller
+from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, NUMBERS, Node, caller
 from lazyt.runtime.scans import WITH_COMPILER
 
 from ..dispatch import without_history
@@ -102,7 +102,7 @@ def fast_binary(
         n.tag = None
         n.uses = 0
         n.pos = -1
-        n.grad = 1 if grad and local.grad and not boolean else 0
+        n.grad = next(NUMBERS) if grad and local.grad and not boolean else 0
         frame = _getframe(1)
         code = frame.f_code
         if _INTERNAL.get(code.co_filename, True):

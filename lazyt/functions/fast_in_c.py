@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from lazyt.ir.node import _INTERNAL, LOCAL, Node
+from lazyt.ir.node import _INTERNAL, LOCAL, NUMBERS, Node
 from lazyt.runtime.native import CompilerError, cache_folder, compiled_once
 from lazyt.runtime.traces import slots_of
 
@@ -29,7 +29,7 @@ FUNCTIONS = (
     *("PyFloat_AsDouble", "PyLong_FromLongLong", "PyLong_AsLongLong", "PyObject_GetAttr"),
     *("PyDict_GetItem", "PySet_Contains", "PyObject_IsTrue", "PyObject_CallFunctionObjArgs"),
     *("PyEval_GetFrame", "PyFrame_GetCode", "PyFrame_GetLasti", "PyErr_Occurred", "PyErr_Clear"),
-    *("Py_IncRef", "Py_DecRef"),
+    *("Py_IncRef", "Py_DecRef", "PyIter_Next"),
 )
 NAMES: tuple[str, ...] = ("__dict__", "trace", "limit", "grad", "inference", "co_filename")
 NAMES += ("dtype", "category", "itemsize", "boolean")
@@ -79,7 +79,7 @@ def library() -> ctypes.PyDLL | None:
     functions = [_address(getattr(ctypes.pythonapi, name)) for name in FUNCTIONS]
     slot = ctypes.pythonapi.PyType_GetSlot
     slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
-    HELD.extend((Tensor, Node, Storage, float, int, None, False, (), 0, 1, -1))
+    HELD.extend((Tensor, Node, Storage, float, int, None, False, (), 0, -1, NUMBERS))
     HELD.extend((LOCAL, _INTERNAL, SUBCLASSES, *NAMES))
     type_offset = ctypes.sizeof(ctypes.c_void_p)
     offsets = [at for layout in layouts if layout is not None for at in layout]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyt.ir.node import FLUSH, LOCAL, Node, caller
+from lazyt.ir.node import FLUSH, LOCAL, NUMBERS, Node, caller
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import alias, part_, slice_
 from lazyt.ir.types import TensorType, contiguous_strides
@@ -125,7 +125,7 @@ def show(
     n.grad = 0
     n.code, n.line = caller(3)
     if source.grad and local.grad:
-        n.grad = 1
+        n.grad = next(NUMBERS)
         if op.grad_name != name + "Backward0":
             tagged(n, name, source, saves=False)
     trace = local.trace

@@ -15,7 +15,7 @@ from typing import Any
 
 from lazyt.ir.autodiff import needed_values
 from lazyt.ir.graph import Graph
-from lazyt.ir.node import LIVE, LOCAL, Node
+from lazyt.ir.node import LOCAL, Node
 from lazyt.runtime.donation import donatable
 from lazyt.runtime.plan import build_graph
 
@@ -139,7 +139,7 @@ def _read_by_backward(wanted: list[Node], keep: set[int]) -> set[int]:
     live = {id(wanted[i]) for i in keep}
     read: set[int] = set()
     for n in reversed(wanted):
-        if n.grad == LIVE and id(n) in live:
+        if n.grad > 0 and id(n) in live:
             read.update(map(id, needed_values(n)))
             live.update(id(s) for s in n.src if s.__class__ is Node and s.grad)
     return {i for i, n in enumerate(wanted) if id(n) in read}

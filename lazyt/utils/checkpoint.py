@@ -25,7 +25,7 @@ from lazyt.dispatch import renamed, wrap
 from lazyt.func.trees import Spec, flatten, unflatten
 from lazyt.gradmode import enable_grad
 from lazyt.ir.autodiff import SECOND_BACKWARD, differentiate
-from lazyt.ir.node import LIVE, LOCAL, Node, emit
+from lazyt.ir.node import LOCAL, NUMBERS, Node, emit
 from lazyt.ir.ops_reduce import get
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.tags import Tag
@@ -185,7 +185,7 @@ class Region:
             (len(self._sources),),
             tuple(self._types),  # type: ignore[arg-type]
         )
-        made.grad = LIVE
+        made.grad = next(NUMBERS)
         made.tag = Tag("CheckpointBackward")
         made.tag.call = self
         pieces = {
@@ -238,7 +238,7 @@ class Region:
         moved = dict(zip(before, self._arguments()))
         sources = [moved.get(s, s) for s in self._sources]
         with _ending_at(sources):
-            _, found = differentiate(
+            found = differentiate(
                 [r for r, _ in pairs],
                 [c for _, c in pairs],
                 retain=create,

@@ -16,10 +16,11 @@ static struct {
     int (*compare)(object *, object *, int);
     object *(*call_all)(object *, object *const *, size_t, object *);
     void (*forget_error)(void);
+    object *(*next)(object *);
     object *(*make)(object *type, object *arguments, object *keywords);
     object *in_python; /* what does the rest: Op.__call__ as ir/opdef.py defines it */
     object *local, *internal, *is_internal, *placing, *refusing, *flush, *same;
-    object *no, *grad_on;
+    object *no, *numbers;
     object *of_thread, *trace, *limit, *grad_mode, *origin; /* names */
     object *arg, *infer, *differentiable, *file;
     int64_t after, code_slot, line;
@@ -236,7 +237,7 @@ static object *emitted(object *op, object *src, object *arg, object *type, objec
     *slot(n, traced.tag) = held(traced.none);
     *slot(n, traced.uses) = held(traced.no_uses);
     *slot(n, traced.pos) = held(traced.no_position);
-    *slot(n, traced.grad) = held(leads_back(op, src, mine) ? applied.grad_on : traced.no_uses);
+    *slot(n, traced.grad) = leads_back(op, src, mine) ? applied.next(applied.numbers) : held(traced.no_uses);
     *slot(n, applied.code_slot) = code;
     *slot(n, applied.line) = line;
     traced.hold(trace);

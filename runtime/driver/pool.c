@@ -8,7 +8,10 @@
 #include <sched.h>
 #include <stdint.h>
 
+/* Returns 0, or why it did not finish. */
 typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t, void *);
+
+enum { OUT_OF_RANGE = 1, OUT_OF_MEMORY = 2 };
 
 enum { MOST_PIECES = 256, MOST_PARTIALS = 32, SPINS = 5000, ALIGNED = 16 };
 
@@ -61,8 +64,9 @@ static int take(void)
                                          __ATOMIC_ACQUIRE))
             continue;
         int64_t k = pool.pieces - (int64_t)(uint32_t)seen;
-        if (run_piece(pool.call, pool.p, pool.n, pool.extent, pool.pieces, k, pool.t, pool.partials))
-            __atomic_store_n(&pool.refused, 1, __ATOMIC_RELAXED);
+        int refused =
+            run_piece(pool.call, pool.p, pool.n, pool.extent, pool.pieces, k, pool.t, pool.partials);
+        __atomic_fetch_or(&pool.refused, refused, __ATOMIC_RELAXED);
         __atomic_add_fetch(&pool.done, 1, __ATOMIC_RELEASE);
         return 1;
     }
@@ -89,7 +93,7 @@ static void *work(void *nothing)
 }
 
 /* After a fork only the calling thread is left: the pool starts anew. */
-void lazyt_forked(void)
+static void pool_forked(void)
 {
     pthread_mutex_init(&pool.user, 0);
     pthread_mutex_init(&pool.lock, 0);
@@ -109,7 +113,7 @@ static void start(int64_t threads)
     }
 }
 
-/* Runs all pieces of a nest on up to `threads` threads; whether one of them refused an operand. */
+/* Runs all pieces on up to `threads` threads; why one of them did not finish. */
 static int in_pieces(kernel call, char *const *p, const int64_t *n, int64_t extent, int64_t pieces,
                      int64_t threads, double *t, int64_t partials)
 {

@@ -9,13 +9,16 @@
  *     derived     the place it starts from (or -1), bytes to add, terms, (argument, bytes) ...
  *     nests       0, function, end (or 0), partials, extent, pieces, threads, places, words of the
  *                 table, the places ..., the table ...
- *     products    1, function, matrix or vector kind, ... (see `product`)
+ *     products    1, the words of `product`
+ *     convolution 2, double or not, the fields of `convolution`
  *
  * A place is an address: first the arguments have one each, then the results, then the derived.
  * Python's and NumPy's functions are handed in at `lazyt_init`, so that no headers are needed. */
 
 #include <stdint.h>
 #include <stdlib.h>
+
+enum { NEST, PRODUCT, CONVOLUTION };
 
 typedef void (*finish)(char *const *, const int64_t *, const void *, int64_t);
 
@@ -29,7 +32,7 @@ static struct {
     int64_t (*as_integer)(void *);
     void *(*raised)(void);
     void (*raise)(void *, const char *);
-    void *value_error;
+    void *value_error, *memory_error;
     void (*hold)(void *), (*drop)(void *);
     void *(*new_tuple)(int64_t);
     int (*set_item)(void *, int64_t, void *);
@@ -49,72 +52,19 @@ void lazyt_init(void *const *given)
         ((void **)&python)[i] = given[i];
 }
 
-static char *data_of(void *array) { return *(char **)((char *)array + python.data_offset); }
-
-typedef struct {
-    char *at;
-    union {
-        double number;
-        int64_t offset;
-    };
-} place;
-
-/* A matrix product, or a batch of them, by one function of BLAS. `m` words:
- *
- *     function, kind, a, b, c (places), transposed a, transposed b, rows, columns, inner,
- *     leading a, leading b, leading c, batch axes, (extent, steps of a, b, c in bytes) ...
- *
- * For a vector on the right (kind GEMV) the leading b and c are the strides of the vectors. */
-enum { DOUBLE = 1, WIDE = 2, GEMV = 4 };
-enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112, MOST_AXES = 16 };
-
-#define GEMM(real, integer)                                                                        \
-    ((void (*)(int, int, int, integer, integer, integer, real, const void *, integer,              \
-               const void *, integer, real, void *, integer))call)                                 \
-        (ROW_MAJOR, ta, tb, (integer)m[7], (integer)m[8], (integer)m[9], 1, a, (integer)m[10], b,  \
-         (integer)m[11], 0, c, (integer)m[12])
-#define GEMV_OF(real, integer)                                                                     \
-    ((void (*)(int, int, integer, integer, real, const void *, integer, const void *, integer,     \
-               real, void *, integer))call)                                                        \
-        (ROW_MAJOR, ta, (integer)m[m[5] ? 9 : 7], (integer)m[m[5] ? 7 : 9], 1, a,                  \
-         (integer)m[10], b, (integer)m[11], 0, c, (integer)m[12])
-
-static void one_product(const int64_t *m, const char *a, const char *b, char *c)
+void lazyt_forked(void)
 {
-    void *call = (void *)m[0];
-    int ta = m[5] ? TRANSPOSED : PLAIN, tb = m[6] ? TRANSPOSED : PLAIN;
-    switch (m[1]) {
-    case 0: GEMM(float, int32_t); break;
-    case DOUBLE: GEMM(double, int32_t); break;
-    case WIDE: GEMM(float, int64_t); break;
-    case DOUBLE | WIDE: GEMM(double, int64_t); break;
-    case GEMV: GEMV_OF(float, int32_t); break;
-    case GEMV | DOUBLE: GEMV_OF(double, int32_t); break;
-    case GEMV | WIDE: GEMV_OF(float, int64_t); break;
-    case GEMV | DOUBLE | WIDE: GEMV_OF(double, int64_t); break;
-    }
+    pool_forked();
+    blas_forked();
 }
 
-static const int64_t *product(const int64_t *m, const place *places)
+static char *data_of(void *array) { return *(char **)((char *)array + python.data_offset); }
+
+static const int64_t *convolve(const int64_t *w, const place *places, int *refused)
 {
-    const char *a = places[m[2]].at, *b = places[m[3]].at;
-    char *c = places[m[4]].at;
-    int64_t axes = m[13], count[MOST_AXES] = {0};
-    const int64_t *axis = m + 14;
-    for (;;) {
-        one_product(m, a, b, c);
-        int64_t d = axes - 1;
-        for (; d >= 0; d--) {
-            const int64_t *x = axis + 4 * d;
-            a += x[1], b += x[2], c += x[3];
-            if (++count[d] < x[0])
-                break;
-            a -= x[0] * x[1], b -= x[0] * x[2], c -= x[0] * x[3];
-            count[d] = 0;
-        }
-        if (d < 0)
-            return axis + 4 * axes;
-    }
+    const convolution *c = (const convolution *)(w + 1);
+    *refused |= w[0] ? convolve_double(c, places) : convolve_float(c, places);
+    return w + 1 + sizeof *c / sizeof *w;
 }
 
 static const int64_t *nest(const int64_t *w, const place *places, int *refused)
@@ -141,7 +91,11 @@ static int run(const int64_t *w, int64_t count, const place *places)
 {
     int refused = 0;
     for (; count > 0 && !refused; count--)
-        w = *w == 0 ? nest(w + 1, places, &refused) : product(w + 1, places);
+        switch (*w) {
+        case NEST: w = nest(w + 1, places, &refused); break;
+        case PRODUCT: w = product(w + 1, places); break;
+        case CONVOLUTION: w = convolve(w + 1, places, &refused); break;
+        }
     return refused;
 }
 
@@ -256,7 +210,10 @@ static void *segment(void *self, void *const *given, int64_t arguments)
     if (refused) {
         python.drop(all);
         all = 0;
-        python.raise(python.value_error, "an operand is out of its range");
+        if (refused & OUT_OF_MEMORY)
+            python.raise(python.memory_error, "no memory for the columns of a convolution");
+        else
+            python.raise(python.value_error, "an operand is out of its range");
     }
 done:
     free(places);

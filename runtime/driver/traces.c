@@ -39,7 +39,7 @@ static struct {
     int64_t op, src, arg, type, value, grad, tag, uses, pos; /* slots of a node */
 } traced;
 
-enum { LIVE = 1, ROW_MAJOR_FLAG = 1, LEAVES_IN_LINE = 12 };
+enum { ROW_MAJOR_FLAG = 1, LEAVES_IN_LINE = 12 };
 
 void lazyt_trace_init(void *const *given)
 {
@@ -121,7 +121,7 @@ static object *live(object *self, object *const *given, int64_t arguments)
             failed |= traced.set_slice(batch, i - 1, i, 0);
             if (failed)
                 break;
-            if (traced.as_integer(*slot(n, traced.grad)) == LIVE)
+            if (traced.as_integer(*slot(n, traced.grad)) > 0)
                 failed |= called(given[1], n, outside ? traced.yes : traced.none);
             else
                 failed |= count_uses(*slot(n, traced.src));
@@ -294,7 +294,7 @@ static object *settle(object *self, object *const *given, int64_t arguments)
         object *n = traced.item(wanted, at);
         put_held(n, traced.uses, traced.no_uses);
         put_held(n, traced.pos, traced.no_position);
-        if (traced.as_integer(*slot(n, traced.grad)) == LIVE)
+        if (traced.as_integer(*slot(n, traced.grad)) > 0)
             continue;
         if (given[1] != traced.yes && *slot(n, traced.value) == traced.none)
             continue;

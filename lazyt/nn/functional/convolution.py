@@ -322,7 +322,7 @@ def _transposed(
         (s - 1) * t - 2 * p + d * (k - 1) + e + 1
         for s, t, p, d, k, e in zip(shape[2:], steps, around, apart, ws[2:], extra)
     )
-    if any(s <= 0 for s in spatial):
+    if any(s < 0 for s in spatial):
         raise RuntimeError(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
