@@ -101,7 +101,7 @@ FUNCTIONS: tuple[str, ...] = (
     "asin",
 )
 FUNCTIONS += ("acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf")
-FUNCTIONS += ("exp_nonpositive",)
+FUNCTIONS += ("erfc", "exp_nonpositive")
 FLOATS |= {name: f"lz_{name}_{{t}}({{0}})" for name in FUNCTIONS}
 # Operations that cost more than storing their result and loading it again.
 DEAR = frozenset((*FUNCTIONS, "pow", "atan2"))
@@ -206,7 +206,7 @@ def can(v: Value) -> bool:
     if v.op.kind == "reduce":
         if name not in REDUCTIONS or dtype in HALVES:
             return False
-        return REDUCTIONS[name].nan or name in ("any", "all") or dtype not in ("bool", *SMALL)
+        return REDUCTIONS[name].nan or name in ("any", "all") or dtype != "bool"
     if dtype in HALVES and name not in ANY:
         return False  # ir/passes/legalize.py makes it a float32 operation and a cast
     return template(name, dtype, source) is not None

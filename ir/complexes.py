@@ -37,6 +37,7 @@ KERNELS = {
     "fmod": "fmod_cpu",
     "atan2": "atan2_cpu",
     "erf": "erf_vml_cpu",
+    "erfc": "erfc_vml_cpu",
     "erfinv": "erfinv_vml_cpu",
     "round": "round_vml_cpu",
     "bitwise_and": "bitwise_and_cpu",

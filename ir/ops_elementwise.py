@@ -17,7 +17,7 @@ from .node import LOCAL, Node
 from .numerics import elementwise as forms
 from .numerics.cast import cast_array
 from .numerics.select import select
-from .numerics.special import erf, erfinv
+from .numerics.special import erf, erfc, erfinv
 from .opdef import Op, provide
 from .ops_constant import full as full
 from .ops_constant import full_like as full_like
@@ -33,6 +33,7 @@ provide(
     trunc_divide=forms.trunc_divide,
     power=forms.power,
     erf=erf,
+    erfc=erfc,
     erfinv=erfinv,
     sigmoid=forms.sigmoid,
     sign=forms.sign,
@@ -400,6 +401,11 @@ erf_: Op = elementwise(
     "erf",
     "erf({0}, out={out})",
     vjp=(lambda g, y, x: mul(g, mul(exp(neg(mul(x, x))), 2 / math.sqrt(math.pi))),),
+)
+erfc_: Op = elementwise(
+    "erfc",
+    "erfc({0}, out={out})",
+    vjp=(lambda g, y, x: mul(g, mul(exp(neg(mul(x, x))), -2 / math.sqrt(math.pi))),),
 )
 erfinv_: Op = elementwise(
     "erfinv",

@@ -28,6 +28,7 @@ from lazyt import return_types as return_types
 
 # isort: split
 # Public names that are not in FUNCTIONS, or that a module of lazyt goes by as well.
+from lazyt import formats as _formats
 from lazyt.device import Device as _Device
 from lazyt.functions.conversion import LEGACY as _LEGACY
 from lazyt.functions.creation import tensor as tensor
@@ -91,10 +92,10 @@ complex128 = cdouble = _dtypes.complex128
 
 inf, nan, pi, e = _dtypes.INF, _dtypes.NAN, 3.141592653589793, 2.718281828459045
 newaxis = None
-strided = "torch.strided"
-contiguous_format = "torch.contiguous_format"
-preserve_format = "torch.preserve_format"
-channels_last = "torch.channels_last"
+strided, layout = _formats.STRIDED, _formats.Layout
+contiguous_format, preserve_format = _formats.CONTIGUOUS, _formats.PRESERVE
+channels_last, channels_last_3d = _formats.CHANNELS_LAST, _formats.CHANNELS_LAST_3D
+memory_format = _formats.MemoryFormat
 __version__ = "0.1.0"
 
 # What is imported when it is first named: submodules, and names by the submodule they are from.

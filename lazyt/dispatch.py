@@ -29,6 +29,7 @@ from lazyt.ir.ops_shape import alias, copy, expand, replaced, strided_update_
 from lazyt.ir.overwritten import current
 from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, broadcast_shapes
+from lazyt.runtime import drain as runtime
 
 from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write
 
@@ -77,16 +78,16 @@ def from_array(array: np.ndarray, dtype: DType, device: str = "cpu") -> Tensor:
 
 
 def number_of(x: Any) -> Any:
-    """A Python number for a number or a NumPy scalar; None for anything else."""
+    """A Python number for a number or a NumPy scalar, whose bool PyTorch takes for a float; None
+    for anything else."""
     kind = x.__class__
     if kind is float or kind is int or kind is bool or kind is complex:
         return x
     if isinstance(x, (np.generic, float, int)) and not isinstance(x, (str, bytes, np.str_)):
-        plain = (
-            x.item()
-            if isinstance(x, np.generic)
-            else (float(x) if isinstance(x, float) else int(x))
-        )
+        if isinstance(x, np.generic):
+            plain = float(x) if isinstance(x, np.bool_) else x.item()
+        else:
+            plain = float(x) if isinstance(x, float) else int(x)
         return plain if plain.__class__ in NUMBERS else None
     return None
 
@@ -523,6 +524,14 @@ def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
 def known(node: Node) -> np.ndarray | None:
     """The value of a node where it can be looked at now: it has one, and that is on the CPU."""
     return node.value if node.type.device == "cpu" else None
+
+
+def at_once(node: Node) -> Node:
+    """A result that some values refuse and that fuses with nothing, computed now, so that a `try`
+    around the call meets the error; on a device, and of one example of a vmap, when it is read."""
+    if node.type.device == "cpu" and not LOCAL.held:
+        runtime.realised(node)
+    return node
 
 
 def data_node(array: np.ndarray, dtype: DType, device: str = "cpu") -> Node:

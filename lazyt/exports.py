@@ -46,7 +46,10 @@ class Lease:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        return self.array.__array_interface__
+        interface = self.array.__array_interface__
+        if not self.array.flags.writeable:  # a tensor writes to it all the same, as in PyTorch
+            return {**interface, "data": (interface["data"][0], False)}
+        return interface
 
 
 class Export:

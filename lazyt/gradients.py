@@ -147,7 +147,7 @@ def _set_data(self: Tensor, value: Tensor) -> None:
         meta.leaf, meta.grad, meta.hooks = old.leaf, old.grad, old.hooks
         meta.after_accumulate, meta.retains = old.after_accumulate, old.retains
     meta.stopped = True
-    meta.counter = Versions(self._version)
+    meta.counter = Versions(counter_of(self).version)
     self._meta = meta
     self._storage = value._storage
     if old is not None and old.memory is not None:
@@ -194,6 +194,8 @@ def _get_base(self: Tensor) -> Tensor | None:
 
 
 def _get_version(self: Tensor) -> int:
+    if is_inference(self):
+        raise RuntimeError("Inference tensors do not track version counter.")
     return counter_of(self).version
 
 

@@ -36,6 +36,12 @@ class finfo:
             self.smallest_normal = self.tiny
         self.min = -self.max
 
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, finfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
     def __repr__(self) -> str:
         return (
             f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
@@ -60,5 +66,11 @@ class iinfo:
         self.bits = dtype.itemsize * 8
         self.min, self.max = dtype.limits
 
-    def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, iinfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+    def __repr__(self) -> str:  # PyTorch writes the limits as it writes those of a finfo
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

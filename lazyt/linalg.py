@@ -12,7 +12,7 @@ from lazyt.ir.ops_complex import conj
 from lazyt.ir.ops_shape import copy, expand
 from lazyt.missing import getattr_of
 
-from .dispatch import EXACT, deliver, fit_exactly, leading_to, scalar_name, wrap
+from .dispatch import EXACT, at_once, deliver, fit_exactly, leading_to, scalar_name, wrap
 from .functions.arithmetic import compute_mul
 from .functions.decompositions import (
     check_matrices,
@@ -95,11 +95,11 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
 
 
 def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of square matrices. An error names the matrix as singular when it is computed."""
+    """The inverse of square matrices; LinAlgError for a singular one."""
     (node,) = operands("linalg_inv", A=A)
     check_square(node, "linalg.inv")
     check_matrices(node, "linalg.inv")
-    return deliver(lin.inverse(node), out, exact=EXACT)
+    return deliver(at_once(lin.inverse(node)), out, exact=EXACT)
 
 
 def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
@@ -115,7 +115,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         power = copy(expand(one, base.type.shape))
         return deliver(leading_to(power, "CopyBackwards", base), out)
     if n < 0:
-        base, n = lin.inverse(base), -n
+        base, n = at_once(lin.inverse(base)), -n
     result: Node | None = None
     while True:
         if n & 1:

@@ -32,6 +32,7 @@ from lazyt.ir.ops_shape import (
 )
 from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, contiguous_strides
+from lazyt.runtime import drain as runtime
 
 from .exports import address_of as address_of
 from .exports import adopt as adopt
@@ -97,7 +98,7 @@ def check_writable(t: Tensor, allow_overlap: bool = False) -> None:
     meta = t._meta
     if meta is None:
         return
-    if meta.inference and not LOCAL.inference:
+    if not LOCAL.inference and (meta.inference or meta.base is not None and t.is_inference()):
         raise RuntimeError(INFERENCE_WRITE)
     if meta.copied:
         raise NotImplementedError(COPIED_WRITE)
@@ -161,6 +162,14 @@ def write(t: Tensor, value: Node) -> None:
     if storage.export is None and (meta is None or _is_plain(meta, tracked)):
         _write_all(t, value, operation)
         return
+    with runtime.LOCK:  # another thread may be writing to another part of the memory
+        _write_part(t, value, operation)
+
+
+def _write_part(t: Tensor, value: Node, operation: Node) -> None:
+    """A write through a view or an alias, or into memory that others see."""
+    storage, tracked = t._storage, LOCAL.grad
+    old = storage.node
     root = family(t)
     retained = None
     if tracked and root._meta is not None and root._meta.retains:
@@ -419,7 +428,8 @@ def rewrite(t: Tensor) -> None:
         touch(t)
         return
     # The same operation once more: the first one, which nobody reads now, is not executed.
-    storage.node = emit(old.op, old.src, old.arg, old.type)
+    # Its operands in a tuple of their own: a drain of another thread counts who holds them.
+    storage.node = emit(old.op, (*old.src,), old.arg, old.type)
     storage.node.grad, storage.node.tag = old.grad, old.tag
     _count(t, old, storage.node, storage.node)
 

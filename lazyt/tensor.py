@@ -22,7 +22,8 @@ from lazyt.ir.public_type import PublicType
 from . import printing
 from .device import Device
 from .dispatch import SETTINGS, TENSOR, copied_over, fit_shape, type_name, update, wrap
-from .size import Size
+from .formats import STRIDED
+from .size import Size, sized
 from .state import (
     Meta,
     Storage,
@@ -123,13 +124,13 @@ class Tensor(metaclass=PublicType):
 
     @property
     def shape(self) -> Size:
-        return Size(shape_of(self))
+        return sized(shape_of(self))
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the extent of one dimension."""
         shape = shape_of(self)
         if dim is None:
-            return Size(shape)
+            return sized(shape)
         return shape[wrap_dim(dim, len(shape))]
 
     @property
@@ -202,7 +203,7 @@ class Tensor(metaclass=PublicType):
     is_quantized = property(lambda self: False)
     is_meta = property(lambda self: False)
     is_cpu = property(lambda self: self._storage.node.type.device == "cpu")
-    layout = property(lambda self: "torch.strided")
+    layout = property(lambda self: STRIDED)
     names = property(lambda self: (None,) * self.ndim)
 
     def get_device(self) -> int:
@@ -222,12 +223,12 @@ class Tensor(metaclass=PublicType):
         return array_of(self).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The memory as a NumPy array, shared; RuntimeError where a gradient is required, TypeError
-        where it is on a device, unless forced."""
+        """The memory as a NumPy array, shared. Unless forced, RuntimeError in grad mode where a
+        gradient is required, TypeError where it is on a device."""
         if self.requires_grad:
-            if not force:
+            if LOCAL.grad and not force:
                 raise RuntimeError(NUMPY_REQUIRES_GRAD)
-            return self.detach().numpy(force=True)
+            return self.detach().numpy(force=force)
         if not self.is_cpu:
             if not force:
                 raise TypeError(

@@ -132,10 +132,12 @@ def _finish_threads() -> None:
     """Drains what threads that have ended left pending, and forgets their traces."""
     for entry in list(TRACERS):
         thread, trace = entry
-        if trace is not LOCAL.trace and not thread.is_alive():
+        if trace is LOCAL.trace or thread.is_alive():
+            continue
+        if entry in TRACERS:  # a drain further down may have finished it
             TRACERS.remove(entry)
-            if trace:
-                _drain(trace)
+        if trace:
+            _drain(trace)
 
 
 def _apply(n: Node) -> Any:
@@ -180,6 +182,10 @@ def _sweep(trace: list[Node]) -> Node | None:
         for m in wanted:
             m.uses = 0
             m.pos = -1
+            # What is another thread's must not count as used there: its drain would drop it.
+            for s in m.src if m.tag is None else (*m.src, *m.tag.inputs):
+                if s.__class__ is Node:
+                    s.uses = 0
         trace[:0] = wanted
     return foreign
 

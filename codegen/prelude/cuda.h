@@ -186,6 +186,7 @@ LZ_INLINE float lz_asinh_f32(float x) { return (float)asinh((double)x); }
 LZ_INLINE float lz_acosh_f32(float x) { return (float)acosh((double)x); }
 LZ_INLINE float lz_atanh_f32(float x) { return (float)atanh((double)x); }
 LZ_INLINE float lz_erf_f32(float x) { return erff(x); }
+LZ_INLINE float lz_erfc_f32(float x) { return erfcf(x); }
 LZ_INLINE float lz_pow_f32(float x, float y) { return (float)pow((double)x, (double)y); }
 LZ_INLINE float lz_atan2_f32(float y, float x) { return (float)atan2((double)y, (double)x); }
 LZ_INLINE float lz_fmod_f32(float a, float b) { return fmodf(a, b); }
@@ -211,6 +212,7 @@ LZ_INLINE double lz_asinh_f64(double x) { return asinh(x); }
 LZ_INLINE double lz_acosh_f64(double x) { return acosh(x); }
 LZ_INLINE double lz_atanh_f64(double x) { return atanh(x); }
 LZ_INLINE double lz_erf_f64(double x) { return erf(x); }
+LZ_INLINE double lz_erfc_f64(double x) { return erfc(x); }
 LZ_INLINE double lz_pow_f64(double x, double y) { return pow(x, y); }
 LZ_INLINE double lz_atan2_f64(double y, double x) { return atan2(y, x); }
 LZ_INLINE double lz_fmod_f64(double a, double b) { return fmod(a, b); }

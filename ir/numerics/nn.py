@@ -139,12 +139,18 @@ def log_sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return np.subtract(np.minimum(x, 0), tail, out=out)
 
 
+def check_probabilities(x: np.ndarray, name: str) -> None:
+    """RuntimeError in PyTorch's words for a number outside [0, 1], and for nan."""
+    if x.size and not bool(((x >= 0) & (x <= 1)).all()):
+        raise RuntimeError(f"all elements of {name} should be between 0 and 1")
+
+
 def binary_cross_entropy(
     x: np.ndarray, target: np.ndarray, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """``-(t log(x) + (1 - t) log(1 - x))`` with logarithms of at least -100; x within [0, 1]."""
-    if x.size and not bool(((x >= 0) & (x <= 1)).all()):
-        raise RuntimeError("all elements of input should be between 0 and 1")
+    """``-(t log(x) + (1 - t) log(1 - x))`` with logarithms of at least -100; both in [0, 1]."""
+    check_probabilities(x, "input")
+    check_probabilities(target, "target")
     yes = np.maximum(np.log(x), -100)
     no = np.maximum(np.log1p(-x), -100)
     return np.subtract((target - 1) * no, target * yes, out=out)

@@ -54,6 +54,8 @@ def sum(
     if dtype is None and x.dtype.kind in "iu":
         dtype = x.dtype  # NumPy adds small integers up in large ones
     terms = product(x.shape[d] for d in axes)
+    if dtype is None and x.dtype.kind in "iu":
+        dtype = x.dtype  # NumPy adds small integers up in large ones
     simple = terms <= 2 * _BLOCK and not (terms < _FEW_COLUMNS and x.size > _ROW * _FEW_COLUMNS)
     if simple or x.dtype.kind != "f" or len(axes) == x.ndim == 1:
         return _reduce(np.add, x, axes, keepdims, dtype, out)

@@ -10,7 +10,7 @@ from lazyt.dispatch import fit_shape, renamed, scalar_name, wrap
 from lazyt.handles import Leaf
 from lazyt.ir.autodiff import differentiate, source_of
 from lazyt.ir.node import LOCAL, Node
-from lazyt.ir.ops_elementwise import add, div, full_like, mul, sub, zeros_like
+from lazyt.ir.ops_elementwise import add, cast, div, full_like, mul, sub, zeros_like
 from lazyt.ir.ops_shape import copy, stop
 from lazyt.ir.public_type import PublicType
 from lazyt.ir.tags import Tag
@@ -71,6 +71,7 @@ def _seeds(tensors: tuple, gradients: tuple, create: bool) -> tuple[list[Node], 
                 raise RuntimeError(NO_HISTORY.format(i))
             if not create and seed.grad:
                 seed = stop(seed)
+            seed = cast(seed, node.type.dtype)
         roots.append(node)
         seeds.append(seed)
     return roots, seeds
@@ -354,7 +355,7 @@ def warn_non_leaf_grad() -> None:
         "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
         "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. "
         "If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
-        "instead. See github.com/pytorch/pytorch/pull/30531 for more informations.",
+        "instead. See github.com/pytorch/pytorch/pull/30531 for more information.",
         UserWarning,
         stacklevel=3,
     )

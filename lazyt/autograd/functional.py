@@ -369,7 +369,7 @@ def _row_by_row(
                 )
             rows[k].append(x.new_zeros(x.shape) if g is None else g)
     return tuple(
-        cat([r.unsqueeze(0) for r in own]).reshape(*output.shape, *x.shape)
+        cat([r.unsqueeze(0) for r in own]).reshape((*output.shape, *x.shape))
         if own
         else x.new_zeros(*output.shape, *x.shape)
         for own, x in zip(rows, inputs)
@@ -388,7 +388,7 @@ def _all_rows(outputs: tuple, inputs: tuple, create: bool) -> tuple[tuple[Tensor
     for o in outputs:
         blocks.append(
             tuple(
-                p.narrow(0, at, o.numel()).reshape(*o.shape, *x.shape)
+                p.narrow(0, at, o.numel()).reshape((*o.shape, *x.shape))
                 for p, x in zip(pulled, inputs)
             )
         )

@@ -342,7 +342,7 @@ def jacrev(
         blocks, at = [], 0
         for o in outputs:
             own = [
-                p.narrow(0, at, o.numel()).reshape(*o.shape, *x.shape)
+                p.narrow(0, at, o.numel()).reshape((*o.shape, *x.shape))
                 for p, x in zip(pulled, leaves)
             ]
             blocks.append(_as_asked(argnums, unflatten(own, given)))
@@ -388,7 +388,7 @@ def jacfwd(
             own, at = [], 0
             for x in leaves:
                 block = found.narrow(0, at, x.numel()).movedim(0, -1)
-                own.append(block.reshape(*o.shape, *x.shape))
+                own.append(block.reshape((*o.shape, *x.shape)))
                 at += x.numel()
             blocks.append(_as_asked(argnums, unflatten(own, given)))
         result = unflatten(blocks, flatten(output)[1])

@@ -27,6 +27,7 @@ from lazyt.ir.ops_index import index_put as index_put_op
 from lazyt.ir.ops_reduce import any_
 from lazyt.ir.ops_shape import alias, expand, inverse, permute, replaced, reshape, stop
 from lazyt.ir.types import TensorType
+from lazyt.runtime.drain import LOCK
 
 from ..dispatch import (
     copied_over,
@@ -71,7 +72,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     before = local.origin
     local.origin = caller(2)  # looked up once for all the nodes of a write
     try:
-        _assign(self, key, value)
+        with LOCK:  # what is beside the window may be another thread's
+            _assign(self, key, value)
     finally:
         local.origin = before
 

@@ -32,6 +32,7 @@ from ..dispatch import (
     result_dtype,
     scalar_name,
     tagged,
+    type_name,
     unsupported,
     update,
     without_history,
@@ -425,11 +426,20 @@ def _masked(node: Node, mask: Tensor, value: Any, name: str) -> Node:
 public(masked_fill, "masked_fill", inplace=masked_fill_)
 
 
+def _needs_tensor(name: str, other: Any) -> None:
+    """TypeError in PyTorch's words where the second argument is no tensor."""
+    if not isinstance(other, Tensor):
+        raise TypeError(
+            f"{name}(): argument 'other' (position 2) must be Tensor, not {type_name(other)}"
+        )
+
+
 @without_history
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|input - other| <= atol + rtol * |other|, or equal."""
+    _needs_tensor("isclose", other)
     a, b = node_of(input), node_of(other)
     for name, bound in (("rtol", rtol), ("atol", atol)):
         if not bound >= 0:
@@ -479,6 +489,7 @@ public(is_same_size, "is_same_size")
 @without_history
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and equal elements."""
+    _needs_tensor("equal", other)
     a, b = node_of(input), node_of(other)
     if a.type.shape != b.type.shape:
         return False
@@ -490,10 +501,7 @@ public(equal, "equal")
 
 def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
-    if not isinstance(other, Tensor):
-        raise TypeError(
-            f"logaddexp(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
-        )
+    _needs_tensor("logaddexp", other)
     (a, b), dtype = promoted(node_of(input), node_of(other))
     if dtype.category != FLOATING:
         raise unsupported("logaddexp_cpu", dtype)

@@ -22,7 +22,7 @@ from lazyt.ir.ops_shape import copy, narrow, replaced, reshape, stop
 from lazyt.ir.types import broadcast_shapes
 
 from .. import return_types
-from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, wrap
+from ..dispatch import EXACT, at_once, deliver, scalar_name, tagged, unsupported, wrap
 from ..info import finfo
 from ..registry import public
 from ..state import node_of
@@ -107,8 +107,7 @@ def _is_vector(a: Node, b: Node) -> bool:
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None) -> Tensor:
     """X with A X = B (X A = B where not `left`); B is a stack of matrices or vectors.
 
-    Errors: RuntimeError for shapes and dtypes that do not fit; LinAlgError, when it is computed,
-    for a singular A.
+    Errors: RuntimeError for shapes and dtypes that do not fit; LinAlgError for a singular A.
     """
     a, b = operands("linalg_solve", A=A, B=B)
     check_square(a, "linalg.solve")
@@ -132,7 +131,9 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
             f"{'AX = B' if left else 'XA = B'} ({n}x{n} and {shape[-2]}x{shape[-1]})"
         )
     broadcast_shapes(a.type.shape[:-2], shape[:-2])
-    y = dec.solve(a, x) if left else transposed(dec.solve(transposed(a), transposed(x)))
+    y = at_once(dec.solve(a, x) if left else dec.solve(transposed(a), transposed(x)))
+    if not left:
+        y = transposed(y)
     if vector or not left:
         y = copy(reshape(y, y.type.shape[:-1]) if vector else y)
     return deliver(tagged(y, "LinalgSolveEx", a, b), out, "linalg_solve", EXACT)
@@ -305,14 +306,14 @@ def logdet(input: Tensor) -> Tensor:
 def cholesky(input: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
     """The lower (or upper) factor of symmetric matrices; reads their lower triangle.
 
-    Errors: LinAlgError, when it is computed, for a matrix that is not positive-definite.
+    Errors: LinAlgError for a matrix that is not positive-definite.
     """
     return deliver(_triangular_factor(input, upper), out, "linalg_cholesky", EXACT)
 
 
 def _triangular_factor(input: Tensor, upper: bool) -> Node:
     node = _square("linalg.cholesky", "cholesky_cpu", input=input)
-    factor = dec.cholesky(_symmetric(node, "U" if upper else "L"))
+    factor = at_once(dec.cholesky(_symmetric(node, "U" if upper else "L")))
     if upper:
         factor = tagged(copy(transposed(factor)), "LinalgCholeskyEx", node)
     return factor

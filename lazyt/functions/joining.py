@@ -33,7 +33,7 @@ from ..dispatch import (
     wrap,
 )
 from ..registry import FUNCTIONS
-from ..size import Size
+from ..size import Size, sized
 from ..state import node_of, shape_of
 from ..tensor import Tensor, wrap_dim
 from .indices import check_apart
@@ -254,7 +254,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
                 f"Mismatching argument at index {i} had {extents}; but expected shape should be "
                 f"broadcastable to {list(result)}"
             ) from None
-    return Size(result)
+    return sized(result)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:

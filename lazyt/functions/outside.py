@@ -87,7 +87,7 @@ def check_elements(data: Any, shape: tuple[int, ...], dtype: DType, depth: int =
     if depth == len(shape):
         if isinstance(data, Tensor):
             if data.numel() != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
+                data.__float__() if data.dtype.category >= dtypes.FLOATING else data.__index__()
         elif (
             not isinstance(data, _SCALARS)
             and not (isinstance(data, np.ndarray) and not data.ndim)

@@ -192,8 +192,8 @@ def _sections(name: str, axis_of: Callable[[int], int], least: int) -> Callable:
         rank = input.dim()
         if rank < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension"
-                f"{'s' if least > 1 else ''}, but got a tensor with {rank} dimensions!"
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "
+                f"with {rank} dimensions!"
             )
         axis = axis_of(rank)
         extent = shape_of(input)[axis]
@@ -267,6 +267,8 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(
             f"maximum size for tensor at dimension {axis} is {shape[axis]} but size is {size}"
         )
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     count = (shape[axis] - size) // step + 1
@@ -286,6 +288,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     shows a part of a storage, where the window reaches beyond that part or the part has gaps.
     """
     sizes, strides = tuple(size), tuple(stride)
+    if len(sizes) != len(strides):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(k < 0 for k in strides):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(strides)}"
+        )
     root, start = input, 0
     meta = input._meta
     if meta is not None and meta.base is not None:

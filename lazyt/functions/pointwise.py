@@ -100,6 +100,7 @@ for _name, _op in {
     "tanh": ops.tanh,
     "sigmoid": ops.sigmoid,
     "erf": ops.erf_,
+    "erfc": ops.erfc_,
     "erfinv": ops.erfinv_,
 }.items():
     unary(_name, _op)
@@ -267,12 +268,6 @@ def _frac(node: Node) -> Node:
     return tagged(ops.sub(node, ops.trunc(node)), "Frac", node, saves=False)
 
 
-def _erfc(node: Node) -> Node:
-    wide = cast(node, dtypes.float32) if node.type.dtype.is_half else node
-    result = ops.add(ops.neg(ops.erf_(wide)), 1.0)
-    return tagged(cast(result, node.type.dtype), "Erfc", node)
-
-
 unary("bitwise_not", _bitwise_not, KEPT)
 unary("logical_not", _logical_not, KEEP)
 unary("square", _square, KEEP)
@@ -290,7 +285,6 @@ def _scaled(name: str, factor: float) -> None:
 
 _scaled("deg2rad", math.pi / 180)
 _scaled("rad2deg", 180 / math.pi)
-unary("erfc", _erfc)
 
 
 def positive(input: Tensor) -> Tensor:

@@ -170,6 +170,7 @@ def prod(
     out: Tensor | None = None,
 ) -> Tensor:
     """The product over one dimension or all; integers and bools multiply in int64."""
+    check_keepdim(keepdim, "prod")
     node = input_node(input, "prod")
     x = accumulated(node, dtype, out)
     if dim is None:

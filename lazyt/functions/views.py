@@ -38,7 +38,7 @@ from ..state import (
     touch,
     view_meta,
 )
-from ..tensor import Tensor, attach, wrap_dim
+from ..tensor import Tensor, attach, from_numpy, wrap_dim
 from .creation import size_argument
 
 _new = object.__new__
@@ -109,6 +109,8 @@ def ints(
         if args:
             raise TypeError(f"{name}() got multiple values for argument '{argument}'")
         args = (named[argument],)
+    elif not args and argument != "size":
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
     if len(args) == 1 and (
         isinstance(args[0], (tuple, list)) or isinstance(args[0], Tensor) and args[0].dim()
     ):
@@ -176,7 +178,8 @@ def view(self: Tensor, *shape: Any, dtype: Any = None, **named: Any) -> Tensor:
 
 
 def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
-    """The same bits read as another dtype (a copy: bits are not shared across dtypes).
+    """The same memory read as another dtype; of bfloat16, whose bits are carried in float32, and
+    on devices a copy.
 
     Errors: RuntimeError where elements of another size do not fit the last dimension.
     """
@@ -199,6 +202,8 @@ def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
             raise RuntimeError(
                 f"self.size(-1) must be divisible by {want // have} {what}, but got {last}"
             )
+    if self.is_cpu and dtypes.bfloat16 not in (dtype, self.dtype):
+        return from_numpy(self.detach().numpy().view(dtype.numpy))
     bits = np.array(array_of(self), order="C")
     if self.dtype is dtypes.bfloat16:
         bits = bfloat16_bits(bits).reshape(bits.shape)
@@ -320,6 +325,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     for which, wrapped in (("source", sources), ("destination", targets)):
         if len(set(wrapped)) != len(wrapped):
             raise RuntimeError(f"movedim: repeated dim in `{which}` ({given[which]})")
+    if not rank:
+        return permute_view(input, (), "Permute")
     order: list[int] = [-1] * rank
     for s, d in zip(sources, targets):
         order[d] = s
@@ -351,7 +358,11 @@ def _squeezed(t: Tensor, dim: Any) -> tuple[tuple[int, ...], int, tuple[int, ...
         axes = {i for i, n in enumerate(shape) if n == 1}
     else:
         dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-        axes = {wrap_dim(d, rank) for d in dims}
+        axes = set()
+        for axis in (wrap_dim(d, rank) for d in dims):
+            if axis in axes:
+                raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+            axes.add(axis)
         axes = {a for a in axes if a < rank and shape[a] == 1}
     kept = [i for i in range(rank) if i not in axes]
     return tuple(shape[i] for i in kept), offset, tuple(strides[i] for i in kept)
@@ -447,7 +458,7 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
 
 def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     """`reshape` to the shape of another tensor."""
-    return reshape(self, *shape_of(other))
+    return reshape(self, shape_of(other))
 
 
 # --- in-place changes of shape --------------------------------------------------------------------
@@ -488,7 +499,25 @@ def _conjugate(t: Tensor) -> Tensor:
 
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions swapped, and complex numbers conjugated."""
-    return _conjugate(transpose(input, -2, -1))
+    return _conjugate(_last_two_exchanged(input, "adjoint()"))
+
+
+def _last_two_exchanged(t: Tensor, name: str) -> Tensor:
+    """The transpose of matrices; RuntimeError in PyTorch's words for a vector."""
+    if t.dim() == 1:
+        raise RuntimeError(
+            f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor."
+        )
+    return transpose(t, -2, -1)
+
+
+def _matrix_adjoint(t: Tensor) -> Tensor:
+    """The adjoint of one matrix (or a number); RuntimeError for anything else."""
+    if t.dim() not in (0, 2):
+        text = f"tensor.H is only supported on matrices (2-D tensors). Got {t.dim()}-D tensor."
+        batches = " For batches of matrices, consider using tensor.mH"
+        raise RuntimeError(text + batches if t.dim() > 2 else text)
+    return _conjugate(transpose(t, 0, 1) if t.dim() else t)
 
 
 METHODS_ONLY: dict[str, Callable] = {
@@ -527,7 +556,7 @@ Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     broadcast_to=expand,  # the method takes extents one by one, too
     T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
-    mT=property(lambda self: transpose(self, -2, -1)),
-    mH=property(adjoint),
-    H=property(lambda self: _conjugate(t(self))),
+    mT=property(lambda self: _last_two_exchanged(self, "mT")),
+    mH=property(lambda self: _conjugate(_last_two_exchanged(self, "mH"))),
+    H=property(_matrix_adjoint),
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lazyt.dispatch import promoted, scalar_name, tagged, wrap
+from lazyt.dispatch import known, promoted, scalar_name, tagged, wrap
 from lazyt.ir import ops_elementwise as ops
 from lazyt.ir.dtypes import FLOATING
 from lazyt.ir.node import Node
+from lazyt.ir.numerics.nn import check_probabilities
 from lazyt.ir.ops_nn import binary_cross_entropy as bce_op
 from lazyt.ir.ops_nn import log_sigmoid
 from lazyt.ir.ops_shape import expand
@@ -168,8 +169,8 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-(t log(p) + (1 - t) log(1 - p)) of probabilities p, with logarithms of at least -100.
 
-    Errors: ValueError for shapes that differ; RuntimeError, when it is computed, for p outside
-    [0, 1].
+    Errors: ValueError for shapes that differ; RuntimeError for p or t outside [0, 1], where they
+    are not known yet when the loss is computed.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     check_reduction(reduction)
@@ -184,6 +185,9 @@ def binary_cross_entropy(
             f"Found dtype {scalar_name(t.type.dtype)} but expected {scalar_name(x.type.dtype)}"
         )
     check_floating(x, "binary_cross_entropy")
+    for node, name in ((x, "input"), (t, "target")):
+        if (value := known(node)) is not None:  # else when it is computed
+            check_probabilities(value, name)
     w = None
     if weight is not None:
         not_differentiable("binary_cross_entropy", weight=node_of(weight))
