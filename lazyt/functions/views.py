@@ -23,6 +23,7 @@ from lazyt.ir.ops_shape import (
     reshape_,
 )
 from lazyt.ir.types import viewed_strides
+from lazyt.warned import warn_once
 
 from ..dispatch import renamed, tagged, wrap
 from ..handles import name_view
@@ -491,6 +492,30 @@ def adjoint(input: Tensor) -> Tensor:
     return _conjugate(transpose(input, -2, -1))
 
 
+def _reversed(self: Tensor) -> Tensor:
+    """The dimensions in the opposite order: the transpose of a matrix."""
+    rank = self.dim()
+    if rank == 0:
+        warn_once(
+            "Tensor.T is deprecated on 0-D tensors. This function is the identity in these cases."
+        )
+    elif rank != 2:
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+            "transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
+            "reverse the dimensions of a tensor."
+        )
+    return permute_view(self, tuple(range(rank))[::-1], "Permute")
+
+
+def _adjoint_matrix(self: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix."""
+    if self.dim() == 0:
+        warn_once("Tensor.H is deprecated on 0-D tensors. Consider using x.conj().")
+    return _conjugate(t(self))
+
+
 METHODS_ONLY: dict[str, Callable] = {
     "view": view,
     "view_as": view_as,
@@ -526,8 +551,8 @@ FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
 Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     broadcast_to=expand,  # the method takes extents one by one, too
-    T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
+    T=property(_reversed),
     mT=property(lambda self: transpose(self, -2, -1)),
     mH=property(adjoint),
-    H=property(lambda self: _conjugate(t(self))),
+    H=property(_adjoint_matrix),
 )
