@@ -30,6 +30,7 @@ from lazyt.ir.overwritten import current
 from lazyt.ir.tags import Tag
 from lazyt.ir.types import TensorType, broadcast_shapes
 from lazyt.runtime import drain as runtime
+from lazyt.warned import warn
 
 from .state import Storage, check_writable, data, node_of, resize, shape_of, shows_part, write
 
@@ -509,14 +510,12 @@ def deliver(node: Node, out: Tensor | None, name: str = "", exact: str = "") -> 
 def resize_out(out: Tensor, shape: tuple[int, ...]) -> None:
     """Gives `out` another shape, with PyTorch's warning where it had elements."""
     if out.numel():
-        import warnings
-
-        warnings.warn(
+        warn(
             "An output with one or more elements was resized since it had shape "
             f"{list(shape_of(out))}, which does not match the required output shape {list(shape)}. "
             "This behavior is deprecated, and in a future PyTorch release outputs will not be "
-            "resized unless they have zero elements.",
-            stacklevel=4,
+            "resized unless they have zero elements. You can explicitly reuse an out tensor t by "
+            "resizing it, inplace, to zero elements with t.resize_(0).",
         )
     resize(out, shape)
 

@@ -10,11 +10,11 @@ the one thing that is missing, and says so.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lazyt.gradmode import no_grad
+from lazyt.warned import warn
 
 AS_IT_IS = "torch.jit.{} returns what it is given: lazyt compiles whatever it runs"
 
@@ -44,13 +44,13 @@ def _same(function: Any) -> Any:
 
 def script(obj: Any, *args: Any, **options: Any) -> Any:
     """The function, class or module itself, with a warning that says so."""
-    warnings.warn(AS_IT_IS.format("script"), stacklevel=2)
+    warn(AS_IT_IS.format("script"))
     return obj
 
 
 def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> Any:
     """The function or module itself, called once with the example inputs as PyTorch does."""
-    warnings.warn(AS_IT_IS.format("trace"), stacklevel=2)
+    warn(AS_IT_IS.format("trace"))
     if example_inputs is not None:
         inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
         with no_grad():

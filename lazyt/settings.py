@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.runtime.precision import PRECISION, set_precision
+from lazyt.warned import warn
 
 from .device import DEFAULT, Device, resolve
 from .dispatch import SETTINGS, as_dtype, is_tensor, operand, result_dtype
@@ -126,10 +126,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision in ("highest", "high", "medium"):
         set_precision(matmul=precision)
         return
-    warnings.warn(
+    warn(
         f"{precision} is not one of 'highest', 'high', or 'medium'; the current"
         "setFloat32MatmulPrecision call has no effect.",
-        stacklevel=2,
     )
 
 

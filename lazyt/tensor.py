@@ -40,12 +40,23 @@ from .state import (
     shape_of,
     values_of,
 )
+from .warned import warn_once
 
 _Kind = TypeVar("_Kind", bound="Tensor")
 _new = object.__new__
 _getframe = sys._getframe
 NUMPY_REQUIRES_GRAD = (
     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+)
+NOT_WRITABLE = (
+    "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
+    "This means writing to this tensor will result in undefined behavior. You may want to copy the "
+    "array to protect its data or make it writable before converting it to a tensor. This type of "
+    "warning will be suppressed for the rest of this program."
+)
+LEAVES_HISTORY = (
+    "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+    "Consider using tensor.detach() first."
 )
 
 
@@ -250,7 +261,7 @@ class Tensor(metaclass=PublicType):
         self, array: np.ndarray, context: Any = None, scalar: bool = False
     ) -> Tensor:
         # PyTorch wraps what a ufunc of NumPy found true as a uint8 tensor.
-        return from_numpy(np.array(array, np.uint8 if array.dtype == np.bool_ else None))
+        return over_array(np.array(array, np.uint8 if array.dtype == np.bool_ else None))
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
@@ -293,14 +304,21 @@ class Tensor(metaclass=PublicType):
             raise ValueError("only one element tensors can be converted to Python scalars")
         return self.item()
 
+    def _untracked_scalar(self) -> Any:
+        """The number for Python, with PyTorch's warning where it leaves a history behind."""
+        number = self._scalar()
+        if LOCAL.grad and self.requires_grad:
+            warn_once(LEAVES_HISTORY)
+        return number
+
     def __float__(self) -> float:
-        return float(_real(self._scalar(), "double"))
+        return float(_real(self._untracked_scalar(), "double"))
 
     def __int__(self) -> int:
         return int(_real(self._scalar(), "int64_t"))
 
     def __complex__(self) -> complex:
-        return complex(self._scalar())
+        return complex(self._untracked_scalar())
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:
@@ -442,6 +460,13 @@ def _real(number: Any, type_name: str) -> Any:
 
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over the array's memory, without a copy. TypeError for dtypes PyTorch lacks."""
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        warn_once(NOT_WRITABLE)
+    return over_array(array)
+
+
+def over_array(array: np.ndarray) -> Tensor:
+    """`from_numpy` for arrays that nobody will write to through the tensor."""
     if not isinstance(array, np.ndarray):
         prefix = "numpy." if isinstance(array, np.generic) else ""
         raise TypeError(f"expected np.ndarray (got {prefix}{type(array).__name__})")
@@ -472,4 +497,4 @@ def from_numpy(array: np.ndarray) -> Tensor:
 # Parameter and its like: as good as Tensor itself on the fast path of arithmetic.
 SUBCLASSES: set[type] = set()
 TENSOR.append(Tensor)
-__all__ = ["Tensor", "attach", "from_numpy", "wrap_dim"]
+__all__ = ["Tensor", "attach", "from_numpy", "over_array", "wrap_dim"]

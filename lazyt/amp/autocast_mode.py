@@ -12,7 +12,6 @@ remember what they are told.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -24,6 +23,7 @@ from lazyt.amp.state import DTYPES, STATE
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
 
@@ -124,11 +124,10 @@ def _of_device(function: Callable[..., Any], device_type: str, old: str) -> Call
 
     def older(*args: Any) -> Any:
         shown = ", ".join([f"'{device_type}'", *(["dtype"] if args else [])])
-        warnings.warn(
+        warn(
             f"torch.{old}({'dtype' if args else ''}) is deprecated. Please use "
             f"torch.{name}({shown}) instead.",
             DeprecationWarning,
-            stacklevel=2,
         )
         return function(device_type, *args)
 
@@ -197,7 +196,7 @@ class autocast:
                 f"{name} Autocast only supports dtypes of {', '.join(map(str, _SUPPORTED))} "
                 "currently."
             )
-        warnings.warn(message, stacklevel=3)
+        warn(message)
         return False
 
     def __enter__(self) -> autocast:

@@ -16,7 +16,6 @@ precision training, 2018; in the form of https://docs.pytorch.org/docs/2.13/amp.
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from enum import Enum
@@ -26,6 +25,7 @@ import lazyt
 from lazyt.gradmode import no_grad
 from lazyt.optim.optimizer import Optimizer
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = ["GradScaler", "OptState"]
 
@@ -82,9 +82,8 @@ class GradScaler:
         self._device = device
         self._enabled = enabled
         if enabled and device == "cuda" and not lazyt.cuda.is_available():
-            warnings.warn(
+            warn(
                 "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.",
-                stacklevel=2,
             )
             self._enabled = False
         if not self._enabled:

@@ -6,23 +6,22 @@ torch.cuda.amp.autocast()  # FutureWarning: use torch.amp.autocast('cuda', args.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from lazyt import amp
 from lazyt.amp.state import DTYPES
 from lazyt.ir.dtypes import DType
+from lazyt.warned import warn
 
 __all__ = ["CPUAutocast", "CPUGradScaler", "CUDAAutocast", "CUDAGradScaler", "custom_of_cuda"]
 
 
 def _warn(module: str, name: str, instead: str) -> None:
-    warnings.warn(
+    warn(
         f"`torch.{module}.amp.{name}(args...)` is deprecated. Please use "
         f"`torch.amp.{name}({instead})` instead.",
         FutureWarning,
-        stacklevel=3,
     )
 
 

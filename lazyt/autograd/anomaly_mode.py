@@ -10,7 +10,6 @@ the backward; a warning names the line of the forward.
 from __future__ import annotations
 
 import linecache
-import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from lazyt.ir.node import Node, location
 from lazyt.ir.tags import ANOMALY
 from lazyt.runtime import drain as runtime
+from lazyt.warned import warn
 
 from .engine import grad_fn_name
 
@@ -48,10 +48,9 @@ class _Detector:
         """Warns about the line that called the operation whose backward failed."""
         file, line, function = location(node)
         text = linecache.getline(file, line).strip()
-        warnings.warn(
+        warn(
             f"Error detected in {grad_fn_name(node)}. Traceback of forward call that caused the "
             f'error:\n  File "{file}", line {line}, in {function}\n    {text}\n',
-            stacklevel=5,
         )
 
 
@@ -84,10 +83,9 @@ class detect_anomaly(set_detect_anomaly):
     """Looks for anomalies while it is open: slow, for debugging."""
 
     def __init__(self, check_nan: bool = True):
-        warnings.warn(
+        warn(
             "Anomaly Detection has been enabled. This mode will increase the runtime and should "
             "only be enabled for debugging.",
-            stacklevel=2,
         )
         self._check_nan = check_nan
         self._before = ANOMALY[0]

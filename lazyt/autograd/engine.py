@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from lazyt.layout import like_operands
 from lazyt.state import node_of, shape_of, write
 from lazyt.tensor import Tensor, attach
 from lazyt.utils.hooks import RemovableHandle
+from lazyt.warned import warn
 
 NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
@@ -93,6 +93,14 @@ def backward(
     """
     if inputs is not None and len(_tuple(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    if grad_variables is not None:
+        warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning)
+        if grad_tensors is not None:
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
+                "`backward()`. Please only use `grad_tensors`."
+            )
+        grad_tensors = grad_variables
     retain = create_graph if retain_graph is None else retain_graph
     roots, seeds = _seeds(_tuple(tensors), _tuple(grad_tensors), create_graph)
     if inputs is not None:
@@ -350,14 +358,13 @@ def check_assigned_grad(t: Tensor, value: Any) -> None:
 
 
 def warn_non_leaf_grad() -> None:
-    warnings.warn(
+    warn(
         "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
         "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
         "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. "
         "If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
         "instead. See github.com/pytorch/pytorch/pull/30531 for more information.",
         UserWarning,
-        stacklevel=3,
     )
 
 

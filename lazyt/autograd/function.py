@@ -8,7 +8,6 @@ change.
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import Any
 
 from lazyt.dispatch import wrap
@@ -27,6 +26,7 @@ from lazyt.ir.types import broadcast_shapes
 from lazyt.layout import like_operands
 from lazyt.state import LEAF_WRITE, node_of, touch, write
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 function = Op(
     "function",
@@ -206,12 +206,11 @@ class Function:
     generate_vmap_rule = False
 
     def __init__(self, *args: Any, **kwargs: Any):
-        warnings.warn(
+        warn(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all "
             "static, so you should invoke them on the class itself. Instantiating an autograd "
             "function will raise an error in a future version of PyTorch.",
             DeprecationWarning,
-            stacklevel=2,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,6 @@ https://docs.pytorch.org/docs/2.13/generated/torch.autograd.gradcheck.gradcheck.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from lazyt.functions.joining import stack
 from lazyt.gradmode import enable_grad
 from lazyt.random import fork_rng
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .engine import grad
 
@@ -177,11 +177,10 @@ class _Check:
         for i in self.wanted:
             x = self.inputs[i]
             if str(x.dtype) != "torch.float64":
-                warnings.warn(
+                warn(
                     f"Input #{i} requires gradient and is not a double precision floating point or "
                     "complex. This check will likely fail if all the inputs are not of double "
                     "precision floating point or complex. ",
-                    stacklevel=3,
                 )
             if any(k == 0 and n > 1 for k, n in zip(x.stride(), x.shape)):
                 raise RuntimeError(

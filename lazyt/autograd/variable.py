@@ -6,10 +6,10 @@ isinstance(x, Variable)                             # True, as of every tensor
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = ["Variable", "VariableMeta"]
 
@@ -41,9 +41,8 @@ class Variable(metaclass=VariableMeta):
         if not isinstance(data, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
         if volatile:
-            warnings.warn(
+            warn(
                 "volatile was removed and now has no effect. Use `with torch.no_grad():` instead.",
-                stacklevel=2,
             )
         made = data.detach()
         return made.requires_grad_() if requires_grad else made

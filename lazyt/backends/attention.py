@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from lazyt.warned import warn
 
 __all__ = ["SDPBackend", "sdp_kernel", "sdpa_kernel"]
 
@@ -99,12 +100,11 @@ def sdp_kernel(
     enable_cudnn: bool = True,
 ) -> contextlib.AbstractContextManager[dict]:
     """The older word for `sdpa_kernel`, with PyTorch's warning."""
-    warnings.warn(
+    warn(
         "`torch.backends.cuda.sdp_kernel()` is deprecated. In the future, this context manager "
         "will be removed. Please see `torch.nn.attention.sdpa_kernel()` for the new context "
         "manager, with updated signature.",
         FutureWarning,
-        stacklevel=2,
     )
     chosen = {
         "flash": enable_flash,

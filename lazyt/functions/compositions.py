@@ -15,6 +15,7 @@ from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import expand, reshape
 from lazyt.ir.types import broadcast_shapes
+from lazyt.warned import warn_once
 
 from ..dispatch import (
     FOUND,
@@ -58,6 +59,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
                 f"where expected condition to be a boolean tensor, but got a tensor with dtype "
                 f"{scalar_name(cond.type.dtype)}"
             )
+        warn_once(
+            "where received a uint8 condition tensor. This behavior is deprecated and will be "
+            "removed in a future version of PyTorch. Use a boolean condition instead."
+        )
         cond = cast_bool(cond)
     a, b = operand(input, "where", 0), operand(other, "where", 1)
     (x, y), dtype = promoted(a, b)

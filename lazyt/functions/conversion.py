@@ -11,6 +11,7 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.ops_device import transfer
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy
+from lazyt.warned import warn_once
 
 from ..device import Device, resolve, resolve_like
 from ..dispatch import as_dtype, c_name, data_node, tagged, wrap
@@ -226,6 +227,10 @@ def set_default_tensor_type(t: str | type) -> None:
 
     Errors: TypeError where there is no such type, or it holds no floating point numbers.
     """
+    warn_once(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use "
+        "torch.set_default_dtype() and torch.set_default_device() as alternatives."
+    )
     kind = t if isinstance(t, LegacyType) else _named_type(t)
     if kind is None:
         raise TypeError(f"invalid type object: {t}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ from lazyt.ir.dtypes import FLOATING, DType, bfloat16
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics import bfloat16_of_bits
 from lazyt.ir.ops_elementwise import full as full_node
+from lazyt.tensor import over_array
+from lazyt.warned import warn, warn_once
 
 from ..device import DEFAULT, resolve, resolve_like, resolve_out
 from ..dispatch import (
@@ -68,6 +69,17 @@ def made_into(out: Tensor, node: Node, requires_grad: bool) -> Tensor:
 
 _MISSING: Any = object()
 
+NOT_WRITABLE_BUFFER = (
+    "The given buffer is not writable, and PyTorch does not support non-writable tensors. This "
+    "means you can write to the underlying (supposedly non-writable) buffer using the tensor. You "
+    "may want to copy the buffer to protect its data or make it writable before converting it to a "
+    "tensor. This type of warning will be suppressed for the rest of this program."
+)
+COPIED = (
+    "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+    "sourceTensor.detach().clone().requires_grad_(True), rather than {}(sourceTensor)."
+)
+
 
 def tensor(
     data: Any = _MISSING,
@@ -83,12 +95,7 @@ def tensor(
     dtype = as_dtype(dtype, "tensor")
     where = _device_for(device, data, "tensor")
     if isinstance(data, Tensor):
-        warnings.warn(
-            "To copy construct from a tensor, it is recommended to use "
-            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
-            "rather than torch.tensor(sourceTensor).",
-            stacklevel=2,
-        )
+        warn(COPIED.format("torch.tensor"))
         if where != "cpu" or not data.is_cpu or not data.is_contiguous():
             moved = data.detach().to(where, dtype, copy=True)
             return finish(node_of(moved), requires_grad, moved)
@@ -96,7 +103,7 @@ def tensor(
         moved = wrap(borrowed(data)).to(device or None, dtype, copy=True)
         return finish(node_of(moved), requires_grad)
     if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
-        moved = from_numpy(data).to(where, dtype, copy=True)  # which lies as the array does
+        moved = over_array(data).to(where, dtype, copy=True)  # which lies as the array does
         return finish(node_of(moved), requires_grad, moved)
     array, found = array_from(data, dtype)
     return finish(data_node(array, found, where), requires_grad)
@@ -166,7 +173,10 @@ def frombuffer(
         bits = np.frombuffer(buffer, np.uint16, count, offset)
         made = wrap(data_node(bfloat16_of_bits(bits), dtype))
     else:
-        made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
+        array = np.frombuffer(buffer, dtype.numpy, count, offset)
+        if not array.flags.writeable:
+            warn_once(NOT_WRITABLE_BUFFER)
+        made = over_array(array)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -422,6 +432,8 @@ def new_tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """A copy of `data` in the dtype of this tensor."""
+    if isinstance(data, Tensor):
+        warn(COPIED.format("tensor.new_tensor"))
     where = resolve_like(device, self, "new_tensor")
     array, found = array_from(data, as_dtype(dtype, "new_tensor") or self.dtype)
     return finish(data_node(array, found, where), requires_grad)

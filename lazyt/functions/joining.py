@@ -7,7 +7,6 @@ stack([a, b], 0)     cat of what has got a new dimension
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import index as index_op
 from lazyt.ir.ops_shape import cat_, reshape, strided_update_
 from lazyt.ir.types import broadcast_shapes as broadcast_pair
+from lazyt.warned import warn
 
 from ..device import resolve
 from ..dispatch import (
@@ -274,11 +274,10 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     parts = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
     parts = tensors_of(list(parts), "meshgrid")
     if indexing is None:
-        warnings.warn(
+        warn(
             "torch.meshgrid: in an upcoming release, it will be required to pass the indexing "
             "argument.",
             UserWarning,
-            stacklevel=2,
         )
         indexing = "ij"
     if indexing not in ("ij", "xy"):

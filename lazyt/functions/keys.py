@@ -13,7 +13,6 @@ else when it is computed.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from lazyt.ir.overwritten import current
 from lazyt.ir.tags import Tag
 from lazyt.ir.types import broadcast_shapes
 from lazyt.runtime import drain as runtime
+from lazyt.warned import warn
 
 from ..dispatch import data_node, known, wrap
 from ..state import array_of, geometry, node_of, of_an_example, shape_of
@@ -219,7 +219,7 @@ def _items(key: Any) -> list:
     if kind is not tuple and not isinstance(key, tuple):
         if not _stands_for_tuple(key):
             return [_item(key)]
-        warnings.warn(SEQUENCE_AS_TUPLE, UserWarning, stacklevel=4)
+        warn(SEQUENCE_AS_TUPLE, UserWarning)
     return [_item(item) for item in key]
 
 
@@ -345,7 +345,7 @@ def index_nodes(shape: tuple[int, ...], advanced: list[tuple[int, Any]]) -> tupl
 def check_mask(mask: Node, shape: tuple[int, ...], axis: int) -> None:
     """IndexError unless the mask has the extents of its dimensions; warns about bytes."""
     if mask.type.dtype is dtypes.uint8:
-        warnings.warn(BYTE_MASK, UserWarning, stacklevel=5)
+        warn(BYTE_MASK, UserWarning)
     for i, extent in enumerate(mask.type.shape):
         if extent != shape[axis + i]:
             raise IndexError(

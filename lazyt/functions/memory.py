@@ -14,6 +14,7 @@ import numpy as np
 import lazyt
 from lazyt.ir.dtypes import DType, bfloat16
 from lazyt.ir.numerics import bfloat16_bits
+from lazyt.warned import warn_once
 
 from ..device import Device
 from ..registry import FUNCTIONS
@@ -131,6 +132,17 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
     return False
 
 
+def storage(self: Tensor) -> TypedStorage:
+    """The elements that a tensor and its views share."""
+    warn_once(
+        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be "
+        "the only storage class. This should only matter to you if you are using storages "
+        "directly.  To access UntypedStorage directly, use tensor.untyped_storage() instead of "
+        "tensor.storage()"
+    )
+    return TypedStorage(self)
+
+
 FUNCTIONS["resize_as_"] = resize_as_
 attach(
     pin_memory=pin_memory,
@@ -138,5 +150,5 @@ attach(
     resize_=resize_,
     resize_as_=resize_as_,
     untyped_storage=lambda self: UntypedStorage(self),
-    storage=lambda self: TypedStorage(self),
+    storage=storage,
 )

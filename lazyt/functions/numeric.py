@@ -5,8 +5,6 @@ A complex number that becomes a real one loses its imaginary part, with PyTorch'
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from lazyt.ir.dtypes import COMPLEX, DType, bool_
@@ -14,6 +12,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.numerics.cast import cast_array
 from lazyt.ir.ops_complex import real
 from lazyt.ir.ops_elementwise import cast
+from lazyt.warned import warn
 
 
 def cast_data(array: np.ndarray, dtype: DType) -> np.ndarray:
@@ -48,7 +47,6 @@ def _warn() -> None:
     """Once, as in PyTorch."""
     if not _WARNED:
         _WARNED.append(True)
-        warnings.warn(
+        warn(
             "Casting complex values to real discards the imaginary part",
-            stacklevel=6,
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.dtypes import DType
+from lazyt.warned import warn_once
 
 from ..dispatch import SETTINGS
 from ..tensor import Tensor, from_numpy
@@ -60,6 +61,10 @@ def _is_sequence(x: Any) -> bool:
     return hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (dict, bytes))
 
 
+SLOW = (
+    "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting "
+    "the list to a single numpy.ndarray with numpy.array() before converting to a tensor."
+)
 _SCALARS = (bool, int, float, complex, np.generic)
 
 
@@ -169,8 +174,10 @@ def array_from(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
 def _plain(data: Any) -> Any:
     """Nested sequences with tensors among them as plain numbers."""
     if isinstance(data, Tensor):
-        return data.item()
+        return data._untracked_scalar()
     if isinstance(data, np.ndarray):
+        if data.ndim:
+            warn_once(SLOW)
         return data
     if hasattr(data, "__len__"):
         return [_plain(d) for d in data]

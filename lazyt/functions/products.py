@@ -13,6 +13,7 @@ from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
 from lazyt.ir.overwritten import kept_apart
 from lazyt.ir.types import broadcast_shapes
+from lazyt.warned import warn_once
 
 from ..dispatch import EXACT, deliver, scalar_name, tagged, unsupported, update, wrap
 from ..registry import FUNCTIONS, public
@@ -142,6 +143,11 @@ def cross(
         (a,) = operands("cross", input=input)
         if 3 not in a.type.shape:
             raise RuntimeError("no dimension of size 3 in input")
+        warn_once(
+            "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass "
+            "the dim explicitly or simply use torch.linalg.cross.\nThe default value of dim will "
+            "change to agree with that of linalg.cross in a future release."
+        )
         dim = a.type.shape.index(3)
     return linalg_cross(input, other, dim=dim, out=out)
 

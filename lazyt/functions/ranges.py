@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lazyt.ir.dtypes import DType
 from lazyt.ir.node import Node
 from lazyt.ir.ops_constant import arange_, typed
 from lazyt.ir.ops_shape import reshape
+from lazyt.warned import warn
 
 from ..device import resolve_out
 from ..dispatch import SETTINGS, as_dtype, converted, data_node, number_of, unsupported
@@ -266,11 +266,10 @@ def range_(
     """Numbers from start up to and with end, of the default dtype; deprecated, as in PyTorch."""
     if end is _MISSING:
         raise TypeError('range() missing 1 required positional arguments: "end"')
-    warnings.warn(
+    warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is "
         "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "
         "values in [start, end).",
-        stacklevel=2,
     )
     start, end, step = _numbers("range", start, end, step)
     if step == 0:

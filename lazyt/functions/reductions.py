@@ -6,6 +6,7 @@ Every function takes `dim` as None (all), an int or a tuple, and drops those dim
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lazyt.ir import dtypes
@@ -17,6 +18,7 @@ from lazyt.ir.opdef import Op
 from lazyt.ir.ops_complex import imag, real
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_scan import prod as product
+from lazyt.warned import warn
 
 from ..dispatch import as_dtype, deliver, scalar_name, tagged, unsupported, without_history, wrap
 from ..registry import FUNCTIONS
@@ -193,6 +195,12 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 # --- variance -------------------------------------------------------------------------------------
 
 
+NO_FREEDOM = (
+    "{}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+    "factor (input numel divided by output numel)."
+)
+
+
 def _moments(
     input: Any, dim: Any, unbiased: Any, keepdim: Any, correction: Any, name: str
 ) -> tuple[Node, Axes, bool, Any]:
@@ -206,6 +214,10 @@ def _moments(
     axes = axes_of(dim, len(node.type.shape), name)
     if correction is None:
         correction = int(unbiased)
+    shape = node.type.shape
+    outside = math.prod(shape[a] for a in range(len(shape)) if a not in axes)
+    if (math.prod(shape) // outside if outside else 0) <= correction:
+        warn(NO_FREEDOM.format(name))
     return node, axes, keepdim, correction
 
 

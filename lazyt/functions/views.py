@@ -23,6 +23,7 @@ from lazyt.ir.ops_shape import (
     reshape_,
 )
 from lazyt.ir.types import viewed_strides
+from lazyt.warned import warn_once
 
 from ..dispatch import renamed, tagged, wrap
 from ..handles import name_view
@@ -517,7 +518,26 @@ def _matrix_adjoint(t: Tensor) -> Tensor:
         text = f"tensor.H is only supported on matrices (2-D tensors). Got {t.dim()}-D tensor."
         batches = " For batches of matrices, consider using tensor.mH"
         raise RuntimeError(text + batches if t.dim() > 2 else text)
+    if t.dim() == 0:
+        warn_once("Tensor.H is deprecated on 0-D tensors. Consider using x.conj().")
     return _conjugate(transpose(t, 0, 1) if t.dim() else t)
+
+
+def _reversed(self: Tensor) -> Tensor:
+    """The dimensions in the opposite order: the transpose of a matrix."""
+    rank = self.dim()
+    if rank == 0:
+        warn_once(
+            "Tensor.T is deprecated on 0-D tensors. This function is the identity in these cases."
+        )
+    elif rank != 2:
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+            "transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
+            "reverse the dimensions of a tensor."
+        )
+    return permute_view(self, tuple(range(rank))[::-1], "Permute")
 
 
 METHODS_ONLY: dict[str, Callable] = {
@@ -555,7 +575,7 @@ FUNCTIONS.update(BOTH, broadcast_to=broadcast_to)
 Tensor.broadcast_to = broadcast_to_method  # type: ignore[attr-defined]
 attach(
     broadcast_to=expand,  # the method takes extents one by one, too
-    T=property(lambda self: permute_view(self, tuple(range(self.dim()))[::-1], "Permute")),
+    T=property(_reversed),
     mT=property(lambda self: _last_two_exchanged(self, "mT")),
     mH=property(lambda self: _conjugate(_last_two_exchanged(self, "mH"))),
     H=property(_matrix_adjoint),

@@ -11,8 +11,9 @@ Only these functions are here, so that `import lazyt` pays nothing for them.
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
+
+from lazyt.warned import warn
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -86,4 +87,4 @@ if os.environ.get("LAZYT_DUMP"):
     try:
         dump(os.environ["LAZYT_DUMP"])
     except OSError as error:
-        warnings.warn(f"LAZYT_DUMP: nothing will be dumped: {error}")
+        warn(f"LAZYT_DUMP: nothing will be dumped: {error}")

@@ -27,13 +27,13 @@ import re
 import shutil
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from lazyt.ir.node import Node
 from lazyt.runtime import drain as runtime
 from lazyt.runtime.plan import ON_COMPILE, Plan
+from lazyt.warned import warn
 
 from .holders import Held, held
 from .program import ProgramView
@@ -79,7 +79,7 @@ def write(plan: Plan) -> None:
     try:
         write_into(Path(FOLDER[0]), view_of(plan))
     except OSError as error:
-        warnings.warn(f"dump: cannot write to {FOLDER[0]}, dumping stops: {error}")
+        warn(f"dump: cannot write to {FOLDER[0]}, dumping stops: {error}")
         dump(None)
 
 

@@ -10,13 +10,13 @@ used has None for a gradient, an input that forward did not use has zeros.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lazyt.autograd import Function
 from lazyt.gradmode import is_grad_enabled
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 if TYPE_CHECKING:
     from lazyt.nn.module import Module
@@ -59,10 +59,9 @@ class BackwardHooks:
     def wrap_outputs(self, result: Any) -> Any:
         """The result of forward (a Tensor or a tuple) passed through the right identity."""
         if not isinstance(result, Tensor | tuple):
-            warnings.warn(
+            warn(
                 "For backward hooks to be called, module output should be a Tensor or a tuple of "
                 f"Tensors but received {type(result)}",
-                stacklevel=5,
             )
         outputs = result if isinstance(result, tuple) else (result,)
         self.n_outputs = len(outputs)
@@ -89,12 +88,11 @@ class BackwardHooks:
 
     def _call_without_inputs(self) -> None:
         """No input needs a gradient: there is no left identity, so the hooks run here."""
-        warnings.warn(
+        warn(
             "Full backward hook is firing when gradients are computed with respect to module "
             "outputs since no inputs require gradients. See "
             "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html"
             "#torch.nn.Module.register_full_backward_hook for more details.",
-            stacklevel=5,
         )
         for hook in self.hooks:
             changed = hook(self.module, (None,) * self.n_inputs, self.grad_output)

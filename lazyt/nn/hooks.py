@@ -7,13 +7,13 @@ wrap the inputs and outputs in an identity whose backward calls them.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lazyt.tensor import Tensor
 from lazyt.utils.hooks import RemovableHandle
+from lazyt.warned import warn
 
 if TYPE_CHECKING:
     from lazyt.nn.module import Module
@@ -197,10 +197,9 @@ class _Call:
                 self._visit(hook, with_kwargs)
             except Exception as error:
                 owner = "global module" if key in call_hooks else "module"
-                warnings.warn(
+                warn(
                     f"{owner} forward hook with ``always_call=True`` raised an exception that was "
                     f"silenced as another error was raised in forward: {error}",
-                    stacklevel=4,
                 )
 
 

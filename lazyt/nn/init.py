@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from lazyt.functions.creation import tensor as tensor_of
 from lazyt.gradmode import no_grad
 from lazyt.missing import getattr_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 NO_ELEMENTS = "Initializing zero-element tensors is a no-op"
 
@@ -83,10 +83,9 @@ def trunc_normal_(
     else uniform ones of [a, b], kept with the probability density relative to its peak there.
     """
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of "
             "values may be incorrect.",
-            stacklevel=2,
         )
 
     def below(x: float) -> float:
@@ -201,7 +200,7 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Uniform numbers with variance gain^2 / fan; a: the slope of a leaky_relu."""
     if 0 in tensor.shape:
-        warnings.warn(NO_ELEMENTS, stacklevel=2)
+        warn(NO_ELEMENTS)
         return tensor
     std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
     bound = math.sqrt(3.0) * std
@@ -217,7 +216,7 @@ def kaiming_normal_(
 ) -> Tensor:
     """Normal numbers with variance gain^2 / fan; a: the slope of a leaky_relu."""
     if 0 in tensor.shape:
-        warnings.warn(NO_ELEMENTS, stacklevel=2)
+        warn(NO_ELEMENTS)
         return tensor
     std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
     return normal_(tensor, 0.0, std, generator)
@@ -271,7 +270,7 @@ def _under_old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def renamed(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(words, FutureWarning, stacklevel=2)
+        warn(words, FutureWarning)
         return function(*args, **kwargs)
 
     renamed.__name__ = renamed.__qualname__ = old

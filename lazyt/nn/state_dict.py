@@ -8,7 +8,6 @@ https://docs.pytorch.org/docs/2.13/generated/torch.nn.Module.html#torch.nn.Modul
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from lazyt.nn.hooks import WrappedHook
 from lazyt.parameter import Parameter
 from lazyt.tensor import Tensor
 from lazyt.utils.hooks import RemovableHandle
+from lazyt.warned import warn
 
 if TYPE_CHECKING:
     from lazyt.nn.module import Module
@@ -90,12 +90,11 @@ class StateDict:
         """An OrderedDict of all parameters and persistent buffers by dotted name, detached unless
         `keep_vars`, sharing memory with the module."""
         if args:
-            warnings.warn(
+            warn(
                 "Positional args are being deprecated, use kwargs instead. Refer to "
                 "https://pytorch.org/docs/main/generated/torch.nn.Module.html"
                 "#torch.nn.Module.state_dict for details.",
                 FutureWarning,
-                stacklevel=2,
             )
             given = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False))
             destination = given["destination"] if destination is None else destination

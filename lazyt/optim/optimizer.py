@@ -12,7 +12,6 @@ https://docs.pytorch.org/docs/2.13/generated/torch.optim.Optimizer.html.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -25,6 +24,7 @@ from lazyt.runtime.drain import drain
 from lazyt.tensor import Tensor
 from lazyt.utils import typename
 from lazyt.utils.hooks import RemovableHandle
+from lazyt.warned import warn
 
 __all__ = [
     "Optimizer",
@@ -240,11 +240,10 @@ class Optimizer:
                 )
             param_group.setdefault(name, default)
         if len(params) != len(set(params)):
-            warnings.warn(
+            warn(
                 "optimizer contains a parameter group with duplicate parameters; in future, this "
                 "will cause an error; see github.com/pytorch/pytorch/issues/40967 for more "
                 "information",
-                stacklevel=3,
             )
         for group in self.param_groups:
             if ("param_names" in param_group) != ("param_names" in group):

@@ -14,7 +14,6 @@ import io
 import mmap as memory_maps
 import os
 import pickle
-import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lazyt.ir.dtypes import DType
+from lazyt.warned import warn
 
 from . import legacy, messages, options
 from .archive import ArchiveReader, corrupt, swapped
@@ -56,7 +56,7 @@ def load(
     """
     weights_only = _weights_only(weights_only, pickle_module)
     if pickle_load_args and weights_only:
-        warnings.warn("pickle_load_args only works if `weights_only=False`.")
+        warn("pickle_load_args only works if `weights_only=False`.")
     pickle_load_args.setdefault("encoding", "utf-8")
     if is_path(f) and os.fspath(f).endswith(".safetensors"):
         from . import safetensors
@@ -93,7 +93,7 @@ def _weights_only(given: bool | None, pickle_module: ModuleType | None) -> bool:
     if force:
         weights_only = True
     elif forbid and given is None:
-        warnings.warn(messages.NOT_FORCED, UserWarning, stacklevel=3)
+        warn(messages.NOT_FORCED, UserWarning)
         weights_only = False
     if weights_only and pickle_module is not None:
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-import warnings
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from lazyt.parameter import Parameter
+from lazyt.warned import warn
 
 from .allowed import CALLS, DEFAULT, MODULES_NEVER, added, check_key
 from .storages import MISSING, dtype_called
@@ -254,12 +254,11 @@ class RestrictedUnpickler:
     def _protocol(self) -> None:
         protocol = self._read(1)[0]
         if protocol != 2:
-            warnings.warn(
+            warn(
                 f"Detected pickle protocol {protocol} in the checkpoint, which was not the default "
                 "pickle protocol used by `torch.load` (2). The weights_only Unpickler might not "
                 "support all instructions implemented by this protocol, please file an issue for "
                 "adding support if you encounter this.",
-                stacklevel=5,
             )
 
 

@@ -13,7 +13,6 @@ https://docs.pytorch.org/docs/2.13/checkpoint.html.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -34,6 +33,7 @@ from lazyt.random import RandomStates, fork_rng
 from lazyt.runtime.stats import COUNTERS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 NOT_EXPLICIT = (
     "{}: the use_reentrant parameter should be passed explicitly. Starting in PyTorch 2.9, calling "
@@ -77,7 +77,7 @@ def checkpoint(
     together, CheckpointError where the second run gives other outputs.
     """
     if use_reentrant is None:
-        warnings.warn(NOT_EXPLICIT.format("torch.utils.checkpoint"), stacklevel=2)
+        warn(NOT_EXPLICIT.format("torch.utils.checkpoint"))
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if not use_reentrant:
@@ -102,9 +102,7 @@ def checkpoint_sequential(
     """Functions one after the other, in `segments` of equal length; all but the last are
     checkpointed."""
     if use_reentrant is None:
-        warnings.warn(
-            NOT_EXPLICIT.format("torch.utils.checkpoint.checkpoint_sequential"), stacklevel=2
-        )
+        warn(NOT_EXPLICIT.format("torch.utils.checkpoint.checkpoint_sequential"))
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
@@ -351,9 +349,7 @@ def detach_variable(inputs: tuple) -> tuple:
 def check_backward_validity(inputs: Iterable[Any]) -> None:
     """Warns where no input requires a gradient."""
     if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
-        warnings.warn(
-            "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2
-        )
+        warn("None of the inputs have requires_grad=True. Gradients will be None")
 
 
 @contextlib.contextmanager

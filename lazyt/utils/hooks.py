@@ -10,11 +10,12 @@ A hook table is a mapping from a handle's id to the hook; removing is deleting t
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+
+from lazyt.warned import warn
 
 __all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
 
@@ -69,9 +70,8 @@ def warn_if_has_hooks(tensor: Any) -> None:
     for run in (meta.hooks if meta is not None and meta.hooks else {}).values():
         hook = run.hook
         if not hasattr(hook, "__torch_unserializable__"):
-            warnings.warn(
+            warn(
                 f"backward hook {hook!r} on tensor will not be serialized.  If this is expected, "
                 "you can decorate the function with @torch.utils.hooks.unserializable_hook to "
                 "suppress this warning",
-                stacklevel=2,
             )

@@ -7,7 +7,6 @@ branch that is not taken is clamped before, so that no gradient is `0 * inf`.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from lazyt.dispatch import check_writable, promoted, scalar_name, tagged, update, wrap
@@ -20,6 +19,7 @@ from lazyt.ir.ops_shape import narrow, reshape
 from lazyt.layout import like_operands
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor, attach, wrap_dim
+from lazyt.warned import warn
 
 from .common import check_floating, elementwise, in_compute_dtype, tensor_node
 
@@ -335,8 +335,8 @@ IMPLICIT_DIM = (
 )
 
 
-def _default_dim(name: str, rank: int, level: int) -> int:
-    warnings.warn(IMPLICIT_DIM.format(name), stacklevel=level)
+def _default_dim(name: str, rank: int) -> int:
+    warn(IMPLICIT_DIM.format(name))
     return 0 if rank in (0, 1, 3) else 1
 
 
@@ -346,7 +346,7 @@ def softmax(
     """exp(input) / sum(exp(input)) along `dim`."""
     node = tensor_node(input, "softmax")
     if dim is None:
-        dim = _default_dim("softmax", len(node.type.shape), _stacklevel)
+        dim = _default_dim("softmax", len(node.type.shape))
     return wrap(compute_softmax(node, dim, dtype, False))
 
 
@@ -356,7 +356,7 @@ def softmin(
     """softmax(-input)."""
     opposite = tensor_node(-input, "softmin")
     if dim is None:
-        dim = _default_dim("softmin", len(opposite.type.shape), _stacklevel)
+        dim = _default_dim("softmin", len(opposite.type.shape))
     return wrap(compute_softmax(opposite, dim, dtype, False))
 
 
@@ -366,7 +366,7 @@ def log_softmax(
     """log(softmax(input)) along `dim`, without overflow."""
     node = tensor_node(input, "log_softmax")
     if dim is None:
-        dim = _default_dim("log_softmax", len(node.type.shape), _stacklevel)
+        dim = _default_dim("log_softmax", len(node.type.shape))
     return wrap(compute_softmax(node, dim, dtype, True))
 
 

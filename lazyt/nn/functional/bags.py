@@ -9,8 +9,6 @@ read: it is computed with the rest.
 
 from __future__ import annotations
 
-import warnings
-
 import lazyt
 from lazyt.dispatch import known, tagged, wrap
 from lazyt.functions.views import _legacy_name
@@ -19,6 +17,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_nn import row_pick, row_put
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import tensor_node
 from .embedding import renormalize, shared_by_frequency
@@ -51,7 +50,7 @@ def embedding_bag(
     Errors: ValueError, RuntimeError in PyTorch's words.
     """
     if weight.dtype is int64 and input.is_floating_point():
-        warnings.warn(_SWAPPED, stacklevel=2)
+        warn(_SWAPPED)
         weight, input = input, weight
     if per_sample_weights is not None and input.size() != per_sample_weights.size():
         raise ValueError(

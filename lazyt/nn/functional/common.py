@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.layout import like_operands
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = ["numbered", "owned"]
 # Floating-point types that some of PyTorch's kernels for the CPU lack.
@@ -102,5 +102,5 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
         chosen = "none"
     else:
         chosen = "sum" if size_average is False else "mean"
-    warnings.warn(NOT_LEGACY.format(chosen), stacklevel=4)
+    warn(NOT_LEGACY.format(chosen))
     return chosen

@@ -6,7 +6,6 @@ Inputs are (N, C, *S) or, unbatched, (C, *S). The primitives are `ir.ops_linalg.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.dispatch import tagged, wrap
@@ -17,6 +16,7 @@ from lazyt.ir.ops_shape import copy, pad_, reshape
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import numbered
 from .convolution_types import check_bias, check_operands
@@ -146,7 +146,7 @@ def _same(x: Node, kernel: tuple, stride: tuple, dilation: tuple) -> tuple[Node,
         raise RuntimeError("padding='same' is not supported for strided convolutions")
     total = [d * (k - 1) for k, d in zip(kernel, dilation)]
     if any(t % 2 for t in total):
-        warnings.warn(SAME_NEEDS_COPY, stacklevel=4)
+        warn(SAME_NEEDS_COPY)
         widths = ((0, 0), (0, 0), *((0, t % 2) for t in total))
         x = pad_(x, 0.0 if x.type.dtype.is_floating_point else 0, arg=(widths,))
     return x, tuple(t // 2 for t in total)

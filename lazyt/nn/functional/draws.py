@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import lazyt
 from lazyt.dispatch import check_writable, tagged, update, wrap
 from lazyt.ir.dtypes import float16, float64
@@ -11,6 +9,7 @@ from lazyt.ir.ops_elementwise import le, mul, where
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import check_floating, in_compute_dtype, tensor_node
 
@@ -69,7 +68,7 @@ def gumbel_softmax(
     tau: the temperature. hard: rows with a single one, differentiated as if they were soft.
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        warn("`eps` parameter is deprecated and has no effect.")
     noise = -lazyt.empty_like(logits).exponential_().log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:

@@ -7,7 +7,6 @@ memory, as PyTorch's CPU kernels draw them.
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from lazyt.ir.numerics import round_bfloat16
 from lazyt.ir.ops_elementwise import add, full, mul
 from lazyt.layout import like_operands, memory_order
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import tensor_node
 
@@ -107,13 +107,12 @@ def dropout1d(
 
 
 def _warn_rank(name: str, rank: int, spatial: int) -> None:
-    warnings.warn(
+    warn(
         f"{name}: Received a {rank}-D input to {name}, which is deprecated and will result in an "
         "error in a future release. To retain the behavior and silence this warning, please use "
         f"dropout instead. Note that {name} exists to provide channel-wise dropout on inputs with "
         f"{spatial} spatial dimensions, a channel dimension, and an optional batch dimension "
         f"(i.e. {spatial + 1}D or {spatial + 2}D inputs).",
-        stacklevel=3,
     )
 
 
@@ -126,13 +125,12 @@ def dropout2d(
     if rank not in (3, 4):
         _warn_rank("dropout2d", rank, 2)
     if rank == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout "
             "behavior is desired - input is interpreted as shape (N, C, L), where C is the channel "
             "dim. This behavior will change in a future release to interpret the input as one "
             "without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
             "dropout behavior, please switch to using dropout1d instead.",
-            stacklevel=2,
         )
     return _dropout(input, p, training, inplace, "feature_dropout")
 

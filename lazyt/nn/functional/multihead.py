@@ -7,7 +7,6 @@ and value are one product where the three are one tensor.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import lazyt
 from lazyt.functions.padding import pad
 from lazyt.ir.dtypes import DType
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .activations import softmax
 from .attention import scaled_dot_product_attention
@@ -51,10 +51,9 @@ def canonical_mask(
     if mask.dtype != lazyt.bool and not floating:
         raise AssertionError(f"only bool and floating types of {mask_name} are supported")
     if check_other and other_type is not None and mask.dtype != other_type:
-        warnings.warn(
+        warn(
             f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for "
             "both instead.",
-            stacklevel=3,
         )
     if floating:
         return mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.dispatch import known, promoted, scalar_name, tagged, wrap
@@ -16,6 +15,7 @@ from lazyt.ir.ops_shape import expand
 from lazyt.ir.types import broadcast_shapes
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import (
     check_floating,
@@ -34,11 +34,10 @@ def _both(input: Any, target: Any, reduction: str) -> tuple[Node, Node]:
             raise AttributeError(f"'{type(x).__name__}' object has no attribute 'size'")
     x, t = node_of(input), node_of(target)
     if x.type.shape != t.type.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=4,
         )
         shape = broadcast_shapes(x.type.shape, t.type.shape)
         x, t = expand(x, shape), expand(t, shape)
@@ -267,7 +266,7 @@ def kl_div(
     if size_average is not None or reduce is not None:
         reduction = reduction_of(size_average, reduce, reduction)
     elif reduction == "mean":
-        warnings.warn(KL_MEAN, stacklevel=2)
+        warn(KL_MEAN)
     if any(n.type.dtype.category != FLOATING for n in (node_of(input), node_of(target))):
         raise RuntimeError("kl_div: Integral inputs not supported.")
     batch = reduction == "batchmean"

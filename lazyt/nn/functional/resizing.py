@@ -8,7 +8,6 @@ One dimension after the other is resampled, the last one first: every mode is a 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from lazyt.ir.ops_elementwise import cast, clamp_min, minimum, round_
 from lazyt.ir.ops_index import index
 from lazyt.ir.ops_resample import resample
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import tensor_node
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -231,17 +231,17 @@ def upsample(
     align_corners: Any = None,
 ) -> Tensor:
     """`interpolate` under its old name."""
-    warnings.warn(_OLD.format("upsample"), stacklevel=2)
+    warn(_OLD.format("upsample"))
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Tensor:
     """`interpolate` with mode nearest, under its old name."""
-    warnings.warn(_OLD.format("upsample_nearest"), stacklevel=2)
+    warn(_OLD.format("upsample_nearest"))
     return interpolate(input, size, scale_factor, mode="nearest")
 
 
 def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Tensor:
     """`interpolate` with mode bilinear and aligned corners, under its old name."""
-    warnings.warn(_OLD.format("upsample_bilinear"), stacklevel=2)
+    warn(_OLD.format("upsample_bilinear"))
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +41,7 @@ from lazyt.ir.ops_nn import row_pick
 from lazyt.ir.ops_shape import copy, narrow, permute, reshape
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .common import in_compute_dtype, tensor_node
 
@@ -244,7 +244,7 @@ def grid_sample(
             f"'reflection', but got: '{padding_mode}'"
         )
     if align_corners is None:
-        warnings.warn(_DEFAULT, stacklevel=2)
+        warn(_DEFAULT)
     x = tensor_node(input, "grid_sampler")
     places = tensor_node(grid, "grid_sampler", "grid", 2)
     _check_grid(x, places, mode)
@@ -272,7 +272,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     Errors: ValueError, NotImplementedError, RuntimeError in PyTorch's words.
     """
     if align_corners is None:
-        warnings.warn(_DEFAULT, stacklevel=2)
+        warn(_DEFAULT)
     if not theta.is_floating_point():
         raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
     rank = len(size) - 2
@@ -288,7 +288,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         )
     spatial = [int(n) for n in size[2:]]
     if align_corners and min(spatial) == 1:
-        warnings.warn(_UNIT, stacklevel=2)
+        warn(_UNIT)
     elif min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
     base = lazyt.ones((*spatial, rank + 1), dtype=theta.dtype, device=theta.device)

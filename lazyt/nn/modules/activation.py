@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
 from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .attention import MultiheadAttention as MultiheadAttention
 
@@ -223,7 +223,7 @@ class Hardtanh(Module):
         for end, value in (("min", min_value), ("max", max_value)):
             if value is not None:
                 words = f"keyword argument `{end}_value` is deprecated and renamed to `{end}_val`"
-                warnings.warn(words, FutureWarning, stacklevel=2)
+                warn(words, FutureWarning)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace
@@ -318,7 +318,7 @@ class _AlongDim(Module):
         self.__dict__.setdefault("dim", None)
 
     def forward(self, input: Tensor) -> Tensor:
-        return type(self)._function(input, self.dim, _stacklevel=5)
+        return type(self)._function(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -350,7 +350,7 @@ class Softmax2d(Module):
             raise ValueError(
                 f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
             )
-        return F.softmax(input, -3, _stacklevel=5)
+        return F.softmax(input, -3)
 
 
 class GLU(Module):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 from lazyt.nn import functional as F
 from lazyt.nn.modules.batchnorm import _NormBase
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 
 class _InstanceNorm(_NormBase):
@@ -57,10 +57,9 @@ class _InstanceNorm(_NormBase):
                 f"expected input's size at dim={axis} to match num_features ({self.num_features}), "
                 f"but got: {input.size(axis)}."
             )
-        warnings.warn(
+        warn(
             f"input's size at dim={axis} does not match num_features. You can silence this warning "
             "by not passing in num_features, which is not used because affine=False",
-            stacklevel=3,
         )
 
     def forward(self, input: Tensor) -> Tensor:

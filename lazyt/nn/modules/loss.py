@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ from lazyt.nn import functional as F
 from lazyt.nn.functional.common import reduction_of
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .distance import PairwiseDistance
 
@@ -250,7 +250,7 @@ class NLLLoss2d(NLLLoss):
         reduce: Any = None,
         reduction: str = "mean",
     ) -> None:
-        warnings.warn(NLL_LOSS_2D, FutureWarning, stacklevel=2)
+        warn(NLL_LOSS_2D, FutureWarning)
         super().__init__(weight, size_average, ignore_index, reduce, reduction)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from lazyt.nn.module import Module
 from lazyt.nn.utils.rnn import PackedSequence
 from lazyt.parameter import Parameter
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .rnn_cells import GRUCell as GRUCell
 from .rnn_cells import LSTMCell as LSTMCell
@@ -113,11 +113,10 @@ class RNNBase(Module):
                 "element being zeroed"
             )
         if dropout > 0 and self.num_layers == 1:
-            warnings.warn(
+            warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero "
                 f"dropout expects num_layers greater than 1, but got dropout={dropout} and "
                 f"num_layers={self.num_layers}",
-                stacklevel=3,
             )
         kinds = (("bias", bool), ("batch_first", bool), ("input_size", int), ("hidden_size", int))
         for name, kind in kinds:

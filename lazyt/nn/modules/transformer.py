@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from lazyt.nn.functional.multihead import canonical_mask, none_or_dtype
 from lazyt.nn.init import xavier_uniform_
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 from .normalization import LayerNorm
 from .transformer_layers import TransformerDecoderLayer as TransformerDecoderLayer
@@ -83,10 +83,9 @@ class TransformerEncoder(Module):
         reason = _why_padding_is_computed(encoder_layer)
         self.use_nested_tensor = enable_nested_tensor and not reason
         if enable_nested_tensor and reason:
-            warnings.warn(
+            warn(
                 "enable_nested_tensor is True, but self.use_nested_tensor is False because "
                 f"encoder_layer{reason}",
-                stacklevel=2,
             )
 
     def forward(

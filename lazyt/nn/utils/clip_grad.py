@@ -4,14 +4,15 @@ asked."""
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
+from types import GeneratorType
 from typing import Any
 
 import lazyt
 from lazyt.functions.creation import tensor
 from lazyt.gradmode import no_grad
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 NON_FINITE = (
     "The total norm of order {} for gradients from `parameters` is non-finite, so it cannot be "
@@ -78,6 +79,8 @@ def clip_grad_norm_(
     Errors: RuntimeError for an infinite or undefined norm if `error_if_nonfinite`.
     """
     listed = _listed(parameters)
+    if not listed and isinstance(parameters, GeneratorType):
+        warn("`parameters` is an empty generator, no gradient clipping will occur.")
     grads = [p.grad for p in listed if p.grad is not None]
     total = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(listed, max_norm, total, foreach)
@@ -108,10 +111,9 @@ def clip_grad_norm(
     foreach: bool | None = None,
 ) -> Tensor:
     """`clip_grad_norm_` under its old name."""
-    warnings.warn(
+    warn(
         "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of "
         "`torch.nn.utils.clip_grad_norm_`.",
         FutureWarning,
-        stacklevel=2,
     )
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = ["functional_call"]
 
@@ -29,7 +29,7 @@ def functional_call(
     """`module(*args, **kwargs)` with other tensors in the place of parameters and buffers."""
     from lazyt.func import functional_call as call  # it imports networks itself
 
-    warnings.warn(_MOVED, FutureWarning, stacklevel=2)
+    warn(_MOVED, FutureWarning)
     return call(
         module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict
     )

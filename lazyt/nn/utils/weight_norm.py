@@ -8,7 +8,6 @@ This is the older form, a hook before forward; `parametrizations.weight_norm` is
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, TypeVar
 
 from lazyt.dispatch import tagged
@@ -18,6 +17,7 @@ from lazyt.parameter import Parameter
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 OLD = (
     "`torch.nn.utils.weight_norm` is deprecated in favor of "
@@ -86,7 +86,7 @@ class WeightNorm:
 
 def weight_norm(module: _Module, name: str = "weight", dim: int = 0) -> _Module:
     """Replaces a parameter by its lengths along `dim` and its direction; None: one length."""
-    warnings.warn(OLD, FutureWarning, stacklevel=2)
+    warn(OLD, FutureWarning)
     WeightNorm.apply(module, name, dim)
     return module
 

@@ -6,11 +6,11 @@ scheduler.step(validation_loss)  # once an epoch
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lazyt.optim.lr_scheduler.base import EPOCH_DEPRECATION_WARNING, LRScheduler, set_option
 from lazyt.optim.optimizer import Optimizer
+from lazyt.warned import warn
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -90,7 +90,7 @@ class ReduceLROnPlateau(LRScheduler):
         if epoch is None:
             epoch = self.last_epoch + 1
         else:
-            warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
+            warn(EPOCH_DEPRECATION_WARNING, UserWarning)
         self.last_epoch = epoch
         if self._is_better(current, self.best):
             self.best = current

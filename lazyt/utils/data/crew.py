@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
@@ -25,6 +24,7 @@ from lazyt.runtime.drain import drain
 from lazyt.utils.data.fetch import Fetch
 from lazyt.utils.data.transport import receive
 from lazyt.utils.data.worker import CHECK_SECONDS, Failure, Job, Resume, run_worker
+from lazyt.warned import warn
 
 __all__ = ["InlineCrew", "ProcessCrew"]
 
@@ -62,7 +62,7 @@ class ProcessCrew:
             try:
                 process.start()
             except (TypeError, AttributeError, PicklingError):
-                warnings.warn(_NOT_PICKLABLE, stacklevel=5)
+                warn(_NOT_PICKLABLE)
                 raise
             theirs.close()  # or the pipe would not end with the worker
             self._working.add(len(self.processes))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from multiprocessing.context import BaseContext
@@ -26,6 +25,7 @@ from lazyt.utils.data.iteration import (
     _SingleProcessDataLoaderIter,
 )
 from lazyt.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from lazyt.warned import warn
 
 __all__ = ["DataLoader"]
 
@@ -219,12 +219,11 @@ class DataLoader(Generic[_Sample]):
             f"{'' if with_set else ' (`cpuset` is not taken into account)'}, which is smaller than "
             "what this DataLoader is going to create."
         )
-        warnings.warn(
+        warn(
             f"This DataLoader will create {self.num_workers} worker processes in total. "
             f"{suggestion} Please be aware that excessive worker creation might get DataLoader "
             "running slow or even freeze, lower the worker number to avoid potential "
             "slowness/freeze if necessary.",
-            stacklevel=3,
         )
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ https://docs.pytorch.org/docs/2.13/data.html.
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -15,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import lazyt
 from lazyt.tensor import Tensor
+from lazyt.warned import warn
 
 __all__ = [
     "ChainDataset",
@@ -225,9 +225,8 @@ def random_split(
             sizes[i % len(sizes)] += 1
         for i, size in enumerate(sizes):
             if size == 0:
-                warnings.warn(
+                warn(
                     f"Length of split at index {i} is 0. This might result in an empty dataset.",
-                    stacklevel=2,
                 )
     else:
         sizes = list(lengths)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ base seed drawn, how many indices are taken ahead, which worker gets which batch
 from __future__ import annotations
 
 import multiprocessing
-import warnings
 import weakref
 from collections.abc import Iterator
 from itertools import cycle
@@ -18,6 +17,7 @@ from lazyt.utils.data.fetch import make_fetch, rows_only
 from lazyt.utils.data.pinning import pin_memory
 from lazyt.utils.data.sampler import draw_seed
 from lazyt.utils.data.worker import Ended, Failure, Job, Resume
+from lazyt.warned import warn
 
 if TYPE_CHECKING:
     from lazyt.utils.data.dataloader import DataLoader
@@ -61,7 +61,7 @@ class _BaseDataLoaderIter:
                 "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for "
                 "examples."
             )
-        warnings.warn(message, stacklevel=3)
+        warn(message)
 
     def __len__(self) -> int:
         return len(self._loader._index_sampler)
@@ -77,17 +77,15 @@ def _pins(loader: DataLoader[Any]) -> bool:
     if not loader.pin_memory:
         return False
     if loader.pin_memory_device:
-        warnings.warn(
+        warn(
             "pin_memory_device is deprecated, the current accelerator will be used as the device,"
             f"ignore pin_memory_device='{loader.pin_memory_device}'.",
-            stacklevel=5,
         )
     if accelerator.is_available():
         return True
-    warnings.warn(
+    warn(
         "'pin_memory' argument is set as true but no accelerator is found, then device pinned "
         "memory won't be used.",
-        stacklevel=5,
     )
     return False
 
