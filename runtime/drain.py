@@ -32,6 +32,7 @@ from .placed import apply, device_of, on_host, out_of_memory
 from .precision import PRECISION
 from .scans import SCANS, Marks
 from .stats import COUNTERS
+from .whole_numbers import settle_number
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -87,6 +88,9 @@ def realised(node: Node) -> Any:
     be."""
     value = node.value
     if value is None:
+        with LOCK:
+            if settle_number(node):
+                return node.value
         drain()
         value = node.value
         if value is None:

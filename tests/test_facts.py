@@ -233,6 +233,55 @@ def test_another_shape_is_another_program() -> None:
     assert kinds == ["new", "new", "miss", "miss"] + ["hit"] * 4
 
 
+def test_places_given_as_tensors_cut_no_program() -> None:
+    """The rows of a batch whose places a tensor says: one program, not one a row."""
+    data = torch.arange(40)
+
+    def batch(i: int) -> None:
+        places = torch.tensor([0, i, 2 * i + 3])
+        rows = torch.stack([data[p : p + 2] for p in places])
+        assert rows.sum().item() == 2 * (3 * i + 3) + 3
+
+    for i in range(3):
+        batch(i)
+    with counted() as made:
+        batch(7)
+    assert (made["drains"], made["hits"], made["misses"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "text, drains",
+    [
+        ("x[1]", 0),
+        ("x[1] + 2", 0),
+        ("2 * x[1] - 1", 0),
+        ("x[1] > 3", 0),
+        ("x[1] / 2", 1),  # not an integer
+        ("x.max()", 1),  # not of a few numbers only
+        ("x[1] + x[1] * x[2] - x[0]", 1),  # too many steps
+        ("sum([1] * 2000, x[0])", 1),
+        ("x[:1] + 1", 0),
+    ],
+)
+def test_whole_numbers_of_a_few_steps_need_no_plan(text: str, drains: int) -> None:
+    x, y = torch.tensor([3, 5, 7]), torch.rand(3)
+    with counted() as made:
+        pending = y.exp()
+        value = eval(text, {"x": x}).item()
+    assert value == eval(text, {"x": np.array([3, 5, 7])})
+    assert made["drains"] == drains
+    assert made["by_op"].get("exp", 0) == drains  # the rest of the trace stays pending
+    assert pending.sum().item() > 3
+
+
+def test_whole_number_that_fails_names_the_line() -> None:
+    """What the evaluator cannot compute is left to the drain, which says where it stands."""
+    x = torch.tensor([3, 0])
+    y = x[0] // x[1]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError.*\n.*test_facts.py"):
+        y.item()
+
+
 # --- liveness -------------------------------------------------------------------------------------
 
 
