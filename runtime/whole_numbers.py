@@ -52,9 +52,9 @@ def _steps_to(n: Node, steps: list[Node], most: int) -> bool:
         return False
     if type.__class__ is tuple or type.numel != 1 or type.dtype.category > 1:
         return False
-    for s in n.src:
-        if s.__class__ is Node and s.value is None and s not in steps:
-            if not _steps_to(s, steps, most - 1):
-                return False
+    pending = [s for s in n.src if s.__class__ is Node and s.value is None]
+    for s in pending:
+        if s not in steps and not _steps_to(s, steps, most - 1):
+            return False
     steps.append(n)
     return len(steps) <= STEPS
