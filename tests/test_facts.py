@@ -21,7 +21,7 @@ import lazyt as torch
 from lazyt.ir.node import FLUSH_NODES, Node
 from lazyt.runtime import cache, donation
 from lazyt.runtime import drain as runtime
-from lazyt.runtime.cache import CACHE
+from lazyt.runtime.cache import CACHE, UNPAID
 from lazyt.runtime.stats import COUNTERS
 
 F = torch.nn.functional
@@ -420,6 +420,27 @@ def live_nodes() -> int:
     return sum(1 for o in gc.get_objects() if type(o) is Node)
 
 
+def test_plans_that_are_never_used_are_not_made_by_the_hundred() -> None:
+    """Text that grows by a token is another program each time, however often it is written."""
+    data = torch.arange(200.0)
+    lengths = range(1, 101)
+
+    def texts() -> dict[str, Any]:
+        with counted() as made:
+            for n in lengths:
+                assert (data[:n] * 2).sum().item() == n * (n - 1)
+        return {name: made[name] for name in ("evaluated", "misses", "hits")}
+
+    assert texts() == {"evaluated": 100, "misses": 0, "hits": 0}
+    assert texts() == {"evaluated": 100 - UNPAID, "misses": UNPAID, "hits": 0}
+    third = texts()  # those that come round again pay for others
+    assert third["hits"] == UNPAID and third["misses"] == 2 * UNPAID
+    while (again := texts())["evaluated"]:
+        assert again["hits"] > third["hits"]
+        third = again
+    assert texts() == {"evaluated": 0, "misses": 0, "hits": 100}
+
+
 def test_loop_without_reads_holds_memory_and_plans_flat() -> None:
     w = torch.zeros(3)
     g = torch.ones(3)
@@ -488,7 +509,7 @@ def test_plan_cache_is_bounded_in_bytes(monkeypatch) -> None:
     bound = 200_000
     monkeypatch.setattr(cache, "PLAN_BYTES", bound)
     for n in range(1, 60):
-        for _ in range(2):
+        for _ in range(3):
             x = torch.ones(100 + n, 10)
             total = (x.exp().sin() * 2).sum(0).cumsum(0)[-1]
             assert total.item() == pytest.approx(20 * (100 + n) * math.sin(math.e), rel=1e-4)
