@@ -9,8 +9,9 @@ Three scans of the trace and a call:
 3. the plan is looked up, its inputs and numbers are bound, it runs, and the values are put into
    their nodes.
 
-A program seen for the first time is evaluated operation by operation; from the second time on it is
-compiled. Plans are found by the exact key, never by a hash alone.
+A program seen for the first time is evaluated operation by operation; from the second time on it
+is compiled, or later where plans have not paid (cache.py). Plans are found by the exact key, never
+by a hash alone.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .placed import apply, device_of, on_host, out_of_memory
 from .precision import PRECISION
 from .scans import SCANS, Marks
 from .stats import COUNTERS
+from .whole_numbers import settle_number
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -87,6 +89,9 @@ def realised(node: Node) -> Any:
     be."""
     value = node.value
     if value is None:
+        with LOCK:
+            if settle_number(node):
+                return node.value
         drain()
         value = node.value
         if value is None:
@@ -221,23 +226,25 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     try:
         for observe in OBSERVERS:
             observe(key, wanted, kept, _index(leaves), values)
-        first = program is None
         if program is None:
             program = Program(values, kept, 8 * len(bound[0]) + 200)
-            program.last = cache.clock
             cache.programs[key] = program
             cache.nbytes += program.size
-        if first and not PLAN_FIRST[0] and not (PLACING and _on_devices(wanted)):
+        program.last = cache.clock
+        program.seen += 1
+        plan = program.plan
+        if plan is None and program.seen < cache.sightings() and not _at_once(wanted):
+            program.note(kept, values)
             counters.evaluated += 1
             _evaluate(wanted, kept)
             cache.trim()
         else:
-            program.last = cache.clock
-            plan = program.plan
             if plan is None or not _serves(plan, kept, values):
                 plan = _compile(program, wanted, kept, _index(leaves), values)
             else:
                 counters.hits += 1
+                if program.unpaid:
+                    cache.used(program)
             _execute(plan, wanted, leaves, values, read)
         ok = True
     finally:
@@ -263,19 +270,14 @@ def _serves(plan: Plan, kept: tuple, values: tuple) -> bool:
 def _compile(program: Program, wanted: list, kept: tuple, index: dict, values: tuple) -> Plan:
     from .plan import compile_plan  # passes and code generators load with the first plan
 
-    known = program.plan.numbers if program.plan is not None else program.numbers
-    program.varying.update(
-        i for i, (a, b) in enumerate(zip(known, values)) if a != b or a.__class__ is not b.__class__
-    )
-    union = tuple(sorted({*program.keep, *kept}))
-    program.keep = union
+    program.note(kept, values)
     COUNTERS.misses += 1
     plan, passes = compile_plan(
-        wanted, union, index, values, program.varying, donatable(wanted), RECORD[0]
+        wanted, program.keep, index, values, program.varying, donatable(wanted), RECORD[0]
     )
     COUNTERS.passes += passes
     cache = CACHE
-    cache.compiled += 1
+    cache.made(program)
     plan.number = cache.compiled
     if program.plan is not None:
         program.size -= program.plan.nbytes
@@ -366,9 +368,11 @@ def _located(error: Exception, node: Node) -> Exception:
         return RuntimeError(text)
 
 
-def _on_devices(wanted: list[Node]) -> bool:
-    """Whether a program uses a device: then it is compiled when it is seen first, since kernels are
-    all that runs there."""
+def _at_once(wanted: list[Node]) -> bool:
+    """Whether a program is compiled when it is seen first: where it uses a device, since kernels
+    are all that runs there."""
+    if PLAN_FIRST[0] or not PLACING:
+        return PLAN_FIRST[0]
     return any(device_of(n.type) != "cpu" for n in wanted) or any(
         s.__class__ is Node and device_of(s.type) != "cpu" for n in wanted for s in n.src
     )

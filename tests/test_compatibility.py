@@ -76,6 +76,7 @@ torch.distributed.get_world_size()
 torch.distributed.all_reduce(torch.ones(1))
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
+torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 3), device_ids=[0])
 """
 
 

@@ -21,7 +21,7 @@ import lazyt as torch
 from lazyt.ir.node import FLUSH_NODES, Node
 from lazyt.runtime import cache, donation
 from lazyt.runtime import drain as runtime
-from lazyt.runtime.cache import CACHE
+from lazyt.runtime.cache import CACHE, UNPAID
 from lazyt.runtime.stats import COUNTERS
 
 F = torch.nn.functional
@@ -233,6 +233,55 @@ def test_another_shape_is_another_program() -> None:
     assert kinds == ["new", "new", "miss", "miss"] + ["hit"] * 4
 
 
+def test_places_given_as_tensors_cut_no_program() -> None:
+    """The rows of a batch whose places a tensor says: one program, not one a row."""
+    data = torch.arange(40)
+
+    def batch(i: int) -> None:
+        places = torch.tensor([0, i, 2 * i + 3])
+        rows = torch.stack([data[p : p + 2] for p in places])
+        assert rows.sum().item() == 2 * (3 * i + 3) + 3
+
+    for i in range(3):
+        batch(i)
+    with counted() as made:
+        batch(7)
+    assert (made["drains"], made["hits"], made["misses"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "text, drains",
+    [
+        ("x[1]", 0),
+        ("x[1] + 2", 0),
+        ("2 * x[1] - 1", 0),
+        ("x[1] > 3", 0),
+        ("x[1] / 2", 1),  # not an integer
+        ("x.max()", 1),  # not of a few numbers only
+        ("x[1] + x[1] * x[2] - x[0]", 1),  # too many steps
+        ("sum([1] * 2000, x[0])", 1),
+        ("x[:1] + 1", 0),
+    ],
+)
+def test_whole_numbers_of_a_few_steps_need_no_plan(text: str, drains: int) -> None:
+    x, y = torch.tensor([3, 5, 7]), torch.rand(3)
+    with counted() as made:
+        pending = y.exp()
+        value = eval(text, {"x": x}).item()
+    assert value == eval(text, {"x": np.array([3, 5, 7])})
+    assert made["drains"] == drains
+    assert made["by_op"].get("exp", 0) == drains  # the rest of the trace stays pending
+    assert pending.sum().item() > 3
+
+
+def test_whole_number_that_fails_names_the_line() -> None:
+    """What the evaluator cannot compute is left to the drain, which says where it stands."""
+    x = torch.tensor([3, 0])
+    y = x[0] // x[1]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError.*\n.*test_facts.py"):
+        y.item()
+
+
 # --- liveness -------------------------------------------------------------------------------------
 
 
@@ -371,6 +420,27 @@ def live_nodes() -> int:
     return sum(1 for o in gc.get_objects() if type(o) is Node)
 
 
+def test_plans_that_are_never_used_are_not_made_by_the_hundred() -> None:
+    """Text that grows by a token is another program each time, however often it is written."""
+    data = torch.arange(200.0)
+    lengths = range(1, 101)
+
+    def texts() -> dict[str, Any]:
+        with counted() as made:
+            for n in lengths:
+                assert (data[:n] * 2).sum().item() == n * (n - 1)
+        return {name: made[name] for name in ("evaluated", "misses", "hits")}
+
+    assert texts() == {"evaluated": 100, "misses": 0, "hits": 0}
+    assert texts() == {"evaluated": 100 - UNPAID, "misses": UNPAID, "hits": 0}
+    third = texts()  # those that come round again pay for others
+    assert third["hits"] == UNPAID and third["misses"] == 2 * UNPAID
+    while (again := texts())["evaluated"]:
+        assert again["hits"] > third["hits"]
+        third = again
+    assert texts() == {"evaluated": 0, "misses": 0, "hits": 100}
+
+
 def test_loop_without_reads_holds_memory_and_plans_flat() -> None:
     w = torch.zeros(3)
     g = torch.ones(3)
@@ -439,7 +509,7 @@ def test_plan_cache_is_bounded_in_bytes(monkeypatch) -> None:
     bound = 200_000
     monkeypatch.setattr(cache, "PLAN_BYTES", bound)
     for n in range(1, 60):
-        for _ in range(2):
+        for _ in range(3):
             x = torch.ones(100 + n, 10)
             total = (x.exp().sin() * 2).sum(0).cumsum(0)[-1]
             assert total.item() == pytest.approx(20 * (100 + n) * math.sin(math.e), rel=1e-4)

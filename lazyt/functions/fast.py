@@ -1,4 +1,4 @@
-"""The fast path of binary arithmetic: tensors of one type, or a float tensor and a number, inline.
+"""The fast path of binary arithmetic: tensors of one type, or a tensor and a number, inline.
 
 What tracing an operation takes stands here once more, without a call in between: the node, the
 origin, the trace, storage and handle. Whatever is not this plain case goes the ordinary way.
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lazyt.ir.dtypes import int64
 from lazyt.ir.node import _INTERNAL, FLUSH, LOCAL, NUMBERS, Node, caller
 from lazyt.runtime.scans import WITH_COMPILER
 
@@ -17,6 +18,7 @@ from ..dispatch import without_history
 from ..state import Storage, sync, values_of
 from ..tensor import SUBCLASSES, Tensor
 
+LARGE = 2**63  # beyond what an int64 holds
 _new = object.__new__
 _getframe = sys._getframe
 
@@ -55,8 +57,8 @@ def fast_binary(
     rounds: bool = False,
     reverse: bool = False,
 ) -> Callable:
-    """The method `name` of Tensor, for `op`, which traces two tensors of one type, or a float
-    tensor and a number, inline.
+    """The method `name` of Tensor, for `op`, which traces two tensors of one type, a float tensor
+    and a number, or one of int64 and an integer, inline.
 
     Everything else (promotion, broadcasting, other operands) goes to `slow(self, other)`.
     floats_only: so do other types. boolean: a comparison. rounds: numbers are rounded to half
@@ -83,11 +85,16 @@ def fast_binary(
         elif kind is float or kind is int:
             a = self._node if self._seen is self._storage.node else derive(self)
             type = a.type
-            if type.dtype.category != 2:
+            if type.dtype.category == 2:
+                if rounds and type.dtype.itemsize == 2:
+                    return slow(self, other)
+                b = other if kind is float else float(other)
+            elif (
+                type.dtype is int64 and kind is int and not floats_only and -LARGE <= other < LARGE
+            ):
+                b = other
+            else:
                 return slow(self, other)
-            if rounds and type.dtype.itemsize == 2:
-                return slow(self, other)
-            b = other if kind is float else float(other)
             grad = a.grad
         else:
             return slow(self, other)

@@ -106,7 +106,14 @@ def _row(type: TensorType) -> tuple:
 
 
 def show(
-    t: Tensor, source: Node, step: tuple, type: TensorType, offset: int, strides: tuple, name: str
+    t: Tensor,
+    source: Node,
+    step: tuple,
+    type: TensorType,
+    offset: int,
+    strides: tuple,
+    name: str,
+    multi: tuple[int, str] | None = None,
 ) -> Tensor:
     """`make_view` for one step whose type is known, with the node made inline."""
     op = step[0]
@@ -133,8 +140,8 @@ def show(
     if len(trace) > local.limit:
         FLUSH[0](n)
     made = view_meta(t, (step,), offset, n.type.shape, strides)
-    if made.multi is not None or made.untracked:
-        name_view(made, n, name)
+    if multi is not None or made.multi is not None or made.untracked:
+        name_view(made, n, name, multi)
     view = _new(Tensor)
     view._storage = storage
     view._meta = made

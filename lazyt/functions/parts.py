@@ -21,6 +21,7 @@ from ..gradmode import no_grad
 from ..registry import FUNCTIONS, also_called
 from ..state import check_writable, geometry, node_of, shape_of, touch
 from ..tensor import Tensor, attach, wrap_dim
+from .indexing import show
 from .views import make_view
 
 
@@ -99,13 +100,21 @@ def select(
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Every position of a dimension."""
-    shape = shape_of(input)
+    offset, shape, strides = geometry(input)
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = wrap_dim(dim, len(shape))
-    if not shape[axis]:
-        node_of(input)  # raises for a view without a valid history, as reading one does
-    return tuple(select(input, axis, i, (i, "Unbind"), "Unbind") for i in range(shape[axis]))
+    source = node_of(input)  # raises for a view without a valid history, as reading one does
+    before, after = shape[:axis], shape[axis + 1 :]
+    arg = ((*before, 1, *after), (1,) * len(shape), before + after)
+    type = source.type.with_shape(before + after)
+    kept = strides[:axis] + strides[axis + 1 :]
+    parts = []
+    for i in range(shape[axis]):
+        step = part_, arg, (*(0,) * len(before), i, *(0,) * len(after))
+        place = offset + i * strides[axis]
+        parts.append(show(input, source, step, type, place, kept, "Unbind", (i, "Unbind")))
+    return tuple(parts)
 
 
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:

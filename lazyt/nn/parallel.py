@@ -1,6 +1,8 @@
 """torch.nn.parallel: DataParallel over the one device there is.
 
 net = nn.DataParallel(net)        # the keys of its state dict begin with "module."
+if ddp:                           # of a launcher with several processes, which there is not
+    net = DistributedDataParallel(net)
 """
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lazyt.distributed import UNINITIALIZED
 from lazyt.nn.module import Module
 
-__all__ = ["DataParallel", "data_parallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
 
 
 def _check_devices(device_ids: Sequence[Any] | None) -> None:
@@ -38,6 +41,15 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+class DistributedDataParallel(Module):
+    """A module on several processes, which programs import, ask about with isinstance, and make
+    where a launcher started them. ValueError, as in PyTorch: no process group was initialized."""
+
+    def __init__(self, module: Module, *args: Any, **options: Any) -> None:
+        super().__init__()
+        raise ValueError(UNINITIALIZED)
 
 
 def data_parallel(
