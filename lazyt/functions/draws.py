@@ -302,7 +302,7 @@ def normal(
     if order is None:
         node = draw_on(device, generator, "normal_like", dtype, mean=mean, std=std)
     else:
-        plain = {"mean": 0.0, "std": 1.0, "contiguous": False}
+        plain: dict[str, Any] = {"mean": 0.0, "std": 1.0, "contiguous": False}
         node = draw_on(device, generator, "normal", dtype, order, size=shape, **plain)
         scale, middle = (node_of(x) if isinstance(x, Tensor) else x for x in (std, mean))
         node = compute_add(compute_mul(node, scale), middle)
