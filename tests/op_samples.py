@@ -274,7 +274,7 @@ class Case:
                 first, rest, options = given
                 result = call(first, *rest, **options)
                 if self.op.name in UP_TO_SIGN:
-                    result = _without_signs(library, result)
+                    result = _without_signs(library, result, self.op.name == "linalg.svd")
                 found = read(result)
                 if gradients:
                     if process is not None and self.part != "inplace":
@@ -300,10 +300,18 @@ def _cotangent(library: types.ModuleType, result: Any, index: int) -> Any:
     return library.tensor(np.asarray(array, np.float64)).to(result.dtype)
 
 
-def _without_signs(library: types.ModuleType, x: Any) -> Any:
+def _without_signs(library: types.ModuleType, x: Any, stacked: bool) -> Any:
+    """Vectors without their signs, and those alone that have a singular value: others are any basis
+    of what is left. stacked: the last factor holds its vectors in rows."""
     if isinstance(x, library.Tensor):
         return x.abs()
-    return tuple(_without_signs(library, i) for i in x) if isinstance(x, (tuple, list)) else x
+    if isinstance(x, (tuple, list)):
+        if len(x) == 3:
+            count = x[1].shape[-1]
+            last = x[2][..., :count, :] if stacked else x[2][..., :count]
+            x = (x[0][..., :count], x[1], last)
+        return tuple(_without_signs(library, i, stacked) for i in x)
+    return x
 
 
 def _tensors(library: types.ModuleType, x: Any) -> list:
