@@ -179,7 +179,7 @@ unary("sign", keep_bool(ops.sign), KEPT)
 unary("relu", _not_bool(ops.relu, "Boolean inputs not supported for relu"), KEEP)
 
 
-def _float_test(op: Op, otherwise: bool) -> Callable:
+def _float_test(op: Callable[[Node], Node], otherwise: bool) -> Callable:
     def apply(node: Node) -> Node:
         if node.type.dtype.category >= FLOATING:
             return op(node)
@@ -217,7 +217,7 @@ def _infinite(name: str, infinity: float) -> None:
     def apply(node: Node) -> Node:
         if node.type.dtype.is_complex:
             raise RuntimeError(f"{name} does not support complex inputs.")
-        return ops.eq(node, infinity)
+        return _float_test(lambda x: ops.eq(x, infinity), False)(node)
 
     predicate(name, apply)
 

@@ -251,6 +251,8 @@ def _positions(rows: Node, values: Any, right: bool, out_int32: bool, out: Tenso
         exact = dtypes.int64 if number.__class__ is int else dtypes.float64
         rows = cast(rows, dtypes.promote(rows.type.dtype, exact))
         node = full((), number, rows.type.dtype, rows.type.device)
+    if rows.type.dtype is dtypes.bool_ and rows.type.numel and node.type.numel:
+        raise unsupported("searchsorted_out_cpu", rows.type.dtype)
     text = _OUT_OF_SEARCH.format(have="{have}", flag=bool(out_int32))
     places = order.searchsorted(rows, node, arg=(right, bool(out_int32)))
     return deliver(places, out, exact=text)
