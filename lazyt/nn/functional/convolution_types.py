@@ -3,13 +3,13 @@
 conv2d(float, double)                    expected scalar type Float but found Double
 conv2d(half, float)                      Input type (torch.HalfTensor) and weight type
                                          (torch.FloatTensor) should be the same or ...
-conv2d(int32, int32)                     "slow_conv2d_cpu" not implemented for 'Int'
+conv2d(bool, bool)                       "slow_conv2d_cpu" not implemented for 'Bool'
 """
 
 from __future__ import annotations
 
 from lazyt.dispatch import c_name, fit_dtype, scalar_name, unsupported
-from lazyt.ir.dtypes import COMPLEX, DType, float32, float64, int64
+from lazyt.ir.dtypes import COMPLEX, FLOATING, DType, bool_, int64
 from lazyt.ir.node import Node
 
 from .common import HALVES
@@ -28,7 +28,8 @@ def check_bias(x: Node, b: Node | None) -> None:
 
 
 def check_operands(x: Node, w: Node, b: Node | None, transposed: bool = False) -> None:
-    """RuntimeError where the operands' types differ, NotImplementedError for integers but int64."""
+    """RuntimeError where the operands' types differ, NotImplementedError for booleans and,
+    transposed, for integers but int64."""
     dtype, own = x.type.dtype, w.type.dtype
     if dtype.category == COMPLEX and own is not dtype:
         raise _differing(dtype, own, "weight", "")
@@ -37,20 +38,23 @@ def check_operands(x: Node, w: Node, b: Node | None, transposed: bool = False) -
             if node is not None and node.type.dtype is not dtype:
                 dense = f" or input should be a MKLDNN tensor and {name} is a dense tensor"
                 raise _differing(dtype, node.type.dtype, name, dense)
-    elif dtype.category != COMPLEX and dtype not in (float32, float64, int64):
-        volume = len(x.type.shape) == 5
-        kernel = "slow_conv3d_cpu" if volume else "slow_conv2d_cpu"
-        if transposed:
-            kernel = f"slow_conv_transpose{3 if volume else 2}d_out_cpu"
-        elif volume and any(extent > 1 for extent in w.type.shape[2:]):
-            kernel = "compute_columns3d"
-        raise unsupported(kernel, dtype)
+    elif dtype is bool_ or (transposed and dtype.category < FLOATING and dtype is not int64):
+        raise unsupported(_kernel(x, w, transposed), dtype)
     if own is not dtype:
         raise RuntimeError(
             f"expected scalar type {scalar_name(dtype)} but found {scalar_name(own)}"
         )
     if transposed and b is not None:
         fit_dtype(b.type.dtype, dtype)
+
+
+def _kernel(x: Node, w: Node, transposed: bool) -> str:
+    volume = len(x.type.shape) == 5
+    if transposed:
+        return f"slow_conv_transpose{3 if volume else 2}d_out_cpu"
+    if volume and any(extent > 1 for extent in w.type.shape[2:]):
+        return "compute_columns3d"
+    return "slow_conv3d_cpu" if volume else "slow_conv2d_cpu"
 
 
 def _differing(dtype: DType, other: DType, name: str, rest: str) -> RuntimeError:
