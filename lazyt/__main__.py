@@ -28,7 +28,8 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
         sys.path.insert(0, folder)
     try:
         with torch_is_lazyt(), children_too():
-            return runpy.run_path(path, run_name="__main__")
+            # Absolute, as Python has it: programs that change folders look beside it for files.
+            return runpy.run_path(os.path.abspath(path), run_name="__main__")
     finally:
         sys.argv = argv
         sys.path[0] = first

@@ -104,3 +104,31 @@ def test_small_names() -> None:
     torch._assert(x.sum() == 2, "two")
     with pytest.raises(AssertionError, match="two"):
         torch._assert(x.sum() == 3, "two")
+
+
+PER_ELEMENT = """
+torch.tensor([[0.2, 0.7], [3, 4]]).apply_(lambda v: 0 if v < 0.5 else 1)
+torch.tensor([1, 2]).apply_(lambda v: v + 0.7)
+torch.tensor([True, False]).apply_(lambda v: not v)
+torch.arange(4).reshape(2, 2).t().apply_(lambda v, c=[]: c.append(v) or len(c))
+torch.tensor([1.0, 2]).map_(torch.tensor([3.0, 4]), lambda a, b: a * b)
+torch.tensor([1.0, 2]).map_(torch.tensor(3.0), lambda a, b: a * b)
+torch.tensor([1.0, 2]).map_(torch.tensor([3, 4]), lambda a, b: a * b)
+torch.ones(2, requires_grad=True).apply_(lambda v: v)
+torch.ones(2).map_(torch.ones(2, requires_grad=True), lambda a, b: a * b)
+torch.ones(2).apply_(lambda v: v / 0)
+torch.ones(2).apply_(3)
+torch.ones(2).apply_(lambda v: v)._version
+"""
+
+
+@pytest.mark.parametrize("line", PER_ELEMENT.split("\n")[1:-1])
+def test_python_functions_of_every_element(line: str, oracle: types.ModuleType) -> None:
+    def said(module: types.ModuleType) -> tuple:
+        try:
+            value = eval(line, {"torch": module})
+        except Exception as error:
+            return (type(error).__name__, str(error))
+        return (str(value), str(getattr(value, "dtype", "")))
+
+    assert said(torch) == said(oracle)

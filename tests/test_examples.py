@@ -70,6 +70,17 @@ def test_scripts_run_unchanged(tmp_path: Path) -> None:
     assert "Linear(in_features=2, out_features=1, bias=True) SGD DataLoader" in printed
 
 
+def test_a_script_knows_where_it_lies(tmp_path: Path) -> None:
+    """`__file__` and the lines of tracebacks are absolute, as `python script.py` has them."""
+    (tmp_path / "words.txt").write_text("found")
+    (tmp_path / "script.py").write_text(
+        "import os, sys\nimport torch\nos.chdir('/')\n"
+        "print(open(os.path.join(os.path.dirname(__file__), 'words.txt')).read(), sys.argv[1:])\n"
+        "print(sys._getframe().f_code.co_filename == __file__)\n"
+    )
+    assert run("-m", "lazyt", "script.py", cwd=tmp_path) == "found []\nTrue\n"
+
+
 def test_a_module_that_renamed_lazyt_may_import_below_torch(tmp_path: Path) -> None:
     pytest.importorskip("numpy")
     script = tmp_path / "script.py"

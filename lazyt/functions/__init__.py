@@ -21,6 +21,7 @@ from lazyt.functions import (  # noqa: F401
     order_statistics,  # median, quantile, mode, histc
     padding,  # nn.functional.pad
     parts,  # narrow, select, split, chunk, diagonal, unfold, as_strided
+    per_element,  # apply_, map_
     pointwise,  # exp, sin, sqrt, ...
     product_sums,  # addmm, addmv, baddbmm, addbmm
     ranges,  # arange, linspace, logspace, eye
