@@ -51,6 +51,7 @@ from lazyt.printing import set_printoptions as set_printoptions
 from lazyt.random import default_generator as default_generator
 from lazyt.registry import FUNCTIONS as _FUNCTIONS
 from lazyt.settings import *  # noqa: F403
+from lazyt.warned import *  # noqa: F403
 from lazyt.size import Size as Size
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
