@@ -51,11 +51,11 @@ from lazyt.printing import set_printoptions as set_printoptions
 from lazyt.random import default_generator as default_generator
 from lazyt.registry import FUNCTIONS as _FUNCTIONS
 from lazyt.settings import *  # noqa: F403
-from lazyt.warned import *  # noqa: F403
 from lazyt.size import Size as Size
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
+from lazyt.warned import *  # noqa: F403
 
 if _typing.TYPE_CHECKING:
     from lazyt import amp as amp
