@@ -56,6 +56,7 @@ from lazyt.size import Size as Size
 from lazyt.tensor import Tensor as Tensor
 from lazyt.tensor import attach as _attach
 from lazyt.torch_names import install_importer_finder as _install
+from lazyt.warned import *  # noqa: F403
 
 if _typing.TYPE_CHECKING:
     from lazyt import amp as amp

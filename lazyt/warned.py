@@ -15,7 +15,22 @@ from types import FrameType
 
 from lazyt.ir.node import is_internal
 
+__all__ = ["is_warn_always_enabled", "set_warn_always"]
+
 _SAID: set[str] = set()
+_ALWAYS = [False]
+
+
+def set_warn_always(b: bool, /) -> None:
+    """Whether what is said once in a process is said every time."""
+    if not isinstance(b, bool):
+        raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
+    _ALWAYS[0] = b
+
+
+def is_warn_always_enabled() -> bool:
+    """What `set_warn_always` was last told: False at first."""
+    return _ALWAYS[0]
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -35,11 +50,12 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def warn_once(message: str, reason: str = "") -> None:
-    """Warns the first time that a process has a reason to, whatever line gave it.
+    """Warns the first time that a process has a reason to, whatever line gave it, or every time
+    (`set_warn_always`).
 
     reason: what is said once, where messages with one reason differ.
     """
     reason = reason or message
-    if reason not in _SAID:
+    if _ALWAYS[0] or reason not in _SAID:
         _SAID.add(reason)
         warn(message)

@@ -61,12 +61,16 @@ def _check_batch(x: Node, t: Node) -> None:
             raise ValueError(
                 f"For 1D input, 1D target must have size 1, but got target size: {ts[0]}"
             )
-    elif ts and ts[0] != shape[0]:
-        raise ValueError(
-            f"Expected input batch_size ({shape[0]}) to match target batch_size ({ts[0]})."
-        )
+    else:
+        targets = ts[0] if ts else 0
+        if targets != shape[0]:
+            raise ValueError(
+                f"Expected input batch_size ({shape[0]}) to match target batch_size ({targets})."
+            )
+        if not ts:
+            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if len(shape) <= 2:
-        if len(ts) > 1 or (len(shape) == 2 and not ts):
+        if len(ts) > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     elif len(shape) == 4:
         if len(ts) != 3:
