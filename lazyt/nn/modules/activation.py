@@ -10,11 +10,11 @@ from lazyt.nn import functional as F
 from lazyt.nn import init as initial
 from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
-from lazyt.registry import FUNCTIONS
 from lazyt.tensor import Tensor
 from lazyt.warned import warn
 
 from .attention import MultiheadAttention as MultiheadAttention
+from .called import Called, of_torch
 
 
 class _Plain(Module):
@@ -29,31 +29,31 @@ class _Plain(Module):
 class Tanh(_Plain):
     """The hyperbolic tangent."""
 
-    _function = staticmethod(FUNCTIONS["tanh"])
+    _function = of_torch("tanh")
 
 
 class Sigmoid(_Plain):
     """1 / (1 + exp(-x))."""
 
-    _function = staticmethod(FUNCTIONS["sigmoid"])
+    _function = of_torch("sigmoid")
 
 
 class LogSigmoid(_Plain):
     """log(1 / (1 + exp(-x)))."""
 
-    _function = staticmethod(F.logsigmoid)
+    _function = Called("logsigmoid")
 
 
 class Softsign(_Plain):
     """x / (1 + |x|)."""
 
-    _function = staticmethod(F.softsign)
+    _function = Called("softsign")
 
 
 class Tanhshrink(_Plain):
     """x - tanh(x)."""
 
-    _function = staticmethod(F.tanhshrink)
+    _function = Called("tanhshrink")
 
 
 class _InPlace(Module):
@@ -75,37 +75,37 @@ class _InPlace(Module):
 class ReLU(_InPlace):
     """max(x, 0)."""
 
-    _function = staticmethod(F.relu)
+    _function = Called("relu")
 
 
 class ReLU6(_InPlace):
     """min(max(x, 0), 6)."""
 
-    _function = staticmethod(F.relu6)
+    _function = Called("relu6")
 
 
 class SELU(_InPlace):
     """The self-normalizing exponential unit."""
 
-    _function = staticmethod(F.selu)
+    _function = Called("selu")
 
 
 class SiLU(_InPlace):
     """x * sigmoid(x)."""
 
-    _function = staticmethod(F.silu)
+    _function = Called("silu")
 
 
 class Mish(_InPlace):
     """x * tanh(softplus(x))."""
 
-    _function = staticmethod(F.mish)
+    _function = Called("mish")
 
 
 class Hardsigmoid(_InPlace):
     """min(max(x + 3, 0), 6) / 6."""
 
-    _function = staticmethod(F.hardsigmoid)
+    _function = Called("hardsigmoid")
 
     def extra_repr(self) -> str:
         return ""
@@ -114,7 +114,7 @@ class Hardsigmoid(_InPlace):
 class Hardswish(_InPlace):
     """x * min(max(x + 3, 0), 6) / 6."""
 
-    _function = staticmethod(F.hardswish)
+    _function = Called("hardswish")
 
     def extra_repr(self) -> str:
         return ""
@@ -258,7 +258,7 @@ class Threshold(Module):
 class Hardshrink(Module):
     """x where |x| > lambd, else 0."""
 
-    _function: ClassVar[Callable[..., Tensor]] = staticmethod(F.hardshrink)
+    _function: ClassVar[Any] = Called("hardshrink")
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -274,7 +274,7 @@ class Hardshrink(Module):
 class Softshrink(Hardshrink):
     """x moved towards 0 by lambd, 0 where |x| <= lambd."""
 
-    _function = staticmethod(F.softshrink)
+    _function = Called("softshrink")
 
 
 class PReLU(Module):
@@ -327,19 +327,19 @@ class _AlongDim(Module):
 class Softmax(_AlongDim):
     """exp(x) / sum(exp(x)) along a dimension."""
 
-    _function = staticmethod(F.softmax)
+    _function = Called("softmax")
 
 
 class LogSoftmax(_AlongDim):
     """log(softmax(x)) along a dimension."""
 
-    _function = staticmethod(F.log_softmax)
+    _function = Called("log_softmax")
 
 
 class Softmin(_AlongDim):
     """softmax(-x) along a dimension."""
 
-    _function = staticmethod(F.softmin)
+    _function = Called("softmin")
 
 
 class Softmax2d(Module):

@@ -13,6 +13,7 @@ from lazyt.nn.module import Module
 from lazyt.parameter import Parameter
 from lazyt.tensor import Tensor
 
+from .called import Called
 from .utils import _ntuple
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
@@ -174,21 +175,21 @@ class Conv1d(_Conv):
     """Cross-correlation of (N, C, L) with weight (out, in / groups, K)."""
 
     rank = 1
-    _function = staticmethod(F.conv1d)
+    _function = Called("conv1d")
 
 
 class Conv2d(_Conv):
     """Cross-correlation of (N, C, H, W) with weight (out, in / groups, KH, KW)."""
 
     rank = 2
-    _function = staticmethod(F.conv2d)
+    _function = Called("conv2d")
 
 
 class Conv3d(_Conv):
     """Cross-correlation of (N, C, D, H, W) with weight (out, in / groups, KD, KH, KW)."""
 
     rank = 3
-    _function = staticmethod(F.conv3d)
+    _function = Called("conv3d")
 
 
 class _ConvTransposeNd(_ConvNd):
@@ -276,18 +277,18 @@ class ConvTranspose1d(_ConvTransposeNd):
     """The transpose of Conv1d; weight (in, out / groups, K)."""
 
     rank = 1
-    _function = staticmethod(F.conv_transpose1d)
+    _function = Called("conv_transpose1d")
 
 
 class ConvTranspose2d(_ConvTransposeNd):
     """The transpose of Conv2d; weight (in, out / groups, KH, KW)."""
 
     rank = 2
-    _function = staticmethod(F.conv_transpose2d)
+    _function = Called("conv_transpose2d")
 
 
 class ConvTranspose3d(_ConvTransposeNd):
     """The transpose of Conv3d; weight (in, out / groups, KD, KH, KW)."""
 
     rank = 3
-    _function = staticmethod(F.conv_transpose3d)
+    _function = Called("conv_transpose3d")

@@ -9,6 +9,8 @@ from lazyt.nn import functional as F
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
 
+from .called import Called
+
 
 class _DropoutNd(Module):
     _function: ClassVar[Callable[..., Tensor]]
@@ -32,25 +34,25 @@ class _DropoutNd(Module):
 class Dropout(_DropoutNd):
     """Elements are 0 with probability p, the others divided by 1 - p."""
 
-    _function = staticmethod(F.dropout)
+    _function = Called("dropout")
 
 
 class Dropout1d(_DropoutNd):
     """Whole channels of (N, C, L) are 0 with probability p."""
 
-    _function = staticmethod(F.dropout1d)
+    _function = Called("dropout1d")
 
 
 class Dropout2d(_DropoutNd):
     """Whole channels of (N, C, H, W) are 0 with probability p."""
 
-    _function = staticmethod(F.dropout2d)
+    _function = Called("dropout2d")
 
 
 class Dropout3d(_DropoutNd):
     """Whole channels of (N, C, D, H, W) are 0 with probability p."""
 
-    _function = staticmethod(F.dropout3d)
+    _function = Called("dropout3d")
 
 
 class AlphaDropout(_DropoutNd):

@@ -11,6 +11,7 @@ from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
 from lazyt.warned import warn
 
+from .called import Called
 from .distance import PairwiseDistance
 
 NLL_LOSS_2D = (
@@ -55,13 +56,13 @@ class _Pairwise(_Loss):
 class MSELoss(_Pairwise):
     """The squared error."""
 
-    _function = staticmethod(F.mse_loss)
+    _function = Called("mse_loss")
 
 
 class L1Loss(_Pairwise):
     """The absolute error."""
 
-    _function = staticmethod(F.l1_loss)
+    _function = Called("l1_loss")
 
 
 class SmoothL1Loss(_Loss):
@@ -260,13 +261,13 @@ class NLLLoss2d(NLLLoss):
 class SoftMarginLoss(_Pairwise):
     """log(1 + exp(-target input))."""
 
-    _function = staticmethod(F.soft_margin_loss)
+    _function = Called("soft_margin_loss")
 
 
 class MultiLabelMarginLoss(_Pairwise):
     """The margin of each target class over each class that is none."""
 
-    _function = staticmethod(F.multilabel_margin_loss)
+    _function = Called("multilabel_margin_loss")
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
@@ -353,13 +354,13 @@ class _PairMargin(_Loss):
 class CosineEmbeddingLoss(_PairMargin):
     """Cosines: near 1 where the target is 1, below the margin where it is -1."""
 
-    _function = staticmethod(F.cosine_embedding_loss)
+    _function = Called("cosine_embedding_loss")
 
 
 class MarginRankingLoss(_PairMargin):
     """The first input larger by the margin where the target is 1, the second where it is -1."""
 
-    _function = staticmethod(F.margin_ranking_loss)
+    _function = Called("margin_ranking_loss")
 
 
 class TripletMarginLoss(_Loss):

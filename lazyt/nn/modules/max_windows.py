@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lazyt.nn import functional as F
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
 
+from .called import Called
 from .utils import _ntuple
 
 
@@ -30,19 +30,19 @@ class _AdaptiveMaxPoolNd(Module):
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """Maxima of `output_size` windows that cover the last dimension."""
 
-    _function = staticmethod(F.adaptive_max_pool1d)
+    _function = Called("adaptive_max_pool1d")
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """Maxima of windows that cover the last two dimensions; None keeps an extent."""
 
-    _function = staticmethod(F.adaptive_max_pool2d)
+    _function = Called("adaptive_max_pool2d")
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """Maxima of windows that cover the last three dimensions; None keeps an extent."""
 
-    _function = staticmethod(F.adaptive_max_pool3d)
+    _function = Called("adaptive_max_pool3d")
 
 
 class _FractionalMaxPoolNd(Module):
@@ -89,14 +89,14 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
     """Maxima of windows at random distances over (N, C, H, W)."""
 
     rank = 2
-    _function = staticmethod(F.fractional_max_pool2d)
+    _function = Called("fractional_max_pool2d")
 
 
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
     """Maxima of windows at random distances over (N, C, D, H, W)."""
 
     rank = 3
-    _function = staticmethod(F.fractional_max_pool3d)
+    _function = Called("fractional_max_pool3d")
 
 
 class _MaxUnpoolNd(Module):
@@ -123,21 +123,21 @@ class MaxUnpool1d(_MaxUnpoolNd):
     """Zeros, but each maximum that MaxPool1d found at its place."""
 
     rank = 1
-    _function = staticmethod(F.max_unpool1d)
+    _function = Called("max_unpool1d")
 
 
 class MaxUnpool2d(_MaxUnpoolNd):
     """Zeros, but each maximum that MaxPool2d found at its place."""
 
     rank = 2
-    _function = staticmethod(F.max_unpool2d)
+    _function = Called("max_unpool2d")
 
 
 class MaxUnpool3d(_MaxUnpoolNd):
     """Zeros, but each maximum that MaxPool3d found at its place."""
 
     rank = 3
-    _function = staticmethod(F.max_unpool3d)
+    _function = Called("max_unpool3d")
 
 
 class _LPPoolNd(Module):
@@ -167,16 +167,16 @@ class _LPPoolNd(Module):
 class LPPool1d(_LPPoolNd):
     """The norm_type-th root of the sum of powers of every window of (N, C, L)."""
 
-    _function = staticmethod(F.lp_pool1d)
+    _function = Called("lp_pool1d")
 
 
 class LPPool2d(_LPPoolNd):
     """The norm_type-th root of the sum of powers of every window of (N, C, H, W)."""
 
-    _function = staticmethod(F.lp_pool2d)
+    _function = Called("lp_pool2d")
 
 
 class LPPool3d(_LPPoolNd):
     """The norm_type-th root of the sum of powers of every window of (N, C, D, H, W)."""
 
-    _function = staticmethod(F.lp_pool3d)
+    _function = Called("lp_pool3d")

@@ -9,6 +9,8 @@ from lazyt.nn import functional as F
 from lazyt.nn.module import Module
 from lazyt.tensor import Tensor
 
+from .called import Called
+
 
 class _MaxPoolNd(Module):
     _function: ClassVar[Callable[..., Any]]
@@ -51,19 +53,19 @@ class _MaxPoolNd(Module):
 class MaxPool1d(_MaxPoolNd):
     """The maximum of every window of (N, C, L)."""
 
-    _function = staticmethod(F.max_pool1d)
+    _function = Called("max_pool1d")
 
 
 class MaxPool2d(_MaxPoolNd):
     """The maximum of every window of (N, C, H, W)."""
 
-    _function = staticmethod(F.max_pool2d)
+    _function = Called("max_pool2d")
 
 
 class MaxPool3d(_MaxPoolNd):
     """The maximum of every window of (N, C, D, H, W)."""
 
-    _function = staticmethod(F.max_pool3d)
+    _function = Called("max_pool3d")
 
 
 class _AvgPoolNd(Module):
@@ -139,13 +141,13 @@ class _AvgPoolWithDivisor(_AvgPoolNd):
 class AvgPool2d(_AvgPoolWithDivisor):
     """The mean of every window of (N, C, H, W)."""
 
-    _function = staticmethod(F.avg_pool2d)
+    _function = Called("avg_pool2d")
 
 
 class AvgPool3d(_AvgPoolWithDivisor):
     """The mean of every window of (N, C, D, H, W)."""
 
-    _function = staticmethod(F.avg_pool3d)
+    _function = Called("avg_pool3d")
 
 
 class _AdaptiveAvgPoolNd(Module):
@@ -165,16 +167,16 @@ class _AdaptiveAvgPoolNd(Module):
 class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """Means of `output_size` windows that cover the last dimension."""
 
-    _function = staticmethod(F.adaptive_avg_pool1d)
+    _function = Called("adaptive_avg_pool1d")
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """Means of windows that cover the last two dimensions; None keeps an extent."""
 
-    _function = staticmethod(F.adaptive_avg_pool2d)
+    _function = Called("adaptive_avg_pool2d")
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """Means of windows that cover the last three dimensions; None keeps an extent."""
 
-    _function = staticmethod(F.adaptive_avg_pool3d)
+    _function = Called("adaptive_avg_pool3d")
