@@ -16,6 +16,7 @@ by a hash alone.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -42,6 +43,9 @@ LOCK = threading.RLock()
 # Whether a program is compiled when it is seen first: tests of a tier want every program in it.
 PLAN_FIRST = [os.environ.get("LAZYT_PLANS") == "first"]
 RECORD = [bool(os.environ.get("LAZYT_DUMP"))]
+# Whether nodes hold what scans have counted. A scan that an exception from outside cuts short (a
+# signal's handler raises, as Ctrl-C does) leaves that behind, and the next drain clears it.
+COUNTED = [False]
 # Called with every program before it runs: key, wanted nodes, kept positions, inputs by id,
 # numbers.
 OBSERVERS: list[Callable[[tuple, list[Node], tuple[int, ...], dict[int, int], tuple], None]] = []
@@ -174,6 +178,9 @@ def _drop_users(trace: list[Node], failed: Node) -> None:
 
 def _sweep(trace: list[Node]) -> Node | None:
     """One attempt at a trace: None when it is done, or the operand that has to be there first."""
+    if COUNTED[0]:
+        _clear_counts()
+    COUNTED[0] = True
     batch = trace[:]
     del trace[: len(batch)]
     total = len(batch)
@@ -181,6 +188,7 @@ def _sweep(trace: list[Node]) -> Node | None:
     wanted, held = SCANS[0].live(batch, marks.history, marks.tagged)
     COUNTERS.dead += total - len(wanted)
     if not wanted:
+        COUNTED[0] = False
         return None
     foreign = _run(wanted, held, marks.read)
     if foreign is not None:
@@ -192,7 +200,17 @@ def _sweep(trace: list[Node]) -> Node | None:
                 if s.__class__ is Node:
                     s.uses = 0
         trace[:0] = wanted
+        COUNTED[0] = False
     return foreign
+
+
+def _clear_counts() -> None:
+    """Takes back what an interrupted scan has counted. Whatever it had in hand is computed when it
+    is read (`revive`)."""
+    for n in gc.get_objects():
+        if n.__class__ is Node:
+            n.uses = 0
+            n.pos = -1
 
 
 def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
@@ -212,18 +230,19 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
     bound = SCANS[0].scan(wanted)
     if bound.__class__ is Node:
         return bound
-    key, values, leaves = bound
-    if PLACING:
-        key = key, PRECISION[0]
-    counters = COUNTERS
-    counters.drains += 1
-    counters.nodes += len(wanted)
-    cache = CACHE
-    cache.clock += 1
-    kept = tuple(keep)
-    program = cache.programs.get(key)
     ok = False
     try:
+        COUNTED[0] = False
+        key, values, leaves = bound
+        if PLACING:
+            key = key, PRECISION[0]
+        counters = COUNTERS
+        counters.drains += 1
+        counters.nodes += len(wanted)
+        cache = CACHE
+        cache.clock += 1
+        kept = tuple(keep)
+        program = cache.programs.get(key)
         for observe in OBSERVERS:
             observe(key, wanted, kept, _index(leaves), values)
         if program is None:
@@ -248,7 +267,9 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
             _execute(plan, wanted, leaves, values, read)
         ok = True
     finally:
+        COUNTED[0] = True
         SCANS[0].settle(wanted, ok)
+        COUNTED[0] = False
     return None
 
 

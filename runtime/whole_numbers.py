@@ -38,7 +38,7 @@ def settle_number(node: Node) -> bool:
             operands = [s.value if s.__class__ is Node else s for s in n.src]
             try:
                 n.value = apply(n.op, n.type, n.arg, operands)
-            except Exception:
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
                 return False  # the drain says it with the user's line
             COUNTERS.count_call(n.op)
     SCANS[0].settle(steps, True)

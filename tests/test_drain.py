@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_tier import needs_compiler
 
 import lazyt as torch
 from lazyt.ir import node as nodes
@@ -559,3 +560,63 @@ def test_equal_parts_of_several_results_are_memory_of_their_own() -> None:
         first, second = norm(x), norm(x)
         first.numpy()[...] = 0
         assert second.abs().sum() > 10
+
+
+# --- interrupts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_c", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("scan", ["history", "tagged", "scan", "settle"])
+def test_what_an_interrupt_cut_short_is_computed_later(
+    scan: str, in_c: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Ctrl-C arrives anywhere; the values, and the programs after it, are as without it."""
+    if in_c:
+        request.getfixturevalue("c_tier")
+        (torch.ones(3) * 2 + 1).tolist()  # the scans are in C from here on
+
+    def step(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        loss = (x @ w).tanh().pow(2).mean()
+        loss.backward()
+        with torch.no_grad():
+            w -= 0.1 * w.grad
+            w.grad = None
+        return loss
+
+    def trained(interrupted: int) -> list[float]:
+        w = torch.full((3, 2), 0.5, requires_grad=True)
+        losses = [step(w, torch.full((4, 3), float(k))) for k in range(1, 4)]
+        if interrupted:
+            left = [interrupted]
+
+            def interrupt(call: Any) -> Any:
+                def cut(*given: Any) -> Any:
+                    left[0] -= 1
+                    if left[0] == 0:
+                        raise KeyboardInterrupt
+                    return call(*given)
+
+                return cut
+
+            with monkeypatch.context() as patch:
+                if scan in ("scan", "settle"):
+                    patched = runtime.SCANS[0]._replace(
+                        **{scan: interrupt(getattr(runtime.SCANS[0], scan))}
+                    )
+                    patch.setattr(runtime, "SCANS", [patched])
+                else:
+                    call = interrupt(getattr(runtime.Marks, scan))
+                    patch.setattr(
+                        runtime.Marks, scan, staticmethod(call) if scan == "tagged" else call
+                    )
+                try:
+                    losses[0].item()
+                except KeyboardInterrupt:
+                    pass
+                else:
+                    assert left[0] > 0
+        return [*(loss.item() for loss in losses), *w.tolist()[0]]
+
+    expected = trained(0)
+    for k in (1, 2, 5, 9):
+        assert trained(k) == pytest.approx(expected, rel=1e-6)

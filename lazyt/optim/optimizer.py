@@ -132,14 +132,14 @@ def without_grad(step: _Hook) -> _Hook:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        grad, origin = is_grad_enabled(), LOCAL.origin
-        set_grad_enabled(self.defaults.get("differentiable", False))
-        LOCAL.origin = caller()  # looked up once: all operations of a step are the same user line
+        grad, origin = LOCAL.grad, LOCAL.origin
         try:
+            LOCAL.grad = bool(self.defaults.get("differentiable", False))
+            # Looked up once: all operations of a step are the same user line.
+            LOCAL.origin = caller()
             step(self)
         finally:
-            LOCAL.origin = origin
-            set_grad_enabled(grad)
+            LOCAL.grad, LOCAL.origin = grad, origin
         return loss
 
     return untracked

@@ -125,7 +125,7 @@ static object *live(object *self, object *const *given, int64_t arguments)
                 failed |= called(given[1], n, outside ? traced.yes : traced.none);
             else
                 failed |= count_uses(*slot(n, traced.src));
-            if (*slot(n, traced.tag) != traced.none)
+            if (!failed && *slot(n, traced.tag) != traced.none)
                 failed |= called(given[2], n, traced.none);
         } else {
             failed |= traced.set_slice(batch, i - 1, i, 0);
