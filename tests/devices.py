@@ -47,7 +47,7 @@ def pretended_gpus(count: int = 2) -> Iterator[None]:
             yield
         finally:
             PLACING[:] = before
-            _take_out(LOCAL.trace)
+            LOCAL.trace.clear()
 
 
 def _take_out(trace: list[Node]) -> None:

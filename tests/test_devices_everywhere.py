@@ -150,6 +150,9 @@ CHOSEN = {
     "view_as_complex": "x(3, 2)",
     "view_as_real": "torch.complex(x(3), x(3))",
     "where": "b(3, 3), x(3, 3), x(3, 3)",
+    "cholesky": "torch.eye(3)",
+    "inverse": "torch.eye(3)",
+    "tile": "x(3, 3), (2, 1)",
     "batch_norm": "x(2, 3), x(3), x(3), x(3), x(3), True",
 }
 for _name, _gates, _hidden in (

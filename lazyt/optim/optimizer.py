@@ -18,7 +18,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
-from lazyt.gradmode import enable_grad, is_grad_enabled, set_grad_enabled
+from lazyt.gradmode import enable_grad
 from lazyt.ir.node import LOCAL, caller
 from lazyt.runtime.drain import drain
 from lazyt.tensor import Tensor
