@@ -515,6 +515,8 @@ def free(n: Node, leaves: frozenset[int]) -> None:
 
 def _saves(n: Node) -> bool:
     """Whether PyTorch's backward of a node has saved anything."""
+    if n.op.runs_again:
+        return False
     numbers = n.op.saves_numbers
     if numbers and numbers != "always":
         numbers = any(map(takes_gradient, n.src))

@@ -48,6 +48,7 @@ class Op:
         do not read them: overwriting them is an error all the same.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div): "always", or
         True where that is for the gradient of the other operand only.
+    runs_again: PyTorch's backward of it saves nothing, though the rules here read operands.
     samples: for elementwise primitives the domain of their operands ("positive", "integer", ...;
         None for all numbers), else a function that gives [(operands, arg)], where an operand is a
         shape, a number, or a list (or array) of the values it has.
@@ -69,6 +70,7 @@ class Op:
         results: int = 1,
         raising: str = "",
         also_saves: Callable[[Node], tuple[int, ...]] = lambda node: (),
+        runs_again: bool = False,
         samples: Callable | str | None = None,
     ):
         self.name = name
@@ -84,6 +86,7 @@ class Op:
         self.results = results
         self.raising = raising
         self.also_saves = also_saves
+        self.runs_again = runs_again
         self.samples = samples
         self.differentiable = vjp is not None
         self.view = kind == "view"

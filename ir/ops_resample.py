@@ -56,6 +56,7 @@ resample: Op = Op(
     fields=("axis",),
     infer=_resampled,
     vjp=(_resample_vjp, None, _weights_vjp, None, None),
+    runs_again=True,  # its tables are made anew
     samples=lambda: [(((4,), *_SAMPLE), (0,)), (((2, 4, 3), *_SAMPLE), (1,))],
 )
 

@@ -61,6 +61,7 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
         node = self._storage.node
         value = value_of(node)
         storage = wrap(_placed(np.array(value, order="C", copy=True), node.type))._storage
+        storage.version = 1  # PyTorch makes it empty first
         memo[id(self._storage)] = storage
     other = _new(type(self))
     other._storage, other._node, other._seen = storage, None, None

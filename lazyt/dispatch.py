@@ -351,6 +351,22 @@ def leading_to(node: Node, name: str, *sources: Node) -> Node:
     return renamed(tagged(made, "", *sources, saves=False), name)
 
 
+class NoDerivative:
+    """In the place of a rule (`Tag.call`) that PyTorch lacks: reaching it is an error."""
+
+    ctx = None
+
+    def __init__(self, text: str, kind: type[Exception] = RuntimeError):
+        self.text = text
+        self.kind = kind
+
+    def __call__(self, cotangents: Any) -> list[Node | None]:
+        raise self.kind(self.text)
+
+    def release(self) -> None:
+        """Nothing was saved."""
+
+
 def overwritten(t: Tensor, node: Node, name: str) -> Node:
     """`node`, which takes the place of all of t's value without depending on it.
 

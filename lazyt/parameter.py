@@ -33,7 +33,9 @@ class Parameter(Tensor):
         """A copy of the values; unlike a plain leaf's, it has no `.grad`."""
         grad, self.grad = self.grad, None
         try:
-            return Tensor.__deepcopy__(self, memo)
+            made = Tensor.__deepcopy__(self, memo)
+            made._storage.version = 0
+            return made
         finally:
             self.grad = grad
 

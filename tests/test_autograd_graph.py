@@ -119,6 +119,48 @@ for made in "split", "unbind", "row", "split row", "row split", "!split", "split
                     v = steps[step.strip("!")](v)
             shown(lambda: write(v).sum().item() if v.dim() else None)
 """,
+    "names of what was called": """
+def name(y):
+    return y.grad_fn and y.grad_fn.name()
+t, rows = torch.ones(2, 3, 4, requires_grad=True), torch.tensor([[0, 2], [1, 0]])
+print([name(f(t)) for f in (
+    lambda t: t.transpose(0, 1).reshape(3, 2, 2, 2), lambda t: t[:, :2].reshape(2, 2, 4),
+    lambda t: t[:1].reshape(12), lambda t: t[:1].expand(5, 3, 4).reshape(5, 12),
+    lambda t: t.transpose(0, 1).flatten(1), lambda t: t[:, :1].ravel(),
+    lambda t: t[0].scatter(1, rows, 1.5), lambda t: t[0].scatter(1, rows, t[0, :2, :2]),
+    lambda t: (t * 1).fill_(torch.tensor(2.0)), lambda t: (t * 1).fill_(2.0),
+    lambda t: t.rot90(1, [0, 2]), lambda t: t.rot90(4, [0, 2]),
+)])
+for f in (torch.unique, torch.unique_consecutive, lambda t: t.unique(dim=1)):
+    y = f(t)
+    print(name(y), y.requires_grad, y.shape)
+    shown(y.sum().backward)
+turned = t.transpose(0, 2)
+print([f.rot90(k, [0, 2]).stride() for f in (t, turned) for k in (0, 1, 2, 3)])
+""",
+    "resizing and windows may run backwards again": """
+F, image = torch.nn.functional, torch.rand(1, 3, 6, 6, requires_grad=True)
+for f in (
+    lambda t: F.unfold(t, 2), lambda t: F.fold(t.reshape(1, 12, 9), (4, 4), 2),
+    lambda t: F.interpolate(t, scale_factor=2), lambda t: F.interpolate(t, size=9, mode="bicubic"),
+    lambda t: F.avg_pool2d(t, 2), lambda t: t.square(),
+):
+    total = f(image).sum()
+    total.backward()
+    shown(total.backward)
+""",
+    "a view that shows another place by now is written to": """
+y = (x * 2).view(3, 1)
+y.transpose_(0, 1)
+y += 1
+print(y.tolist(), y.grad_fn.name())
+y.sum().backward()
+print(x.grad.tolist())
+y = torch.zeros(3).view(3, 1)
+y.t_()
+y += x
+print(y.grad_fn.name())
+""",
     "what has no derivative is named as it was called": """
 for f in (lambda t: t.floor_divide(2), lambda t: t.floor_divide_(2), lambda t: t.__ifloordiv__(2)):
     shown(f(x * 1).sum().backward)

@@ -11,7 +11,8 @@ import types
 
 import pytest
 from harness import load
-from op_samples import DTYPES, Known, Samples, unexplained
+from op_outcomes import Known, unexplained
+from op_samples import DTYPES, Samples
 from sample_tools import Counterparts, table
 from surface import lines_of, outcome, same
 

@@ -24,6 +24,7 @@ from lazyt.ir.tags import Tag
 
 from ..dispatch import (
     SETTINGS,
+    NoDerivative,
     as_tensor_operand,
     check_writable,
     coerce,
@@ -189,26 +190,11 @@ compute_remainder = _dividing(ops.remainder, "remainder")
 compute_fmod = _dividing(ops.fmod, "fmod")
 
 
-class _NotDifferentiable:
-    """In the place of a rule (`Tag.call`) that PyTorch lacks: reaching it is an error."""
-
-    ctx = None
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __call__(self, cotangents: Any) -> list[Node | None]:
-        raise RuntimeError(f"derivative for aten::{self.name} is not implemented")
-
-    def release(self) -> None:
-        """Nothing was saved."""
-
-
 def compute_floor_div(a: Any, b: Any) -> Node:
     """`//`, which PyTorch does not differentiate, other than `div` with a rounding mode."""
     node = renamed(_floor_div(a, b), "NotImplemented")
     if node.grad:
-        node.tag.call = _NotDifferentiable("floor_divide")
+        node.tag.call = NoDerivative("derivative for aten::floor_divide is not implemented")
     return node
 
 
@@ -380,8 +366,8 @@ def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Ten
     try:
         result = compute(a, b)
         rule = result.tag.call if result.tag is not None else None
-        if isinstance(rule, _NotDifferentiable):
-            rule.name += "_"
+        if isinstance(rule, NoDerivative):
+            rule.text = rule.text.replace(" is not", "_ is not")
         return update(self, result)
     except NotImplementedError:
         # PyTorch looks at shapes and types first.

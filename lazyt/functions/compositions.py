@@ -338,7 +338,10 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"{value.dim()} dimensions."
             )
         number = transfer(cast(node_of(value), dtype), self._storage.node.type.device)
-        return update(self, expand(reshape(number, (1,) * len(shape)), shape))
+        filled = expand(reshape(number, (1,) * len(shape)), shape)
+        if not filled.grad:
+            filled = overwritten(self, filled, "FillBackward3")
+        return update(self, filled)
     number = number_of(value)
     if number is None:
         raise TypeError(

@@ -180,6 +180,12 @@ def compute_product(input: Tensor, other: Tensor) -> Node:
     a, b = node_of(input), node_of(other)
     left, right = a.type.shape, b.type.shape
     m, n = len(left), len(right)
+    if 0 < n <= 2 < m and left[-1] != right[0] and not b.grad:
+        _, shape, strides = geometry(input)
+        if any(strides[i] != strides[i + 1] * shape[i + 1] for i in range(m - 2)):
+            # A stack that is no tall matrix in memory meets a stack of the other one.
+            stack = prod(left[:-2])
+            check_batches(a, b, stack, (stack, right[0]))
     if m <= 2 and n <= 2 or not m or not n or not (a.grad or b.grad):
         return compute_matmul(a, b)
     if m == n == 3:  # a stack of one counts as the matrix

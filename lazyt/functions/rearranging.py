@@ -20,7 +20,7 @@ from lazyt.ir.ops_shape import copy, flip_, permute, reshape, strided_update_
 from lazyt.ir.types import contiguous_strides
 
 from ..dispatch import EXACT, check_writable, data_node, deliver, from_array, tagged, update, wrap
-from ..layout import like_operands
+from ..layout import laid_out, like_operands, memory_order
 from ..registry import public
 from ..state import array_of, node_of, shape_of
 from ..tensor import Tensor, attach, wrap_dim
@@ -182,18 +182,19 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
-    node = node_of(input)
     turns = k % 4
-    if turns == 0:
-        return wrap(copy(node))
-    if turns == 2:
-        result = flip_(node, arg=((a, b),))
+    node = node_of(input)
+    dims = list(range(rank))
+    if turns % 2 == 0:
+        result = flip_(node, arg=((a, b),)) if turns else node
     else:
-        order = list(range(rank))
-        order[a], order[b] = b, a
-        flipped = flip_(node, arg=((b,) if turns == 1 else (a,),))
-        result = copy(permute(flipped, tuple(order)))
-    return wrap(tagged(result, "Rot90", node, saves=False))
+        # The memory of what is flipped, in which the dimensions then change places.
+        dims[a], dims[b] = b, a
+        result = permute(flip_(node, arg=((b,) if turns == 1 else (a,),)), tuple(dims))
+    # A copy of all is row-major; else the memory is that of what was flipped.
+    order = tuple(dims[d] for d in (turns and memory_order(input)) or range(rank))
+    result = tagged(copy(result), "Rot90", node, saves=False)
+    return wrap(result) if order == tuple(range(rank)) else laid_out(result, order)
 
 
 # --- triangles and diagonals ----------------------------------------------------------------------

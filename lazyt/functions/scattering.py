@@ -29,6 +29,7 @@ from ..dispatch import (
     coerce,
     deliver,
     number_of,
+    renamed,
     scalar_name,
     tagged,
     update,
@@ -139,7 +140,8 @@ def compute_scatter(
         return scatter_reduce_op(node, at, given, arg=(axis, "prod", True))
     if reduce is not None:
         raise RuntimeError("reduce argument must be either add or multiply.")
-    return scatter_op(node, at, given, arg=(axis,))
+    result = scatter_op(node, at, given, arg=(axis,))
+    return result if isinstance(source, Tensor) else renamed(result, "ScatterBackward1")
 
 
 def compute_scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Node:

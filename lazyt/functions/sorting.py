@@ -16,19 +16,20 @@ from lazyt.ir import dtypes
 from lazyt.ir import ops_order as order
 from lazyt.ir import ops_reduce as red
 from lazyt.ir.dtypes import FLOATING
-from lazyt.ir.node import Node
+from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics import sort as ordering
 from lazyt.ir.ops_device import common_device
 from lazyt.ir.ops_elementwise import cast, full
 from lazyt.ir.ops_index import gather
 from lazyt.ir.ops_shape import copy, reshape
-from lazyt.ir.types import TensorType
 
 from ..dispatch import (
     EXACT,
+    NoDerivative,
     c_name,
     deliver,
     from_array,
+    leading_to,
     number_of,
     promoted,
     scalar_name,
@@ -119,10 +120,24 @@ def _axis(dim: Any, rank: int) -> int | None:
 
 
 def _unique_results(
-    results: tuple[np.ndarray, ...], type: TensorType, return_inverse: bool, return_counts: bool
+    results: tuple[np.ndarray, ...],
+    source: Node,
+    name: str,
+    return_inverse: bool,
+    return_counts: bool,
 ) -> Any:
+    """name: of PyTorch's function, which has no derivative."""
     values, inverse, counts = results
+    type = source.type
     out = [from_array(np.ascontiguousarray(values), type.dtype, type.device)]
+    if source.grad and LOCAL.grad:
+        words = "".join(word.title() for word in name.split("_"))
+        total = red.sum_(source, arg=(tuple(range(len(type.shape))), False))
+        node = leading_to(node_of(out[0]), f"{words}Backward0", total)
+        node.tag.call = NoDerivative(
+            f"the derivative for '{name}' is not implemented.", NotImplementedError
+        )
+        out[0] = wrap(node)
     for wanted, numbers in ((return_inverse, inverse), (return_counts, counts)):
         if wanted:
             whole = np.array(numbers, np.int64, order="C")
@@ -144,7 +159,8 @@ def unique(
     if node.type.dtype.is_complex:
         raise unsupported("unique", node.type.dtype)
     results = ordering.unique(array_of(input), axis)
-    return _unique_results(results, node.type, return_inverse, return_counts)
+    name = "_unique2" if axis is None else "unique_dim"
+    return _unique_results(results, node, name, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -159,7 +175,7 @@ def unique_consecutive(
     if node.type.dtype.is_complex:
         raise unsupported("unique", node.type.dtype)
     results = ordering.unique_consecutive(array_of(input), axis)
-    return _unique_results(results, node.type, return_inverse, return_counts)
+    return _unique_results(results, node, "unique_consecutive", return_inverse, return_counts)
 
 
 # --- counting -------------------------------------------------------------------------------------

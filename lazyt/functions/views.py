@@ -26,7 +26,7 @@ from lazyt.ir.types import viewed_strides
 from lazyt.warned import warn_once
 
 from ..dispatch import renamed, tagged, wrap
-from ..handles import name_view
+from ..handles import has_history, name_view
 from ..registry import FUNCTIONS
 from ..state import (
     check_writable,
@@ -87,6 +87,7 @@ def restep(
         history = own_history(t)  # not the storage's: nothing else knows of it
     touch(t)
     own = t._own_meta()
+    own.begun = own.base is not None and has_history(t)
     own.recipe = (*own.recipe, step)
     own.offset, own.shape, own.strides = offset, shape, strides
     t._node = t._seen = None
@@ -218,9 +219,10 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     target = resolve_shape(ints(shape, "reshape", "shape", named), input.numel())
     place = _shown(input, target)
     if place is not None:
+        name = "View" if input.is_contiguous() else "ReshapeAlias"
         if target == shape_of(input):
-            return make_view(input, (), geometry(input)[0], geometry(input)[2], "View")
-        return make_view(input, ((reshape_, (target,), ()),), *place, "View")
+            return make_view(input, (), geometry(input)[0], geometry(input)[2], name)
+        return make_view(input, ((reshape_, (target,), ()),), *place, name)
     node = node_of(input)
     return wrap(tagged(copy(reshape_(node, arg=(target,))), "UnsafeView", node, saves=False))
 
@@ -557,7 +559,7 @@ BOTH: dict[str, Callable] = {
     "reshape": reshape,
     "flatten": flatten,
     "unflatten": unflatten,
-    "ravel": lambda input: reshape(input, (-1,)),
+    "ravel": lambda input: view(input.contiguous(), -1),
     "permute": permute,
     "transpose": transpose,
     "swapaxes": transpose,

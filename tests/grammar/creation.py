@@ -46,6 +46,8 @@ DRAWN = [
     "torch.empty({x}.shape, dtype=torch.float64).exponential_()",
     "F.dropout({x}, 0.25)",
 ]
+# Conversions that give back a tensor that has the dtype already.
+KEEPING = (".to(", ".type_as(", ".double()", ".long()")
 # The dtype a conversion leads to.
 CONVERSIONS = [
     ("{x}.double()", F64),
@@ -141,12 +143,8 @@ class Creation(Mistakes):
             return
         text, dtype = self.pick(CONVERSIONS)
         text = text.format(x=v.text)
-        if (
-            dtype == v.dtype
-            and ".to(" in text
-            and "copy" not in text
-            or text == f"{v.text}.double()"
-        ):
+        call = text.removeprefix(v.text)
+        if dtype == v.dtype and "copy" not in call and call.startswith(KEEPING):
             return  # may be the tensor itself
         frac = v.store.frac if dtype == F64 else 0
         made = self.result(text, v.shape, dtype, max(v.store.top, 1), frac, (v,))

@@ -33,7 +33,7 @@ PRODUCTS = [
     Example("torch.einsum('ij,jk->ik', {x}, {y})", [(2, 4), (4, 3)], (2, 3)),
     Example("torch.einsum('bij,bkj->bik', {x}, {y})", [(2, 3, 4), (2, 3, 4)], (2, 3, 3)),
     Example("torch.einsum('ij->ji', {x})", [(2, 4)], (4, 2)),
-    Example("torch.einsum('ii->i', {x})", [(3, 3)], (3,)),
+    Example("torch.einsum('ii->i', {x}) * 1", [(3, 3)], (3,)),
     Example("torch.einsum('i,j->ij', {x}, {y})", [(4,), (3,)], (4, 3)),
     Example("torch.einsum('bij->b', {x})", [(2, 3, 4)], (2,)),
     Example("torch.einsum('...ij,jk->...ik', {x}, {y})", [(2, 3, 4), (4, 3)], (2, 3, 3)),
