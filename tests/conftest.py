@@ -80,14 +80,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh_state() -> Iterator[None]:
-    """Every test starts from seed 0, with gradients on, and leaves the scans of drains as they
-    were: a plan of the C tier exchanges them for the whole process.
+    """Every test starts from seed 0, with gradients on and nothing pending, and leaves the scans of
+    drains as they were: a plan of the C tier exchanges them for the whole process.
 
     A test of the lower folders need not import the frontend, and nothing is reset then.
     """
     module = sys.modules.get(implementation())
     if module is not None and hasattr(module, "manual_seed"):
         fresh_state(module)
+    nodes = sys.modules.get("lazyt.ir.node")
+    if nodes:
+        nodes.LOCAL.trace.clear()
     scans = sys.modules.get("lazyt.runtime.scans")
     in_use = scans and scans.SCANS[0]
     yield

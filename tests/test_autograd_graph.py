@@ -138,6 +138,36 @@ for f in (torch.unique, torch.unique_consecutive, lambda t: t.unique(dim=1)):
 turned = t.transpose(0, 2)
 print([f.rot90(k, [0, 2]).stride() for f in (t, turned) for k in (0, 1, 2, 3)])
 """,
+    "in-place views have names of their own": """
+for f in (
+    lambda t: t.transpose_(0, 1), lambda t: t.swapaxes_(0, 1), lambda t: t[0].t_(),
+    lambda t: t.unsqueeze_(0), lambda t: t.squeeze_(), lambda t: t.squeeze_(1),
+    lambda t: t.squeeze_((0, 1)), lambda t: t.unsqueeze_(0).squeeze_(0),
+    lambda t: t.transpose_(0, 1).add_(1),
+):
+    whole = torch.ones(2, 1, 3, requires_grad=True)
+    for t in (whole * 2, (whole * 2).view(2, 1, 3)):
+        y = f(t)
+        y.sum().backward()
+        print(y.grad_fn.name(), y.shape, whole.grad.tolist())
+""",
+    "what is written into a copy lies like the original": """
+t, first = torch.ones(2, 4).t(), torch.tensor([0])
+print([y.stride() for y in (
+    t.select_scatter(torch.ones(4), 1, 1), t.slice_scatter(torch.ones(4, 1), 1, 1),
+    t.index_fill(0, first, 1.0), t.scatter(0, first[None], 1.0), t.masked_fill(t > 0, 1.0),
+    t.index_add(0, first, torch.ones(1, 2)), t.masked_scatter(t > 0, torch.ones(8)),
+)])
+x = torch.rand(3, 4, requires_grad=True)
+for f in (
+    lambda t: t.rot90(1, (0, 1)), lambda t: t.t().index_fill(0, first, 2.0),
+    lambda t: t.t().select_scatter(t[:, 0], 0, 1),
+    lambda t: t.t().slice_scatter(t.t()[1:2], 0, 1, 2),
+):
+    (g,) = torch.autograd.grad((f(x) ** 3).sum(), x, create_graph=True)
+    (g * g).sum().backward()
+    print(bool((x.grad != 0).any()), torch.allclose(g, g.detach()))
+""",
     "resizing and windows may run backwards again": """
 F, image = torch.nn.functional, torch.rand(1, 3, 6, 6, requires_grad=True)
 for f in (

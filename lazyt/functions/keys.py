@@ -138,7 +138,7 @@ def read_key(t: Tensor, key: Any) -> Window:
                 offset += start * strides[dim]
                 cut, name = True, "Slice"
             else:
-                if len(items) == 1:
+                if len(items) == 1 or item.start:
                     name = "Slice"
                 # PyTorch takes no view for a slice of all, as it is written.
                 viewed = viewed or bool(item.start) or (item.stop or 0) < 0

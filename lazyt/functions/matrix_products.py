@@ -182,7 +182,9 @@ def compute_product(input: Tensor, other: Tensor) -> Node:
     m, n = len(left), len(right)
     if 0 < n <= 2 < m and left[-1] != right[0] and not b.grad:
         _, shape, strides = geometry(input)
-        if any(strides[i] != strides[i + 1] * shape[i + 1] for i in range(m - 2)):
+        if 0 not in shape and any(
+            strides[i] != strides[i + 1] * shape[i + 1] for i in range(m - 2)
+        ):
             # A stack that is no tall matrix in memory meets a stack of the other one.
             stack = prod(left[:-2])
             check_batches(a, b, stack, (stack, right[0]))

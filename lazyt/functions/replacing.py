@@ -11,7 +11,8 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import strided_update_
 from lazyt.ir.types import contiguous_strides
 
-from ..dispatch import EXACT, deliver, tagged
+from ..dispatch import EXACT, tagged
+from ..layout import given
 from ..registry import public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -38,7 +39,8 @@ def _written(
     value = cast(value, node.type.dtype)
     result = strided_update_(node, value, place, arg=(sizes, strides))
     title = "".join(part.title() for part in name.split("_"))
-    return deliver(tagged(result, title, node, value, saves=False), out, name, EXACT)
+    made = tagged(result, title, node, value, saves=False)
+    return given(made, out, name, input, exact=EXACT)
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:

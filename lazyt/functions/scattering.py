@@ -34,6 +34,7 @@ from ..dispatch import (
     tagged,
     update,
 )
+from ..layout import like_operands
 from ..registry import FUNCTIONS, public
 from ..state import node_of
 from ..tensor import Tensor, wrap_dim
@@ -55,12 +56,16 @@ from .keys import index_nodes
 Compute = Callable[..., Node]
 
 
-def both_forms(name: str, compute: Compute, out: bool = False) -> Callable:
-    """Makes `compute(self, ...) -> Node` public as function, method and in-place method."""
+def both_forms(name: str, compute: Compute, out: bool = False, cloned: bool = False) -> Callable:
+    """Makes `compute(self, ...) -> Node` public as function, method and in-place method.
+
+    cloned: the result is laid out like a clone of the input.
+    """
 
     def function(input: Tensor, *args: Any, **options: Any) -> Tensor:
         target = options.pop("out", None) if out else None
-        return deliver(compute(tensor(input, name), *args, **options), target, exact=EXACT)
+        made = compute(tensor(input, name), *args, **options)
+        return like_operands(made, input) if cloned else deliver(made, target, exact=EXACT)
 
     def inplace(self: Tensor, *args: Any, **options: Any) -> Tensor:
         check_writable(self)
@@ -352,8 +357,8 @@ both_forms("scatter_add", compute_scatter_add, out=True)
 both_forms("scatter_reduce", compute_scatter_reduce, out=True)
 both_forms("index_add", compute_index_add, out=True)
 both_forms("index_copy", compute_index_copy, out=True)
-both_forms("index_fill", compute_index_fill)
-both_forms("index_put", compute_index_put)
+both_forms("index_fill", compute_index_fill, cloned=True)
+both_forms("index_put", compute_index_put, cloned=True)
 both_forms("put", compute_put)
 for _name in ("scatter_reduce_", "scatter_", "scatter_add_", "index_add_", "index_copy_", "put_"):
     FUNCTIONS.pop(_name)  # methods only

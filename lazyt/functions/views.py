@@ -14,6 +14,7 @@ import numpy as np
 
 from lazyt.ir import dtypes
 from lazyt.ir.autodiff import source_of
+from lazyt.ir.node import LOCAL
 from lazyt.ir.numerics import bfloat16_bits, bfloat16_of_bits
 from lazyt.ir.ops_shape import (
     alias,
@@ -77,9 +78,12 @@ def make_view(
 
 
 def restep(
-    t: Tensor, step: Step, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    t: Tensor, step: Step, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], name: str
 ) -> Tensor:
-    """Makes `t` itself show another view of its storage (transpose_, unsqueeze_, …)."""
+    """Makes `t` itself show another view of its storage (transpose_, unsqueeze_, …).
+
+    name: of the grad_fn.
+    """
     check_writable(t, allow_overlap=True)
     history = None
     if is_alias(t):
@@ -94,6 +98,8 @@ def restep(
     if history is not None:
         op, arg, numbers = step
         t._node = op(source_of(history), *numbers, arg=arg)
+    if LOCAL.grad and t.requires_grad:
+        renamed(source_of(node_of(t)), name)
     return t
 
 
@@ -469,31 +475,40 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 
 def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
     """`transpose`, of this handle itself."""
+    return _transposed(self, dim0, dim1, "TransposeBackward1")
+
+
+def _transposed(self: Tensor, dim0: int, dim1: int, name: str) -> Tensor:
     rank = self.dim()
     a, b = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
     order = _exchanged(rank, a, b) if rank else ()
     offset, shape, strides = geometry(self)
     moved = tuple(strides[i] for i in order)
-    return restep(self, (permute_, (order,), ()), offset, tuple(shape[i] for i in order), moved)
+    return restep(
+        self, (permute_, (order,), ()), offset, tuple(shape[i] for i in order), moved, name
+    )
 
 
 def t_(self: Tensor) -> Tensor:
     """`t`, of this handle itself."""
     if self.dim() > 2:
         raise RuntimeError(f"t_() expects a tensor with <= 2 dimensions, but self is {self.dim()}D")
-    return transpose_(self, 0, -1)
+    return _transposed(self, 0, -1, "TBackward1")
 
 
 def unsqueeze_(self: Tensor, dim: int) -> Tensor:
     """`unsqueeze`, of this handle itself."""
     target, offset, strides, _ = unsqueeze_place(self, dim)
-    return restep(self, (reshape_, (target,), ()), offset, target, strides)
+    step = reshape_, (target,), ()
+    return restep(self, step, offset, target, strides, "UnsqueezeBackward1")
 
 
 def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
     """`squeeze`, of this handle itself."""
     target, offset, strides = _squeezed(self, dim)
-    return restep(self, (reshape_, (target,), ()), offset, target, strides)
+    kind = 3 if dim is None else 5 if isinstance(dim, (tuple, list)) else 4
+    step = reshape_, (target,), ()
+    return restep(self, step, offset, target, strides, f"SqueezeBackward{kind}")
 
 
 def _conjugate(t: Tensor) -> Tensor:

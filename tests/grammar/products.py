@@ -43,8 +43,11 @@ PRODUCTS = [
     Example("torch.trace({x})", [(3, 3)], ()),
     Example("torch.linalg.norm({x} + 0.125)", [(2, 4)], ()),
     Example("torch.linalg.matrix_norm({x} + 0.125)", [(2, 4)], ()),
-    Example("torch.linalg.inv({x} @ {x}.t() + torch.eye(3, dtype={x}.dtype))", [(3, 3)], (3, 3)),
-    Example("torch.inverse({x} * 0.125 + torch.eye(3, dtype={x}.dtype))", [(3, 3)], (3, 3)),
+    # PyTorch's inverses lie by columns.
+    Example(
+        "torch.linalg.inv({x} @ {x}.t() + torch.eye(3).to({x})).contiguous()", [(3, 3)], (3, 3)
+    ),
+    Example("torch.inverse({x} * 0.125 + torch.eye(3).to({x})).contiguous()", [(3, 3)], (3, 3)),
 ]
 INDEXED = [
     Example("torch.matrix_power({x} * 0.5, 3)", [(3, 3)], (3, 3)),

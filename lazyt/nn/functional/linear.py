@@ -182,6 +182,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear(): bias size does not match weight size: got {b.type.shape[0]} but expected "
             f"{out}"
         )
+    kinds = {"input1": a, "input2": c, "weight": w} | ({} if b is None else {"bias": b})
+    if len({n.type.dtype for n in kinds.values()}) > 1:
+        got = ", ".join(f"{name}: {scalar_name(n.type.dtype).lower()}" for name, n in kinds.items())
+        raise RuntimeError(f"All tensors must have the same dtype, got {got}")
     if a.type.dtype is bool_:
         raise unsupported("bmm", bool_)
     rows = _count(lead)
