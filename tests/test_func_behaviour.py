@@ -162,6 +162,7 @@ def test_the_function_runs_once_and_the_graph_is_batched() -> None:
         calls.append(tuple(a.shape))
         return (a.sin() * W).sum()
 
+    X.tolist()
     W = torch.ones(3).exp()
     torch.reset_stats()
     found = vmap(function)(X).tolist()

@@ -48,10 +48,9 @@ def _operator(compute: Compute, reverse: bool = False) -> Callable:
             number = number_of(other)
             if number is None:
                 return NotImplemented
-            b = number
+            a, b = node_of(self), number
         else:
-            b = node_of(other)
-        a = node_of(self)
+            a, b = node_of(self), node_of(other)
         return like_operands(compute(b, a) if reverse else compute(a, b), self, other)
 
     return method
