@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from op_outcomes import Difference, Reader, difference, unexplained
-from op_translation import Absent, Translation, same_leaf
+from op_translation import Absent, Translation, same_leaf, tests_of_pytorch
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64")
 DTYPES += ("float16", "bfloat16", "float32", "float64", "complex64")
@@ -55,10 +55,8 @@ class Samples:
     """
 
     def __init__(self, torch: types.ModuleType, lazyt: types.ModuleType):
-        from torch.testing._internal.common_methods_invocations import op_db
-
         self.torch, self.lazyt = torch, lazyt
-        self.table = op_db
+        self.table = tests_of_pytorch("common_methods_invocations").op_db
         self.to_lazyt = Translation(torch, lazyt)
         self.reading = {torch: Reader(torch), lazyt: Reader(lazyt)}
         self.compared: collections.Counter[str] = collections.Counter()

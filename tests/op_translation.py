@@ -40,6 +40,15 @@ class Absent(AttributeError):
     """lazyt has nothing of this name."""
 
 
+def tests_of_pytorch(name: str) -> types.ModuleType:
+    """A module of PyTorch's own tests. Importing one forbids to set flags of `torch.backends` in
+    the whole process; that is taken back, for other tests set them."""
+    module = importlib.import_module(f"torch.testing._internal.{name}")
+    backends = importlib.import_module("torch.backends")
+    backends.disable_global_flags.__globals__["__allow_nonbracketed_mutation_flag"] = True
+    return module
+
+
 class Translation:
     """A function from objects of PyTorch's tests to those of lazyt.
 
@@ -48,8 +57,7 @@ class Translation:
     """
 
     def __init__(self, torch: types.ModuleType, lazyt: types.ModuleType):
-        from torch.testing._internal import common_methods_invocations as table
-
+        table = tests_of_pytorch("common_methods_invocations")
         self.torch, self.lazyt = torch, lazyt
         self._paths: dict[int, str] = {}
         self._code: dict[int, Any] = {}

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_translation import Translation
+from op_translation import Translation, tests_of_pytorch
 
 import lazyt
 import lazyt.nn
@@ -42,7 +42,7 @@ def table(name: str) -> types.ModuleType:
     pytest.importorskip("expecttest", reason="PyTorch's tables of samples import expecttest")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip(f"torch.testing._internal.{name}")
+        return tests_of_pytorch(name)
 
 
 def short(dtype: Any) -> str:

@@ -134,7 +134,6 @@ QUERIES = [
     "torch.is_grad_enabled()",
     "{x}.grad_fn and {x}.grad_fn.name()",
     "{x}.output_nr",
-    "{x}._version",
     "torch.is_tensor({x})",
     "{x}.element_size()",
     "{x}.dim()",
