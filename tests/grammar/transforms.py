@@ -56,7 +56,7 @@ TRANSFORMS = [
     Transform("torch.vmap({f}, in_dims=-1, out_dims=-1)({x})", dims=(1, 2, 3)),
     Transform("torch.vmap(lambda x, y: x * y.sum(), (0, None))({x}, {x})", dims=(1, 2, 3)),
     Transform("torch.vmap(torch.func.grad({s}))({x})", dims=(1, 2, 3)),
-    Transform("torch.vmap(lambda r: torch.dot(r, r))({x})", "rows", dims=(2,)),
+    Transform("torch.vmap(lambda r: torch.dot(r, r) * 1)({x})", "rows", dims=(2,)),
     Transform("torch.vmap({f}, chunk_size=1)({x})", dims=(1, 2, 3)),
     Transform("torch.autograd.functional.jacobian({f}, {x})", "twice", False, (0, 1, 2)),
     Transform("torch.autograd.functional.hessian({s}, {x})", "twice", False, (0, 1, 2)),
