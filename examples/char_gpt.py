@@ -24,7 +24,7 @@ import lazyt as torch
 nn, F = torch.nn, torch.nn.functional
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--steps", type=int, default=700)
+parser.add_argument("--steps", type=int, default=500)
 parser.add_argument("--batch-size", type=int, default=8)
 parser.add_argument("--context", type=int, default=64, help="how many letters it looks back")
 parser.add_argument("--width", type=int, default=96)
