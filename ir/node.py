@@ -25,10 +25,10 @@ from typing import Any
 
 from .types import TensorType
 
-# Values of `grad`. NO_GRAD: no history runs through the node. A positive number: it does; the nodes
-# are numbered as they are made, and backwards take the youngest first. Negative: it did, and what a
+# Values of `grad`. 0: no history runs through the node. A positive number: it does; the nodes are
+# numbered as they are made, and backwards take the youngest first. Negative: it did, and what a
 # backward needs is freed. LIVE: it is where history begins.
-NO_GRAD, LIVE = 0, 1
+LIVE = 1
 NUMBERS = itertools.count(2)
 
 

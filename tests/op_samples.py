@@ -109,6 +109,19 @@ class Samples:
             differences = [d for d in differences if d.kind == "accepts"]
         return differences
 
+    def of_share(self, operations: list, share: int, shares: int) -> list[Difference]:
+        """What differs in every so many-th operation: its errors, two samples in float32, one in a
+        dtype that changes from one operation to the next."""
+        found: list[Difference] = []
+        for place, op in list(enumerate(operations))[share::shares]:
+            if not self.here(op):
+                continue
+            found += self.errors(op)
+            for dtype in {"float32", DTYPES[place % len(DTYPES)]}:
+                count = 2 if dtype == "float32" else 1
+                found += self.compare(op, dtype, chosen=lambda index, n=count: index < n)
+        return found
+
     def errors(self, op: Any) -> list[Difference]:
         """What differs for the inputs that PyTorch's table says are errors."""
         differences: list[Difference] = []

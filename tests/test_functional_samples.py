@@ -12,7 +12,7 @@ import types
 import pytest
 from harness import load
 from op_outcomes import Known, unexplained
-from op_samples import DTYPES, Samples
+from op_samples import Samples
 from sample_tools import Counterparts, table
 from surface import lines_of, outcome, same
 
@@ -178,14 +178,6 @@ def samples(oracle: types.ModuleType) -> Samples:
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_functions_do_what_pytorch_does(samples: Samples, share: int) -> None:
-    found = []
     functions = [op for op in samples.table if op.name.startswith("nn.functional.")]
-    for place, op in list(enumerate(functions))[share::SHARES]:
-        if not samples.here(op):
-            continue
-        found += samples.errors(op)
-        for dtype in {"float32", DTYPES[place % len(DTYPES)]}:
-            count = 2 if dtype == "float32" else 1
-            found += samples.compare(op, dtype, chosen=lambda index, n=count: index < n)
-    differences = unexplained(found, KNOWN)
+    differences = unexplained(samples.of_share(functions, share, SHARES), KNOWN)
     assert not differences, "\n".join(map(str, differences))

@@ -14,7 +14,7 @@ import pytest
 from c_tier import needs_compiler
 from harness import load
 from op_outcomes import Known, unexplained
-from op_samples import DTYPES, Samples
+from op_samples import Samples
 from surface import lines_of, outcome, same
 
 SHARES = 16
@@ -132,13 +132,6 @@ def samples(oracle: types.ModuleType):
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_operations_do_what_pytorch_does(samples, share: int) -> None:
-    found = []
-    for place, op in list(enumerate(samples.table))[share::SHARES]:
-        if op.name.startswith("nn.functional.") or not samples.here(op):
-            continue
-        found += samples.errors(op)
-        for dtype in {"float32", DTYPES[place % len(DTYPES)]}:
-            count = 2 if dtype == "float32" else 1
-            found += samples.compare(op, dtype, chosen=lambda index, n=count: index < n)
-    differences = unexplained(found, KNOWN)
+    operations = [op for op in samples.table if not op.name.startswith("nn.functional.")]
+    differences = unexplained(samples.of_share(operations, share, SHARES), KNOWN)
     assert not differences, "\n".join(map(str, differences))

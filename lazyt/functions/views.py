@@ -225,7 +225,9 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     target = resolve_shape(ints(shape, "reshape", "shape", named), input.numel())
     place = _shown(input, target)
     if place is not None:
-        name = "View" if input.is_contiguous() else "ReshapeAlias"
+        meta = input._meta
+        plain = meta is None or meta.strides is None or input.is_contiguous()
+        name = "View" if plain else "ReshapeAlias"
         if target == shape_of(input):
             return make_view(input, (), geometry(input)[0], geometry(input)[2], name)
         return make_view(input, ((reshape_, (target,), ()),), *place, name)
