@@ -157,14 +157,17 @@ def history(roots: Iterable[Node], again: dict[Node, Node] | None = None) -> lis
     seen: set[Node] = set()
     inner: list[Node] = []
     stack = list(roots)
-    ends = [n for n in stack if _ends(n)]
+    ends = [n for n in stack if n.tag is not None and n.tag.leaf is not None]
     while stack:
         n = stack.pop()
-        if n in seen or _ends(n):
+        tag = n.tag
+        if n in seen or (tag is not None and tag.leaf is not None):
             continue
         seen.add(n)
         inner.append(n)
-        stack += [s for s in n.src if s.__class__ is Node and s.grad and s not in seen]
+        for s in n.src:
+            if s.__class__ is Node and s.grad and s not in seen:
+                stack.append(s)
     inner.sort(key=_age)
     order: list[Node] = []
     first: dict[int, Node] = {}
@@ -184,11 +187,6 @@ def history(roots: Iterable[Node], again: dict[Node, Node] | None = None) -> lis
         if n not in seen:
             end(n)
     return order
-
-
-def _ends(n: Node) -> bool:
-    """Whether a backward does not go beyond the node."""
-    return n.tag is not None and n.tag.leaf is not None
 
 
 def _age(n: Node) -> int:
