@@ -108,11 +108,13 @@ def test_random_geometries(
 )
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_how_the_work_is_cut(
-    geometry: tuple, threads: str, monkeypatch: pytest.MonkeyPatch
+    geometry: tuple, threads: str, monkeypatch: pytest.MonkeyPatch, plans: list[Plan]
 ) -> None:
     monkeypatch.setattr(programs, "CONVOLUTIONS_SHARED_FROM", 0)
     monkeypatch.setenv("LAZYT_THREADS", threads)
     check(*geometry)
+    made = sorted(form.kind for plan in plans for form in forms(plan))
+    assert made == ["conv", "conv_input", "conv_weight"]
 
 
 def test_operands_as_they_lie(plans: list[Plan]) -> None:
