@@ -34,7 +34,7 @@ from .placed import apply, device_of, on_host, out_of_memory
 from .precision import PRECISION
 from .scans import SCANS, Marks
 from .stats import COUNTERS
-from .whole_numbers import settle_number
+from .whole_numbers import is_whole_number, settle_number
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -93,9 +93,10 @@ def realised(node: Node) -> Any:
     be."""
     value = node.value
     if value is None:
-        with LOCK:
-            if settle_number(node):
-                return node.value
+        if is_whole_number(node):
+            with LOCK:
+                if settle_number(node):
+                    return node.value
         drain()
         value = node.value
         if value is None:
@@ -185,12 +186,12 @@ def _sweep(trace: list[Node]) -> Node | None:
     del trace[: len(batch)]
     total = len(batch)
     marks = Marks()
-    wanted, held = SCANS[0].live(batch, marks.history, marks.tagged)
+    wanted, kept = SCANS[0].live(batch, marks.history, marks.tagged)
     COUNTERS.dead += total - len(wanted)
     if not wanted:
         COUNTED[0] = False
         return None
-    foreign = _run(wanted, held, marks.read)
+    foreign = _run(wanted, kept, marks.read)
     if foreign is not None:
         for m in wanted:
             m.uses = 0
@@ -208,25 +209,19 @@ def _clear_counts() -> None:
     """Takes back what an interrupted scan has counted. Whatever it had in hand is computed when it
     is read (`revive`)."""
     for n in gc.get_objects():
-        if n.__class__ is Node:
+        if type(n) is Node:  # what is foreign may answer `__class__` itself
             n.uses = 0
             n.pos = -1
 
 
-def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
-    """Finds or makes the plan of a wanted trace (newest node first) and runs it.
-
-    Runs nothing where an operand is pending elsewhere: then it is returned, and `wanted` is left in
-    the order of the trace.
+def _run(wanted: list[Node], kept: tuple[int, ...], read: set | None) -> Node | None:
+    """Finds or makes the plan of a wanted trace and runs it; `kept` are the positions of what is
+    held from outside. Runs nothing where an operand is pending elsewhere: then it is returned.
     """
-    last = len(wanted) - 1
-    wanted.reverse()
-    held.reverse()
-    keep = [last - i for i in held]
     if read:
         also = {i for i, n in enumerate(wanted) if id(n) in read}
         if also:
-            keep = sorted(also.union(keep))
+            kept = tuple(sorted(also.union(kept)))
     bound = SCANS[0].scan(wanted)
     if bound.__class__ is Node:
         return bound
@@ -241,7 +236,6 @@ def _run(wanted: list[Node], held: list[int], read: set | None) -> Node | None:
         counters.nodes += len(wanted)
         cache = CACHE
         cache.clock += 1
-        kept = tuple(keep)
         program = cache.programs.get(key)
         for observe in OBSERVERS:
             observe(key, wanted, kept, _index(leaves), values)

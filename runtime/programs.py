@@ -47,12 +47,13 @@ PARTS = (
 )
 TYPES = ("float", "double")
 OF_TYPE = "#define real {0}\n#define NAME(x) x##_{0}\n{1}\n#undef real\n#undef NAME"
-# Statements of a nest from which on threads share it: it takes some twenty microseconds. Sharing
-# smaller ones gains where the other processors are free, and loses more where they are not: the
-# caller waits for a piece that a thread without a processor has in hand.
-SHARED_FROM = 1 << 21
+# Statements of a nest from which on threads share it: those that are awake from some five
+# microseconds on, for which handing over pays; from some twenty on they are woken.
+SHARED_FROM = 1 << 19
+WOKEN_FROM = 1 << 21
 CONVOLUTIONS_SHARED_FROM = 1 << 20  # multiplications, by the same measure
 PIECES = 4  # of a shared nest, for every thread: who is late takes fewer
+SMALL_PIECES = 2  # of one that wakes nobody
 MOST_PIECES = 256  # in driver/pool.c
 MOST_PARAMETERS = 256  # in driver/programs.c
 LARGE_FROM = 1 << 16  # bytes of a result from which on its memory is kept
@@ -194,10 +195,12 @@ class _Assembler:
         if len(places) > MOST_PARAMETERS:
             raise CompilerError(f"a kernel of {len(places)} parameters; {MOST_PARAMETERS} at most")
         most = threads() if k.work >= SHARED_FROM else 1
-        pieces = min(PIECES * most, MOST_PIECES, k.extent) if most > 1 else 1
+        small = k.work < WOKEN_FROM
+        each = SMALL_PIECES if small else PIECES
+        pieces = min(each * most, MOST_PIECES, k.extent) if most > 1 else 1
         self.work += k.work
-        head = [NEST, call, end or 0, k.partials, k.extent, pieces, most, len(places), len(k.table)]
-        return [*head, *places, *k.table]
+        head = [NEST, call, end or 0, k.partials, k.extent, pieces, most, int(small)]
+        return [*head, len(places), len(k.table), *places, *k.table]
 
     def _product(self, made: MatrixProduct) -> list[int]:
         form, found = made.form, blas()

@@ -50,11 +50,8 @@ class Marks:
     read: values that a later backward reads. live: nodes with unfreed history above them.
     """
 
-    __slots__ = ("read", "live")
-
-    def __init__(self) -> None:
-        self.read: set[int] | None = None
-        self.live: set[int] | None = None
+    read: set[int] | None = None
+    live: set[int] | None = None
 
     def history(self, n: Node, outside: Any) -> None:
         """Counts the uses of the operands of a node with unfreed history."""
@@ -82,8 +79,10 @@ class Marks:
                 s.uses += 1
 
 
-def live(batch: list[Node], history: Callable, tagged: Callable) -> tuple[list[Node], list[int]]:
-    """Empties a trace from its end: what is wanted of it, newest first, and the positions there of
+def live(
+    batch: list[Node], history: Callable, tagged: Callable
+) -> tuple[list[Node], tuple[int, ...]]:
+    """Empties a trace from its end: what is wanted of it, in its order, and the positions there of
     what is held from outside."""
     wanted: list[Node] = []
     held: list[int] = []
@@ -110,7 +109,9 @@ def live(batch: list[Node], history: Callable, tagged: Callable) -> tuple[list[N
         if n.tag is not None:
             tagged(n, None)
         s = None  # the loop variable must not count as a holder of the next node
-    return wanted, held
+    wanted.reverse()
+    last = len(wanted) - 1
+    return wanted, tuple(last - i for i in reversed(held))
 
 
 def scan(wanted: list[Node]) -> Any:
@@ -191,7 +192,7 @@ class Scans(NamedTuple):
     """The three scans of a drain: `live`, `scan` and `settle`, or what does the same; and
     `donation.flags`, which reads some of the nodes again."""
 
-    live: Callable[[list[Node], Callable, Callable], tuple[list[Node], list[int]]]
+    live: Callable[[list[Node], Callable, Callable], tuple[list[Node], tuple[int, ...]]]
     scan: Callable[[list[Node]], Any]
     settle: Callable[[list[Node], bool], None]
     flags: Callable[[list[Node], list, list, set | None], list[bool]]

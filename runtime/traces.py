@@ -18,14 +18,15 @@ from lazyt.ir.ops_shape import replaced
 
 from .donation import gives_up
 from .programs import builtin, driver
-from .scans import EXACT_COUNTS, SCANS, WITH_COMPILER, Scans, shows
+from .scans import EXACT_COUNTS, SCANS, WITH_COMPILER, Scans
 
 SLOTS = ("op", "src", "arg", "type", "value", "grad", "tag", "uses", "pos")
 ARRAY_FLAGS = 6 * ctypes.sizeof(ctypes.c_void_p)  # after what every object has: see NumPy's headers
 FUNCTIONS = (
     *("PyList_New", "PyList_Append", "PyList_GetItem", "PyList_Size", "PyList_SetSlice"),
-    *("PyList_AsTuple", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "PyLong_FromLongLong"),
-    *("PyLong_AsLongLong", "PyFloat_AsDouble", "PyObject_GetAttr", "PyObject_IsTrue"),
+    *("PyList_Reverse", "PyList_AsTuple", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size"),
+    *("PyLong_FromLongLong", "PyLong_AsLongLong", "PyFloat_AsDouble"),
+    *("PyObject_GetAttr", "PyObject_IsTrue"),
     *("PyObject_CallFunctionObjArgs", "Py_IncRef", "Py_DecRef", "PyLong_FromVoidPtr"),
     "PySet_Contains",
 )
@@ -77,6 +78,6 @@ def scans() -> Scans | None:
     return Scans(
         live,
         scan,
-        lambda wanted, ok: settle(wanted, ok, shows),
+        settle,
         lambda wanted, leaves, donors, read: flags(wanted, leaves, donors, read, gives_up),
     )

@@ -17,12 +17,19 @@ import numpy as np
 from lazyt.ir.evaluate import apply
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.opdef import PLACING
+from lazyt.ir.types import TensorType
 
 from .scans import SCANS
 from .stats import COUNTERS
 
 # Of how many operations such a number may be the result: beyond that a plan is cheaper.
 STEPS = 4
+
+
+def is_whole_number(node: Node) -> bool:
+    """Whether a node is one integer or boolean."""
+    type = node.type
+    return type.__class__ is TensorType and type.dtype.category <= 1 and type.numel == 1
 
 
 def settle_number(node: Node) -> bool:
@@ -47,10 +54,9 @@ def settle_number(node: Node) -> bool:
 
 def _steps_to(n: Node, steps: list[Node], most: int) -> bool:
     """Appends what has to be computed for a node, in order; False where that is not for here."""
-    op, type = n.op, n.type
-    if not most or n.grad or n.tag is not None or not (op.view or op.elementwise):
+    if not most or n.grad or n.tag is not None or not (n.op.view or n.op.elementwise):
         return False
-    if type.__class__ is tuple or type.numel != 1 or type.dtype.category > 1:
+    if not is_whole_number(n):
         return False
     pending = [s for s in n.src if s.__class__ is Node and s.value is None]
     for s in pending:

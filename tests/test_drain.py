@@ -575,6 +575,13 @@ def test_what_an_interrupt_cut_short_is_computed_later(
         request.getfixturevalue("c_tier")
         (torch.ones(3) * 2 + 1).tolist()  # the scans are in C from here on
 
+    class Foreign:
+        @property
+        def __class__(self) -> type:  # type: ignore[override]
+            raise RuntimeError("asked while nodes are looked for")
+
+    foreign = [Foreign()]
+
     def step(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         loss = (x @ w).tanh().pow(2).mean()
         loss.backward()
@@ -620,3 +627,4 @@ def test_what_an_interrupt_cut_short_is_computed_later(
     expected = trained(0)
     for k in (1, 2, 5, 9):
         assert trained(k) == pytest.approx(expected, rel=1e-6)
+    foreign.clear()

@@ -62,8 +62,14 @@ def test_random_programs_do_what_torch_does(
 
 
 @needs_compiler
-def test_large_nests_are_shared_by_threads(c_tier: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("woken_from", [0, 1 << 40])
+def test_nests_are_shared_by_threads(
+    woken_from: int, c_tier: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that wake the threads, and those that take who is awake."""
     monkeypatch.setenv("LAZYT_THREADS", "3")
+    monkeypatch.setattr(programs, "SHARED_FROM", 0)
+    monkeypatch.setattr(programs, "WOKEN_FROM", woken_from)
     x = torch.rand(1301, 257)
     for f in (
         lambda: x * 2 + 1,
@@ -73,11 +79,12 @@ def test_large_nests_are_shared_by_threads(c_tier: None, monkeypatch: pytest.Mon
         lambda: x.amax(1),
         lambda: x.sum(),
     ):
-        found = f().numpy().copy()
+        several = [f().numpy().copy() for _ in range(5)]
         with monkeypatch.context() as plain:
             plain.setenv("LAZYT_CPU", "numpy")
             drain.CACHE.clear()
-            agree(found, f().numpy(), "shared")
+            for found in several:
+                agree(found, f().numpy(), "shared")
         drain.CACHE.clear()
 
 

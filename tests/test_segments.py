@@ -548,6 +548,29 @@ def test_a_forked_child_has_threads_of_its_own(c_tier: None) -> None:
     assert done.stdout.split() == ["0"], done.stderr
 
 
+WOKEN = """
+import os, time
+import lazyt as torch
+x = torch.rand(1 << 21)
+for _ in range(10):
+    (x * 2 + 1).exp().sum().item()
+    time.sleep(0.01)  # the pool's threads fall asleep
+allowed = os.sched_getaffinity(0)
+threads = [int(name) for name in os.listdir("/proc/self/task")]
+print(len(threads) > 2, all(os.sched_getaffinity(t) == allowed for t in threads))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="asks Linux")
+def test_threads_that_were_woken_may_run_anywhere(c_tier: None) -> None:
+    """They are kept off their caller's processor until they run, and no longer."""
+    env = os.environ | {"LAZYT_THREADS": "3", "LAZYT_PLANS": "first"}
+    done = subprocess.run(
+        [sys.executable, "-c", WOKEN], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
 def test_results_of_a_custom_function_are_what_its_forward_returned(c_tier: None) -> None:
     class Twice(torch.autograd.Function):
         @staticmethod

@@ -168,7 +168,7 @@ static int NAME(convolve)(const convolution *c, const place *places)
             return OUT_OF_MEMORY;
     }
     blas_rests();
-    int failed = in_pieces(NAME(pieces), p, 0, units, pieces, threads, (double *)sums, partials);
+    int failed = in_pieces(NAME(pieces), p, 0, units, pieces, threads, 0, (double *)sums, partials);
     blas_works();
     if (c->work == TO_WEIGHTS && pieces > 1) {
         for (int64_t k = 0; k < pieces; k++) {

@@ -7,8 +7,8 @@
  *     results     type number, argument that says whether the next may be taken (or -1), argument
  *                 that is taken, size class, rank, extents ...
  *     derived     the place it starts from (or -1), bytes to add, terms, (argument, bytes) ...
- *     nests       0, function, end (or 0), partials, extent, pieces, threads, places, words of the
- *                 table, the places ..., the table ...
+ *     nests       0, function, end (or 0), partials, extent, pieces, threads, small or not, places,
+ *                 words of the table, the places ..., the table ...
  *     products    1, the words of `product`
  *     convolution 2, double or not, the fields of `convolution`
  *
@@ -72,8 +72,9 @@ static const int64_t *nest(const int64_t *w, const place *places, int *refused)
     kernel call = (kernel)w[0];
     finish end = (finish)w[1];
     int64_t partials = w[2], extent = w[3], pieces = w[4], threads = w[5];
-    int64_t count = w[6], width = w[7];
-    const int64_t *which = w + 8, *table = which + count;
+    int small = w[6] != 0;
+    int64_t count = w[7], width = w[8];
+    const int64_t *which = w + 9, *table = which + count;
     char *p[MOST_PARAMETERS];
     double t[MOST_PIECES * MOST_PARTIALS];
     for (int64_t i = 0; i < count; i++)
@@ -81,7 +82,7 @@ static const int64_t *nest(const int64_t *w, const place *places, int *refused)
     if (pieces == 1)
         *refused |= call(p, table, 0, extent, t);
     else
-        *refused |= in_pieces(call, p, table, extent, pieces, threads, t, partials);
+        *refused |= in_pieces(call, p, table, extent, pieces, threads, small, t, partials);
     if (end)
         end(p, table, t, pieces);
     return table + width;

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef void object;
 
@@ -14,6 +15,7 @@ static struct {
     object *(*item)(object *, int64_t);
     int64_t (*size)(object *);
     int (*set_slice)(object *, int64_t, int64_t, object *);
+    int (*reverse)(object *);
     object *(*as_tuple)(object *);
     object *(*new_tuple)(int64_t);
     int (*set_item)(object *, int64_t, object *);
@@ -39,7 +41,7 @@ static struct {
     int64_t op, src, arg, type, value, grad, tag, uses, pos; /* slots of a node */
 } traced;
 
-enum { ROW_MAJOR_FLAG = 1, LEAVES_IN_LINE = 12 };
+enum { ROW_MAJOR_FLAG = 1, LEAVES_IN_LINE = 16, MOST_VIEWS = 8 /* VIEWS of scans.py */ };
 
 void lazyt_trace_init(void *const *given)
 {
@@ -98,8 +100,20 @@ static int called(object *function, object *node, object *outside)
     return !done;
 }
 
-/* live(batch, history, tagged): empties a list of nodes from its end; the list of the wanted ones
- * and that of the positions in it of those that are held from outside.
+/* The tuple of a list's numbers counted from the other end of `size` things. */
+static object *mirrored(object *held, int64_t size)
+{
+    int64_t count = traced.size(held);
+    object *kept = traced.new_tuple(count);
+    for (int64_t i = 0; kept && i < count; i++) {
+        int64_t at = size - 1 - traced.as_integer(traced.item(held, count - 1 - i));
+        traced.set_item(kept, i, traced.integer(at));
+    }
+    return kept;
+}
+
+/* live(batch, history, tagged): empties a list of nodes from its end; the list of the wanted ones, in
+ * their order, and the positions in it of those that are held from outside.
  *
  * history(node, outside): counts the uses of a node with unfreed history. tagged(node, outside):
  * counts those of its tag. */
@@ -131,22 +145,24 @@ static object *live(object *self, object *const *given, int64_t arguments)
             failed |= traced.set_slice(batch, i - 1, i, 0);
         }
     }
-    if (failed) {
-        for (int k = 0; k < 3; k++)
-            if ((object *[]){wanted, held, both}[k])
-                traced.drop((object *[]){wanted, held, both}[k]);
+    object *kept = failed || traced.reverse(wanted) ? 0 : mirrored(held, traced.size(wanted));
+    object *all[] = {held, wanted, both};
+    for (int k = 0; k < (kept ? 1 : 3); k++)
+        if (all[k])
+            traced.drop(all[k]);
+    if (!kept)
         return 0;
-    }
     traced.set_item(both, 0, wanted);
-    traced.set_item(both, 1, held);
+    traced.set_item(both, 1, kept);
     return both;
 }
 
 /* The positions of arrays by identity: in line while there are few, then by a table. */
 typedef struct {
+    object *few[LEAVES_IN_LINE];
     object **found; /* the arrays, in order */
     int64_t count, room;
-    int64_t *table; /* positions + 1 */
+    int64_t *table; /* positions + 1; none while they are in line */
     uint64_t mask;
 } leaves;
 
@@ -162,9 +178,11 @@ static int64_t *entry(leaves *l, object *x)
 
 static int grow(leaves *l)
 {
-    int64_t room = l->room ? 2 * l->room : 16;
-    object **found = realloc(l->found, sizeof *found * (size_t)room);
+    int64_t room = 4 * l->room;
+    object **found = realloc(l->found == l->few ? 0 : l->found, sizeof *found * (size_t)room);
     int64_t *table = calloc((size_t)(4 * room), sizeof *table);
+    if (found && l->found == l->few)
+        memcpy(found, l->few, sizeof l->few);
     if (found)
         l->found = found;
     if (!found || !table) {
@@ -178,16 +196,19 @@ static int grow(leaves *l)
     return 0;
 }
 
-/* Where an array is, or -1 - where it is from now on; -2^62 without memory. */
+/* Where an array is, or -1 - where it is from now on; INT64_MIN without memory. */
 static int64_t position(leaves *l, object *x)
 {
+    for (int64_t i = 0; !l->table && i < l->count; i++)
+        if (l->found[i] == x)
+            return i;
+    if (l->table && *entry(l, x))
+        return *entry(l, x) - 1;
     if (l->count == l->room && grow(l))
         return INT64_MIN;
-    int64_t *found = entry(l, x);
-    if (*found)
-        return *found - 1;
     l->found[l->count++] = x;
-    *found = l->count;
+    if (l->table)
+        *entry(l, x) = l->count;
     return -l->count;
 }
 
@@ -212,10 +233,11 @@ static object *scan(object *self, object *const *given, int64_t arguments)
 {
     object *wanted = given[0], *key = traced.new_list(0), *numbers = traced.new_list(0);
     object *arrays = traced.new_list(0), *result = 0, *pending = 0;
-    leaves l = {0};
+    leaves l;
     int failed = !key || !numbers || !arrays || arguments != 1;
     int64_t count = failed ? 0 : traced.size(wanted);
     (void)self;
+    l.found = l.few, l.table = 0, l.count = 0, l.room = LEAVES_IN_LINE;
     for (int64_t at = 0; at < count && !failed && !pending; at++) {
         object *n = traced.item(wanted, at), *src = *slot(n, traced.src);
         failed |= traced.append(key, *slot(n, traced.op));
@@ -263,7 +285,8 @@ static object *scan(object *self, object *const *given, int64_t arguments)
         if (!failed && !pending)
             put(n, traced.pos, traced.integer(at));
     }
-    free(l.found);
+    if (l.found != l.few)
+        free(l.found);
     free(l.table);
     if (pending) {
         traced.hold(pending);
@@ -283,12 +306,49 @@ static object *scan(object *self, object *const *given, int64_t arguments)
     return result;
 }
 
-/* settle(wanted, ok, shows): resets what the drain wrote; realised nodes without live history drop
- * their operands, views only where shows(node, None) is false. */
+/* Whether an operation is a view; -1 on an error. Operations that were asked about stay alive, and
+ * are remembered. */
+static int is_view(object *op)
+{
+    static struct {
+        object *op;
+        int view;
+    } known[128], *k;
+    k = known + ((uintptr_t)op / 64) % (sizeof known / sizeof *known);
+    if (k->op == op)
+        return k->view;
+    object *told = traced.attribute(op, traced.view), *before = k->op;
+    if (!told)
+        return -1;
+    traced.hold(op);
+    k->op = op, k->view = told == traced.yes;
+    traced.drop(told);
+    if (before)
+        traced.drop(before);
+    return k->view;
+}
+
+/* Whether a view keeps its operand (`shows` of scans.py); -1 on an error. */
+static int shows(object *n)
+{
+    for (int i = 0; i < MOST_VIEWS; i++) {
+        object *src = *slot(n, traced.src), *s = traced.tuple_size(src) ? items(src)[0] : 0;
+        if (!s || !is_node(s) || *slot(s, traced.grad) != traced.no_uses)
+            return 0;
+        int view = is_view(*slot(s, traced.op));
+        if (view <= 0 || !traced.tuple_size(*slot(s, traced.src)))
+            return view < 0 ? -1 : 1;
+        n = s;
+    }
+    return 0;
+}
+
+/* settle(wanted, ok): resets what the drain wrote; realised nodes without live history drop their
+ * operands, but views those that they show. */
 static object *settle(object *self, object *const *given, int64_t arguments)
 {
     object *wanted = given[0];
-    int64_t count = arguments == 3 ? traced.size(wanted) : 0;
+    int64_t count = arguments == 2 ? traced.size(wanted) : 0;
     (void)self;
     for (int64_t at = 0; at < count; at++) {
         object *n = traced.item(wanted, at);
@@ -298,18 +358,11 @@ static object *settle(object *self, object *const *given, int64_t arguments)
             continue;
         if (given[1] != traced.yes && *slot(n, traced.value) == traced.none)
             continue;
-        object *view = traced.attribute(*slot(n, traced.op), traced.view);
-        if (!view)
+        int kept = is_view(*slot(n, traced.op));
+        if (kept == 1)
+            kept = shows(n);
+        if (kept < 0)
             return 0;
-        int kept = view == traced.yes;
-        traced.drop(view);
-        if (kept) {
-            object *shown = traced.call(given[2], n, (object *)0);
-            if (!shown)
-                return 0;
-            kept = traced.is_true(shown);
-            traced.drop(shown);
-        }
         if (!kept)
             put_held(n, traced.src, traced.empty);
     }
