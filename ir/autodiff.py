@@ -22,7 +22,7 @@ from .ops_linalg import Outer
 from .ops_reduce import sum_
 from .ops_shape import Partial, alias, replaced, reshape
 from .overwritten import current
-from .tags import ANOMALY, Tag
+from .tags import ANOMALY, OUTPUT, Tag
 
 SECOND_BACKWARD = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -30,7 +30,6 @@ SECOND_BACKWARD = (
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
-OUTPUT = -1
 
 
 # --- saved sets -----------------------------------------------------------------------------------
@@ -448,7 +447,7 @@ def _check_saved(n: Node) -> None:
             current(value, n)
     if n.tag is not None:
         for value in n.tag.keeps:
-            current(value, n)
+            current(n if value == OUTPUT else value, n)
 
 
 def _with_value(n: Node, now: Node) -> Node:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 
-from .node import Node
+from .dtypes import int64
+from .node import LOCAL, Node
 from .numerics import reduce as forms
 from .numerics import softmax as soft
 from .opdef import Op, provide
 from .ops_elementwise import (
     abs_,
     add,
+    cast,
     div,
     elementwise,
     eq,
@@ -23,6 +25,8 @@ from .ops_elementwise import (
     full,
     gt,
     log,
+    logical_and,
+    logical_not,
     lt,
     mul,
     sub,
@@ -69,16 +73,39 @@ cumsum: Op = Op(
 
 
 def _cumprod_vjp(g: Node, y: Node, x: Node) -> Node:
-    """Quadratic in the extent but exact at zeros: d y_j / d x_i = prod of x_k, k <= j, k != i."""
     axis = y.arg[0]
+    if x.type.shape[axis] < 2:
+        return g
+    return _cumprod_vjp_again(g, x, axis) if LOCAL.grad else _cumprod_vjp_once(g, y, x, axis)
+
+
+def _cumprod_vjp_once(g: Node, y: Node, x: Node, axis: int) -> Node:
+    """As PyTorch's `cumprod_backward`: before the first zero of a row d y_j / d x_i is y_j / x_i;
+    at it, the product of the others up to the second zero; behind it nothing counts."""
+    zero = eq(x, 0.0)
+    zeros = cumsum(cast(zero, int64), arg=(axis,))
+    behind = eq(zeros, 1)  # the first zero, and all up to the second
+    first = logical_and(zero, behind)
+    before = eq(zeros, 0)
+    quotient = div(reverse_cumsum(where(before, mul(y, g), 0.0), axis), x)
+    others = cumprod(where(logical_and(behind, logical_not(zero)), x, 1.0), arg=(axis,))
+    total = sum_(where(behind, mul(others, g), 0.0), arg=((axis,), True))
+    lead = x.type.shape[:axis] + (1,) + x.type.shape[axis + 1 :]
+    one = full(lead, 1, x.type.dtype, x.type.device)
+    until = cat_(one, narrow(y, axis, 0, x.type.shape[axis] - 1), arg=(axis,))
+    at_first = mul(expand(total, x.type.shape), until)
+    return where(before, quotient, where(first, at_first, 0.0))
+
+
+def _cumprod_vjp_again(g: Node, x: Node, axis: int) -> Node:
+    """Quadratic in the extent, but its own derivative is right at zeros, too: d y_j / d x_i is the
+    product of x_k, k <= j, k != i."""
     rank = len(x.type.shape)
     order = tuple(i for i in range(rank) if i != axis) + (axis,)
-    back = tuple(sorted(range(rank), key=order.__getitem__))
     gm, xm = permute(g, order), permute(x, order)
     extent = xm.type.shape[-1]
-    lead = xm.type.shape[:-1]
     columns = []
-    before = full(lead + (1,), 1, x.type.dtype, x.type.device)
+    before = full(xm.type.shape[:-1] + (1,), 1, x.type.dtype, x.type.device)
     for i in range(extent):
         # Products with x_i left out, for every j >= i.
         rest = narrow(xm, rank - 1, i + 1, extent - i - 1)
@@ -86,9 +113,7 @@ def _cumprod_vjp(g: Node, y: Node, x: Node) -> Node:
         window = narrow(gm, rank - 1, i, extent - i)
         columns.append(sum_(mul(window, chain), arg=((rank - 1,), True)))
         before = mul(before, narrow(xm, rank - 1, i, 1))
-    if not columns:
-        return zeros_like(x)
-    return permute(cat_(*columns, arg=(rank - 1,)), back)
+    return permute(cat_(*columns, arg=(rank - 1,)), inverse(order))
 
 
 cumprod: Op = Op(

@@ -23,6 +23,7 @@ class Anomaly(Protocol):
 
 
 ANOMALY: list[Anomaly | None] = [None]
+OUTPUT = -1  # among the operands of a node, its result
 
 
 class Call(Protocol):
@@ -40,7 +41,8 @@ class Tag:
         nodes it was applied to, for `grad_fn.next_functions`.
     saves: False where PyTorch's own backward of the composition saves nothing.
         "once" where it runs once only though it saves nothing.
-    keeps: what PyTorch's backward saves beyond what the primitives do: no write may replace it.
+    keeps: what PyTorch's backward saves beyond what the primitives do (OUTPUT: the result): no
+        write may replace it.
     leaf: a weak reference to the tensor whose `.grad` collects what arrives here.
     hooks: called with the finished cotangent; a node that one returns takes its place.
     after: called with the cotangents of the operands, which it may replace, and of the result.

@@ -314,12 +314,12 @@ def as_tensor_operand(number: Any, dtype: DType, device: str = "cpu") -> Node:
 
 
 def tagged(
-    node: Node, name: str, *inputs: Node, saves: bool = True, keeps: tuple[Node, ...] = ()
+    node: Node, name: str, *inputs: Node, saves: bool = True, keeps: tuple[Node | int, ...] = ()
 ) -> Node:
     """Names the composition that ends in `node` for `grad_fn`; free where no gradient flows.
 
     saves: False where PyTorch's backward of it saves nothing. keeps: what it saves beyond what the
-    primitives do.
+    primitives do (OUTPUT: the result).
     """
     if node.grad:
         if node.tag is None:

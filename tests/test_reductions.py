@@ -228,6 +228,12 @@ bf.cumsum(1)
 x.detach().cumsum(0, dtype=torch.int32)
 x.cumprod(0)
 x.cumprod(1)
+x.cumprod(-1).cumprod(0)
+x[:1].cumprod(0)
+x[:0].cumprod(1)
+x.round().cumprod(0)
+(x * torch.tensor([1.0, 0, -2, 0])).cumprod(-1).exp()
+(x * torch.tensor([[0.0], [1], [0]])).cumprod(0).exp()
 (x * torch.tensor([0.0, 1, 1, 0])).cumprod(1)
 i.cumprod(0)
 b.cumprod(0)
@@ -574,3 +580,13 @@ def test_var_of_everything_deviates_from_the_float32_mean() -> None:
 def test_cascade_sum_adds_in_the_order_of_torch(count: int, oracle: types.ModuleType) -> None:
     x = np.random.default_rng(count).standard_normal(count).astype(np.float32)
     assert cascade_sum(x) == oracle.tensor(x.tolist()).sum().numpy()
+
+
+def test_the_backward_of_a_running_product_is_short() -> None:
+    """A few operations, however many factors there are."""
+    torch = load("lazyt")
+    x = torch.rand(3, 500).requires_grad_()
+    before = torch.stats()["traced"]
+    x.cumprod(1).sum().backward()
+    x.grad.tolist()
+    assert torch.stats()["traced"] - before < 60

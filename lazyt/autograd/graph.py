@@ -20,11 +20,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from lazyt.dispatch import wrap
-from lazyt.ir.autodiff import OUTPUT, Walk, saved, source_of, takes_gradient
+from lazyt.ir.autodiff import Walk, saved, source_of, takes_gradient
 from lazyt.ir.node import LOCAL, NUMBERS, emit
 from lazyt.ir.node import Node as IrNode
 from lazyt.ir.ops_shape import alias, replaced, stop
-from lazyt.ir.tags import Tag
+from lazyt.ir.tags import OUTPUT, Tag
 from lazyt.state import node_of, touch
 from lazyt.tensor import Tensor
 from lazyt.utils.hooks import RemovableHandle

@@ -17,6 +17,7 @@ from lazyt.ir.node import Node
 from lazyt.ir.ops_complex import modulus
 from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_shape import copy, permute, reshape
+from lazyt.ir.tags import OUTPUT
 
 from ..dispatch import EXACT, as_dtype, deliver, number_of, promoted, scalar_name, tagged, wrap
 from ..tensor import Tensor, wrap_dim
@@ -66,6 +67,10 @@ def _vector_operand(input: Any, dtype: DType | None, name: str) -> tuple[Node, N
     return node, cast(node, dtype or node.type.dtype)
 
 
+def _vector_norm(norm: Node, x: Node) -> Node:
+    return tagged(norm, "LinalgVectorNorm", x, keeps=(x, OUTPUT))
+
+
 def vector_norm(
     input: Tensor,
     ord: Any = 2,
@@ -90,7 +95,7 @@ def vector_norm(
         x_node = modulus(x_node)
     axes = axes_of(dim, len(node.type.shape), "linalg_vector_norm")
     return deliver(
-        tagged(compute_norm(x_node, float(p), axes, keepdim), "LinalgVectorNorm", node),
+        _vector_norm(compute_norm(x_node, float(p), axes, keepdim), node),
         out,
         "linalg_vector_norm",
         EXACT,
@@ -142,7 +147,7 @@ def matrix_norm(
     rows, columns = _matrix_axes(dim, rank)
     if ord == "fro":
         result = compute_norm(x, 2.0, tuple(sorted((rows, columns))), keepdim)
-        return deliver(tagged(result, "LinalgVectorNorm", node), out, *OF_MATRIX)
+        return deliver(_vector_norm(result, node), out, *OF_MATRIX)
     if ord == "nuc" or abs(ord) == 2:
         if x.type.dtype.is_half:
             raise RuntimeError(
@@ -159,7 +164,7 @@ def matrix_norm(
         return deliver(result, out, *OF_MATRIX)
     # A norm of 1 adds up columns (the row axis goes), one of inf adds up rows.
     added, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    sums = tagged(compute_norm(x, 1.0, (added,), True), "LinalgVectorNorm", node)
+    sums = _vector_norm(compute_norm(x, 1.0, (added,), True), node)
     result = (red.amax if ord > 0 else red.amin)(sums, arg=((kept,), True))
     if not keepdim:
         shape = tuple(n for i, n in enumerate(node.type.shape) if i not in (rows, columns))
@@ -235,7 +240,8 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     gap = compute_sub(x, y)
     gap = modulus(gap) if dtype.is_complex else gap
     axes = tuple(range(len(gap.type.shape)))
-    return wrap(tagged(compute_norm(gap, float(p), axes, False), "Dist", a, b))
+    result = compute_norm(gap, float(p), axes, False)
+    return wrap(tagged(result, "Dist", a, b, keeps=(a, b, OUTPUT)))
 
 
 publish(norm)

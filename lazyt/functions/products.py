@@ -12,6 +12,7 @@ from lazyt.ir.ops_elementwise import cast
 from lazyt.ir.ops_linalg import matmul, transposed
 from lazyt.ir.ops_shape import as_strided_, cat_, copy, narrow, reshape
 from lazyt.ir.overwritten import kept_apart
+from lazyt.ir.tags import OUTPUT
 from lazyt.ir.types import broadcast_shapes
 from lazyt.warned import warn_once
 
@@ -241,7 +242,7 @@ def cdist(
         columns = reshape(b, (*right[:-2], 1, *right[-2:]))
         gap = ops.sub(rows, columns)
         result = compute_norm(gap, float(p), (len(gap.type.shape) - 1,), False)
-    return wrap(tagged(result, "Cdist", a, b, keeps=(a, b)))
+    return wrap(tagged(result, "Cdist", a, b, keeps=(a, b, OUTPUT)))
 
 
 def _euclidean(a: Node, b: Node) -> Node:

@@ -184,7 +184,7 @@ def _convolution(
     _check_settings(steps, around, apart, groups)
     _check_weight(x, w, b, groups)
     _check_fits(x.type.shape[2:], kernel, around, apart)
-    check_operands(x, w, b)
+    check_operands(x, w, b, groups)
     return _finish(conv(x, w, arg=(steps, around, apart, groups)), x, w, b, batched)
 
 
@@ -313,7 +313,8 @@ def _transposed(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
-    check_operands(x, w, b, transposed=True)
+    wide = any(e >= s for e, s in zip(extra, steps))
+    check_operands(x, w, b, groups, transposed=True, wide=wide)
     y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)
 

@@ -1,15 +1,17 @@
 """Which types a convolution's operands may have, in the words of PyTorch's kernels for the CPU.
 
-conv2d(float, double)                    expected scalar type Float but found Double
-conv2d(half, float)                      Input type (torch.HalfTensor) and weight type
+conv2d(float, double)                    expected scalar type Float but found Double; or, of several
+conv2d(half, float)                      samples, Input type (torch.HalfTensor) and weight type
                                          (torch.FloatTensor) should be the same or ...
 conv2d(bool, bool)                       "slow_conv2d_cpu" not implemented for 'Bool'
 """
 
 from __future__ import annotations
 
+import math
+
 from lazyt.dispatch import c_name, fit_dtype, scalar_name, unsupported
-from lazyt.ir.dtypes import COMPLEX, FLOATING, DType, bool_, int64
+from lazyt.ir.dtypes import COMPLEX, FLOATING, DType, bool_, float32, int64
 from lazyt.ir.node import Node
 
 from .common import HALVES
@@ -27,13 +29,15 @@ def check_bias(x: Node, b: Node | None) -> None:
         raise RuntimeError(f"Input type ({have}) and bias type ({own}) should be the same")
 
 
-def check_operands(x: Node, w: Node, b: Node | None, transposed: bool = False) -> None:
+def check_operands(
+    x: Node, w: Node, b: Node | None, groups: int, transposed: bool = False, wide: bool = False
+) -> None:
     """RuntimeError where the operands' types differ, NotImplementedError for booleans and,
-    transposed, for integers but int64."""
+    transposed, for integers but int64. wide: with output padding as large as the stride."""
     dtype, own = x.type.dtype, w.type.dtype
     if dtype.category == COMPLEX and own is not dtype:
         raise _differing(dtype, own, "weight", "")
-    if dtype in HALVES:
+    if dtype in HALVES or (_with_onednn(x, w, groups) and not wide):
         for name, node in (("weight", w), ("bias", b)):
             if node is not None and node.type.dtype is not dtype:
                 dense = f" or input should be a MKLDNN tensor and {name} is a dense tensor"
@@ -46,6 +50,15 @@ def check_operands(x: Node, w: Node, b: Node | None, transposed: bool = False) -
         )
     if transposed and b is not None:
         fit_dtype(b.type.dtype, dtype)
+
+
+def _with_onednn(x: Node, w: Node, groups: int) -> bool:
+    """Whether PyTorch leaves a convolution to oneDNN, which compares the types in its own words
+    (`ConvParams::use_mkldnn`, aten/src/ATen/native/Convolution.cpp)."""
+    batch, *shape = x.type.shape
+    kernel = (1, *w.type.shape[2:])[-2:]
+    large = math.prod(x.type.shape if len(shape) < 4 else x.type.shape[:-1]) > 20480
+    return x.type.dtype is float32 and (groups > 1 or min(kernel) > 3 or batch > 1 or large)
 
 
 def _kernel(x: Node, w: Node, transposed: bool) -> str:

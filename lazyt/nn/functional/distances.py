@@ -14,6 +14,7 @@ from lazyt.dispatch import renamed, result_dtype, scalar_name, tagged, wrap
 from lazyt.functions.norms import vector_norm
 from lazyt.gradmode import no_grad
 from lazyt.ir.dtypes import FLOATING
+from lazyt.ir.tags import OUTPUT
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
@@ -72,7 +73,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         check_floating(node, "pdist", HALVES)
     first, second = lazyt.triu_indices(rows, rows, 1, device=input.device)
     result = vector_norm(input[first] - input[second], p, 1)
-    return wrap(tagged(node_of(result), "Pdist", node))
+    return wrap(tagged(node_of(result), "Pdist", node, keeps=(node, OUTPUT)))
 
 
 for _function in (pairwise_distance, cosine_similarity, pdist):
