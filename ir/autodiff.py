@@ -46,6 +46,8 @@ def saved(node: Node, i: int) -> tuple[int, ...]:
     """Which operands (and OUTPUT) the cotangent of operand `i` is computed from."""
     op = node.op
     key: tuple
+    if op.saves is not None:
+        return op.saves
     if op.runtime:
         key = (i, node.arg)
     else:

@@ -44,6 +44,8 @@ class Op:
         the last may be missing.
     runtime: numbers among the operands are run-time integers from the start (slice offsets).
     raising: "always" or "integers" where computing it may fail on some values.
+    saves: what the rules read of operands (their numbers, -1 for the result), where that is not the
+        same for all extents and modes; else it is found out (`autodiff.saved`).
     also_saves: which operands of a node (-1 for the result) PyTorch saves although the rules here
         do not read them: overwriting them is an error all the same.
     saves_numbers: PyTorch's backward of it counts a plain number as saved (mul, div): "always", or
@@ -69,6 +71,7 @@ class Op:
         saves_numbers: bool | str = False,
         results: int = 1,
         raising: str = "",
+        saves: tuple[int, ...] | None = None,
         also_saves: Callable[[Node], tuple[int, ...]] = lambda node: (),
         runs_again: bool = False,
         samples: Callable | str | None = None,
@@ -85,6 +88,7 @@ class Op:
         self.saves_numbers = saves_numbers
         self.results = results
         self.raising = raising
+        self.saves = saves
         self.also_saves = also_saves
         self.runs_again = runs_again
         self.samples = samples

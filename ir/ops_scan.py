@@ -124,7 +124,7 @@ cumprod: Op = Op(
     infer=_along,
     vjp=(_cumprod_vjp,),
     samples=_ALONG_SAMPLES,
-    also_saves=lambda n: (-1, 0),
+    saves=(0, -1),
 )
 
 
@@ -160,9 +160,7 @@ def _prod_vjp(g: Node, y: Node, x: Node) -> Node:
     return mul(widened(g, y, x), where(expand(any_zero, shape), others, quotient))
 
 
-prod: Op = reduction(
-    "prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), also_saves=lambda n: (-1, 0)
-)
+prod: Op = reduction("prod", "prod({0}, {axes}, {keep})", vjp=(_prod_vjp,), saves=(0, -1))
 
 
 def _logcumsumexp_vjp(g: Node, y: Node, x: Node) -> Node:

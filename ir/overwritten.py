@@ -13,7 +13,7 @@ from typing import Any
 
 from .node import LOCAL, Node, Overwritten
 from .ops_shape import alias
-from .tags import ANOMALY, Copied
+from .tags import ANOMALY, OUTPUT, Copied
 
 
 def current(node: Node, reader: Node | None = None) -> Node:
@@ -111,7 +111,7 @@ def overwritten_text(node: Node, mark: Any) -> str:
         kind = f"CPU{names[node.type.dtype.name]}Type"
     tag = node.tag
     name = node.op.grad_name if tag is None or tag.name is None else tag.name
-    if node.op.name in VIEWS:
+    if node.op.name in VIEWS and not (tag is not None and OUTPUT in tag.keeps):
         name = "AsStrided"  # what PyTorch derives a view by whose base was written to
     made = node.grad and node.src and (tag is None or tag.leaf is None)
     where = f", which is output 0 of {short_name(name)}," if made else ""

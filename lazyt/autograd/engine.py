@@ -113,6 +113,7 @@ def backward(
         for t, g in zip(targets, found):
             if g is not None:
                 _accumulate(t, g, create_graph, given)
+                _has_accumulated(t)
         return
     given = {id(s) for s in seeds}
 
@@ -121,8 +122,11 @@ def backward(
         if isinstance(tag, Leaf) and tag.in_interior():
             raise RuntimeError("leaf variable has been moved into the graph interior")
         tensor = tag.leaf()
-        if tensor is not None and tensor._meta is not None and tensor._meta.leaf:
+        if tensor is None or tensor._meta is None:
+            return
+        if tensor._meta.leaf:  # which `requires_grad_(False)` ends, but not its hooks
             _accumulate(tensor, g, create_graph, given)
+        _has_accumulated(tensor)
 
     differentiate(roots, seeds, retain=retain, create=create_graph, at_leaf=collect)
 
@@ -153,8 +157,13 @@ def _accumulate(t: Tensor, g: Node, create: bool, given: set[int]) -> None:
                 write(meta.grad, total)
     finally:
         local.grad = before
-    if meta.after_accumulate:
-        for hook in list(meta.after_accumulate.values()):
+
+
+def _has_accumulated(t: Tensor) -> None:
+    """Calls the hooks that wait for the gradient of a leaf."""
+    hooks = t._own_meta().after_accumulate
+    if hooks:
+        for hook in list(hooks.values()):
             if hook(t) is not None:
                 raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 

@@ -26,6 +26,7 @@ from lazyt.ir.ops_elementwise import add, cast, mul, relu, sigmoid, sub, tanh
 from lazyt.ir.ops_linalg import matmul
 from lazyt.ir.ops_shape import cat_, narrow, permute_, reshape
 from lazyt.ir.overwritten import kept_apart
+from lazyt.ir.tags import OUTPUT
 from lazyt.registry import FUNCTIONS
 from lazyt.state import node_of
 from lazyt.tensor import Tensor
@@ -271,11 +272,13 @@ def recurrence(
         return wrap(rows), *map(wrap, last)
     fused = mode == "LSTM" and not projected and x.type.dtype is not float64
     y = reshape(rows, (len(sizes), sizes[0], rows.type.shape[1]))
-    joined = "Cat" if bidirectional else "MkldnnRnnLayer" if fused else "Stack"
-    output = wrap(tagged(y, joined, rows, saves=False))
+    if fused and not bidirectional:
+        output = wrap(tagged(y, "MkldnnRnnLayer", rows, keeps=(OUTPUT,)))
+    else:
+        output = wrap(tagged(y, "Cat" if bidirectional else "Stack", rows, saves=False))
     if batch_first:
         output = output.transpose(0, 1)
-        if not fused:  # PyTorch transposes in place there
+        if mode != "LSTM":  # PyTorch transposes in place there
             renamed(node_of(output), "TransposeBackward1")
     return output, *map(wrap, last)
 
