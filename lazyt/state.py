@@ -438,7 +438,7 @@ def _count(t: Tensor, old: Node, stored: Node, operation: Node) -> None:
     """Marks what was overwritten, for a backward that saved it, and raises the version."""
     storage, counter = t._storage, counter_of(t)
     made = _nodes_of(operation, old)
-    written = Written(counter, counter.version, frozenset(map(id, made)))
+    written = Written(counter, counter.version, frozenset([id(n) for n in made]))
     # A `.data` write is not counted by the others: they read the new value.
     old.after = written if counter is storage else stored
     for n in made:

@@ -29,6 +29,9 @@ def check_classes(target: np.ndarray, classes: int, ignore: int) -> bool:
     """Whether some target may be ``ignore``; IndexError for one that is no class otherwise."""
     if not target.size:
         return False
+    # One reduction for both ends: as unsigned numbers, those below zero are the largest.
+    if target.dtype == np.int64 and np.maximum.reduce(target.view(np.uint64), None) < classes:
+        return 0 <= ignore < classes
     low, high = int(target.min()), int(target.max())
     if low < 0 or high >= classes:
         wrong = ((target < 0) | (target >= classes)) & (target != ignore)

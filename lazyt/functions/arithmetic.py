@@ -104,8 +104,20 @@ def unrounded(a: Any, b: Any, dtype: DType) -> tuple[Any, Any, DType | None]:
     return x, y, None
 
 
+_WIDE = (dtypes.float32, dtypes.float64)
+
+
+def _fits(a: Any, b: Any) -> bool:
+    """Whether operands are computed with as they are: of one dtype, or a wide one and a float."""
+    if a.__class__ is not Node:
+        return False
+    if b.__class__ is Node:
+        return a.type.dtype is b.type.dtype
+    return b.__class__ is float and a.type.dtype in _WIDE
+
+
 def compute_add(a: Any, b: Any) -> Node:
-    if a.__class__ is b.__class__ is Node and a.type.dtype is b.type.dtype:
+    if _fits(a, b):
         return ops.add(a, b)
     (x, y), _ = rounded(a, b)
     return ops.add(x, y)
@@ -122,6 +134,8 @@ SUBTRACT_ONE_BOOL = (
 
 
 def compute_sub(a: Any, b: Any) -> Node:
+    if _fits(a, b) and a.type.dtype is not dtypes.bool_:
+        return ops.sub(a, b)
     bools = [
         x.type.dtype is dtypes.bool_ if x.__class__ is Node else x.__class__ is bool for x in (a, b)
     ]
@@ -132,13 +146,15 @@ def compute_sub(a: Any, b: Any) -> Node:
 
 
 def compute_mul(a: Any, b: Any) -> Node:
-    if a.__class__ is Node and b.__class__ is Node and a.type.dtype is b.type.dtype:
+    if _fits(a, b):
         return ops.mul(a, b)
     x, y, half = unrounded(a, b, result_dtype(a, b))
     return ops.mul(x, y) if half is None else tagged(cast(ops.mul(x, y), half), "Mul", a, b)
 
 
 def compute_div(a: Any, b: Any) -> Node:
+    if _fits(a, b) and a.type.dtype in _WIDE:
+        return ops.div(a, b)
     dtype = result_dtype(a, b)
     if dtype.category < FLOATING:
         dtype = SETTINGS.default_dtype
@@ -357,12 +373,12 @@ def tensors_only(name: str) -> None:
 
 
 def inplace_binary(self: Tensor, other: Any, compute: Compute, name: str) -> Tensor:
-    check_writable(self)
-    if isinstance(other, Tensor):
+    if self._meta is not None:
+        check_writable(self)
+    if isinstance(other, Tensor) and self._storage is other._storage:
         check_overlap(self, other)
-        a, b = node_of(self), node_of(other)
-    else:
-        a, b = node_of(self), operand(other, name + "_", 1)
+    a = node_of(self)
+    b = other if other.__class__ is float else operand(other, name + "_", 1)
     try:
         result = compute(a, b)
         rule = result.tag.call if result.tag is not None else None
@@ -433,6 +449,8 @@ for _name in ("pow", "pow_"):
 
 def _alpha(b: Any, alpha: Any, dtype: DType) -> Any:
     """`alpha * other`, with PyTorch's checks."""
+    if alpha.__class__ is float and alpha != 1 and _fits(b, alpha) and b.type.dtype is dtype:
+        return unsaved(ops.mul(b, alpha))
     if alpha.__class__ is not float:
         if isinstance(alpha, Tensor):
             alpha = alpha.item()
