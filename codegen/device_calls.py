@@ -62,9 +62,6 @@ class DeviceWriter(Writer):
     def row_major(self, text: str, v: Value) -> str:
         return super().row_major(text, v) if v.type.device == "cpu" else f"contiguous({text})"
 
-    def body(self, lowered: Lowered) -> str:
-        return super().body(lowered) if lowered.device == "cpu" else lowered.cuda.text
-
     def whole(self, v: Value) -> None:
         first = v.type[0] if v.type.__class__ is tuple else v.type
         operands = [self.name(s) for s in v.src]

@@ -43,6 +43,17 @@ def test_kernels_are_few(name: str) -> None:
     assert sum(map(len, found)) == COUNTS[name]
 
 
+@pytest.mark.parametrize("name, count", [("SGD", 2), ("Adam", 3)])
+def test_parameters_of_one_element_share_a_call(name: str, count: int) -> None:
+    """Their kernel loops over nothing and is not that of their neighbours, wherever they stand."""
+    kind = getattr(lazyt.optim, name)
+    shapes = ((4, 3), (1,), (5,), ())
+    step = loop_programs.optimizer(lambda p: kind(p, lr=0.1, weight_decay=0.1), shapes=shapes)
+    found = [calls(grouped(view)) for view in lazyt.explain(step).programs]
+    assert [len(nests) for nests in found] == [count]
+    assert sum(map(len, found[0])) == 60 * (count - 1)
+
+
 def test_a_refusal_says_why() -> None:
     def two_ways() -> object:
         x = loop_programs.table()
@@ -80,7 +91,7 @@ def test_a_training_step_of_the_digits_network() -> None:
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_nests_of_one_call_follow_each_other(spread: bool) -> None:
-    """Memory is planned in the order of the graph: no nest of a batch runs before its turn."""
+    """Memory is planned in the order of the graph, in which nests of one text stand together."""
     arrays = [lazyt.ones(n, 4).clone() for n in (5, 6, 7)]
     factors = [lazyt.ones(*shape).clone() for shape in ((5, 4), (4,) if spread else (6, 4), (7, 4))]
     for a in (*arrays, *factors):
@@ -90,4 +101,4 @@ def test_nests_of_one_call_follow_each_other(spread: bool) -> None:
         return [a * b + 1 for a, b in zip(arrays, factors)]
 
     (view,) = lazyt.explain(step).programs
-    assert [len(call) for call in calls(grouped(view))] == ([1, 1, 1] if spread else [3])
+    assert [len(call) for call in calls(grouped(view))] == ([2, 1] if spread else [3])
