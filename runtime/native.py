@@ -75,6 +75,12 @@ def compiler() -> tuple[str, ...] | None:
     return None
 
 
+def _run(call: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        call, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+    )
+
+
 @lru_cache(maxsize=1)
 def identity() -> str:
     """What the compiler says it is, with the processor that `-march=native` means."""
@@ -82,7 +88,7 @@ def identity() -> str:
     assert command is not None
     call = [*command, "--version"]
     try:
-        said = subprocess.run(call, capture_output=True, text=True, timeout=ANSWER_S)
+        said = _run(call, ANSWER_S)
     except subprocess.TimeoutExpired:
         raise CompilerError(f"{shlex.join(call)} did not finish in {ANSWER_S} s") from None
     lines = [*command, said.stdout.split("\n", 1)[0], *flags(), *_processor()]
@@ -132,12 +138,10 @@ def compile_shared(source: str, target: Path) -> None:
     COUNTERS.compiler_calls += 1
     call = [*command, *flags(), "-o", made, str(written), "-lm", "-lpthread"]
     try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = _run(call, TIMEOUT_S)
         if done.returncode != 0:
             raise CompilerError(f"{shlex.join(call)} failed on {written}:\n{done.stderr}")
-        with open(made, "r+b") as file:
-            digest = hashlib.sha256(file.read()).digest()
-            file.write(digest)
+        seal(made)
         os.replace(made, target)
     except subprocess.TimeoutExpired:
         raise CompilerError(
@@ -154,7 +158,14 @@ def _write_whole(path: Path, content: bytes) -> None:
     os.replace(made, path)
 
 
-def _intact(path: Path) -> bool:
+def seal(path: str) -> None:
+    """Makes an entry of a shared object: its digest follows."""
+    with open(path, "r+b") as file:
+        digest = hashlib.sha256(file.read()).digest()
+        file.write(digest)
+
+
+def intact(path: Path) -> bool:
     """Whether an entry is there and as it was written; a broken one is removed."""
     try:
         content = path.read_bytes()
@@ -211,7 +222,7 @@ def _functions(kernel: CKernel) -> list[str]:
 
 def _load(path: Path, names: list[str]) -> bool:
     """Takes functions out of a shared object; False where it is not there or broken."""
-    if not _intact(path):
+    if not intact(path):
         return False
     try:
         library = ctypes.CDLL(str(path))
@@ -227,7 +238,7 @@ def _load(path: Path, names: list[str]) -> bool:
 def compiled_once(source: str, folder: Path) -> Path:
     """The shared object of a C text, compiled where it is not in the folder."""
     path = folder / f"{_key(source)}.so"
-    if not _intact(path):
+    if not intact(path):
         compile_shared(source, path)
     return path
 

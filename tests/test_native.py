@@ -185,7 +185,7 @@ def test_broken_cache_entries_are_made_again(damage: str, tmp_path: Path) -> Non
         file.unlink()  # other names of it, and processes that loaded it, have the same memory
         file.write_bytes(DAMAGE[damage](content))
     assert with_compiler("", tmp_path) == first == "6.0\n" * 3
-    assert all(native._intact(file) for file in entries)
+    assert all(native.intact(file) for file in entries)
 
 
 @needs_compiler
