@@ -34,7 +34,7 @@ from .templates import NO_UNITS, WHOLE, MatrixUnits
 from .templates.own import OwnKernel, own_kernel
 
 # Views that are the same text on every device.
-SAME_TEXT = ("alias", "stop", "replaced", "get", "function", "as_strided")
+SAME_TEXT = ("alias", "stop", "replaced", "get", "several", "function", "as_strided")
 
 
 class DeviceWriter(Writer):

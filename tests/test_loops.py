@@ -7,6 +7,10 @@ import pytest
 from loop_programs import calls, grouped
 
 import lazyt
+from lazyt.codegen.grouping import loop_nests
+from lazyt.ir.graph import placed
+from lazyt.ir.passes.pipeline import optimize
+from lazyt.nn import functional as F
 
 # Kernels that a program is, beside the draw of dropout and the count of batches of a batch norm.
 COUNTS = {
@@ -41,6 +45,30 @@ def test_kernels_are_few(name: str) -> None:
     report = lazyt.explain(loop_programs.programs()[name])
     found = [calls(grouped(view)) for view in report.programs]
     assert sum(map(len, found)) == COUNTS[name]
+
+
+SEVERAL = {
+    "layer norm": lambda x: F.layer_norm(x, (6,)),
+    "batch norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "max pool": lambda x: F.max_pool2d(x, 2),
+    "max": lambda x: x.max(dim=1).values,
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_what_a_later_backward_reads_is_written_by_the_same_kernel(name: str, device: str) -> None:
+    """A loss that is read before its backward keeps operations of several results whole."""
+    x = (lazyt.arange(4 * 3 * 36.0).view(4, 3, 6, 6) * 0.3).sin().requires_grad_()
+    x.tolist()
+    (view,) = lazyt.explain(lambda: SEVERAL[name](x)).programs
+    graph = view.traced
+    assert any(v.type.__class__ is tuple for v in graph.outputs)
+    if device != "cpu":
+        graph = placed(graph, "cuda:0")[0]
+    grouping = loop_nests(optimize(graph)[0], native=device == "cpu")
+    assert [g.kind for g in grouping.groups if g.kind != "constant"] == ["loops"]
+    assert len(calls(grouping)) == 1
 
 
 @pytest.mark.parametrize("name, count", [("SGD", 2), ("Adam", 3)])
