@@ -34,7 +34,7 @@ from .templates import NO_UNITS, WHOLE, MatrixUnits
 from .templates.own import OwnKernel, own_kernel
 
 # Views that are the same text on every device.
-SAME_TEXT = ("alias", "stop", "replaced", "get", "function", "as_strided")
+SAME_TEXT = ("alias", "stop", "replaced", "get", "several", "function", "as_strided")
 
 
 class DeviceWriter(Writer):
@@ -61,9 +61,6 @@ class DeviceWriter(Writer):
 
     def row_major(self, text: str, v: Value) -> str:
         return super().row_major(text, v) if v.type.device == "cpu" else f"contiguous({text})"
-
-    def body(self, lowered: Lowered) -> str:
-        return super().body(lowered) if lowered.device == "cpu" else lowered.cuda.text
 
     def whole(self, v: Value) -> None:
         first = v.type[0] if v.type.__class__ is tuple else v.type

@@ -54,6 +54,11 @@ class Lowered:
         """The kernel in CUDA C."""
         return cuda.render(self.kernel)
 
+    @property
+    def text(self) -> str:
+        """The canonical text of what runs, on the processor or a device."""
+        return self.c.text if self.device == "cpu" else self.cuda.text
+
 
 def lower(group: Group, scattered: frozenset[Value] | set[Value] = frozenset()) -> Lowered:
     """The kernel of a group of kind "loops".

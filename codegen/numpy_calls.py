@@ -284,12 +284,8 @@ class Writer:
             return [nest]
         batch = {id(g): (g, low) for g, low in self.nest_of.values() if g.batch == number}
         rest = itertools.dropwhile(lambda other: other[0] is not nest[0], batch.values())
-        same = self.body(nest[1])
-        return list(itertools.takewhile(lambda other: self.body(other[1]) == same, rest))
-
-    def body(self, lowered: Lowered) -> str:
-        """The canonical text of a nest."""
-        return lowered.c.text
+        same = nest[1].text
+        return list(itertools.takewhile(lambda other: other[1].text == same, rest))
 
     def nest(self, together: list[tuple[Group, Lowered]]) -> None:
         """Loop nests of one kernel, by one call."""

@@ -7,6 +7,7 @@ else                   numpy_calls.py      NumPy calls
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from lazyt.ir.graph import Graph, Value
@@ -39,16 +40,18 @@ def generate(
     that may call BLAS. units: what the matrix units of
     devices compute.
     """
+    assert grouping.graph is not None
+    scattered = _scattered(grouping.graph, strided)
+    lowered = {id(g): lower(g, scattered) for g in grouping.groups if g.kind == "loops"}
+    grouping = _alike_together(grouping, lowered)
     graph = grouping.graph
     assert graph is not None
     inner: dict[Value, TensorType] = {}
     block_of: dict[Value, tuple[Group, int]] = {}
     ends: dict[Value, int] = {}
     position = {v: i for i, v in enumerate(graph.body)}
-    scattered = _scattered(graph, strided)
     nests: dict[Value, list[Value]] = {}
     nest_of: dict[Value, tuple[Group, Lowered]] = {}
-    lowered = {id(g): lower(g, scattered) for g in grouping.groups if g.kind == "loops"}
     at_once = _at_once(grouping, lowered)
     for group in grouping.groups:
         if group.kind == "loops":
@@ -84,6 +87,29 @@ def generate(
     if not nest_of and not convolves:
         return Writer(*known).write()
     return SegmentWriter(*known, products=products).write()
+
+
+def _alike_together(grouping: Grouping, lowered: dict[int, Lowered]) -> Grouping:
+    """The nests of each batch in an order in which those of one text follow each other: what is
+    computed of one element loops over nothing, so a scalar's text is not that of its neighbours.
+    """
+    graph = grouping.graph
+    assert graph is not None
+    position = {v: i for i, v in enumerate(graph.body)}
+    body, groups = list(graph.body), []
+    for number, run in itertools.groupby(grouping.groups, key=lambda g: g.batch):
+        together = list(run)
+        if number >= 0:
+            start = position[together[0].values[0]]
+            alike: dict[str, list[Group]] = {}
+            for g in together:
+                alike.setdefault(lowered[id(g)].text, []).append(g)
+            together = [g for same in alike.values() for g in same]
+            values = [v for g in together for v in g.values]
+            body[start : start + len(values)] = values
+        groups += together
+    arranged = Graph(graph.inputs, graph.scalars, body, graph.outputs)
+    return Grouping(groups, grouping.refusals, arranged)
 
 
 def _at_once(grouping: Grouping, lowered: dict[int, Lowered]) -> dict[int, list[Group]]:

@@ -262,6 +262,17 @@ get_: Op = Op(
 )
 
 
+several: Op = Op(
+    "several",
+    "tuple({rest})",
+    kind="view",
+    infer=lambda src, arg: tuple(s.type for s in src),
+    vjp=None,
+    results=2,
+    samples=list,  # passes make it
+)
+
+
 def valued_pair(src: tuple, arg: tuple) -> tuple[TensorType, TensorType]:
     """The types of a reduction's values and of the positions they came from."""
     one = _infer(src, arg)

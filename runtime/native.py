@@ -3,10 +3,15 @@
 A kernel's text is canonical (codegen/c.py), so it is the unit of the cache: what a plan lacks is
 compiled in one call, and each kernel is found again by its name in any process. `LAZYT_CACHE` is
 the folder, `CC` the compiler.
+
+An entry of the cache is a shared object followed by its SHA-256, which loaders ignore: a file that
+was cut off would end the process that loads it, and one with other bytes in it would compute
+something else. Every kernel of a call has an entry of its own, a link to the same file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -30,6 +35,8 @@ from .stats import COUNTERS
 FLAGS: tuple[str, ...] = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-shared")
 TIMEOUT_S = 120
+ANSWER_S = 20  # for what a compiler says of itself
+DIGEST_BYTES = 32
 
 
 class CompilerError(RuntimeError):
@@ -47,10 +54,16 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def compiler() -> tuple[str, ...] | None:
-    """The command of the C compiler: CC, else cc, gcc or clang, else `zig cc`; None without one."""
+    """The command of the C compiler: CC, else cc, gcc or clang, else `zig cc`; None without one.
+
+    Errors: CompilerError where CC is no command.
+    """
     given = os.environ.get("CC")
     if given:
-        return tuple(shlex.split(given))
+        try:
+            return tuple(shlex.split(given))
+        except ValueError as error:
+            raise CompilerError(f"CC is no command, {given!r}: {error}") from None
     for name in ("cc", "gcc", "clang"):
         found = shutil.which(name)
         if found:
@@ -62,6 +75,12 @@ def compiler() -> tuple[str, ...] | None:
     return None
 
 
+def _run(call: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        call, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+    )
+
+
 @lru_cache(maxsize=1)
 def identity() -> str:
     """What the compiler says it is, with the processor that `-march=native` means."""
@@ -69,9 +88,9 @@ def identity() -> str:
     assert command is not None
     call = [*command, "--version"]
     try:
-        said = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
+        said = _run(call, ANSWER_S)
     except subprocess.TimeoutExpired:
-        raise CompilerError(f"{shlex.join(call)} did not finish in {TIMEOUT_S} s") from None
+        raise CompilerError(f"{shlex.join(call)} did not finish in {ANSWER_S} s") from None
     lines = [*command, said.stdout.split("\n", 1)[0], *flags(), *_processor()]
     return "\n".join(lines)
 
@@ -105,7 +124,7 @@ def _key(text: str) -> str:
 
 
 def compile_shared(source: str, target: Path) -> None:
-    """Compiles a C text to a shared object, which appears whole or not at all.
+    """Compiles a C text to an entry of the cache, which appears whole or not at all.
 
     Errors: CompilerError, with the compiler's words and the path of the source.
     """
@@ -119,9 +138,10 @@ def compile_shared(source: str, target: Path) -> None:
     COUNTERS.compiler_calls += 1
     call = [*command, *flags(), "-o", made, str(written), "-lm", "-lpthread"]
     try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = _run(call, TIMEOUT_S)
         if done.returncode != 0:
             raise CompilerError(f"{shlex.join(call)} failed on {written}:\n{done.stderr}")
+        seal(made)
         os.replace(made, target)
     except subprocess.TimeoutExpired:
         raise CompilerError(
@@ -136,6 +156,41 @@ def _write_whole(path: Path, content: bytes) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(content)
     os.replace(made, path)
+
+
+def seal(path: str) -> None:
+    """Makes an entry of a shared object: its digest follows."""
+    with open(path, "r+b") as file:
+        digest = hashlib.sha256(file.read()).digest()
+        file.write(digest)
+
+
+def intact(path: Path) -> bool:
+    """Whether an entry is there and as it was written; a broken one is removed."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    whole = hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+    if not whole:
+        _remove(path)
+    return whole
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _link(whole: Path, own: Path) -> None:
+    """Another name for an entry, in one step: a process may have the one that had it loaded."""
+    with tempfile.TemporaryDirectory(dir=own.parent) as folder:
+        made = Path(folder) / own.name
+        try:
+            os.link(whole, made)
+        except OSError:
+            shutil.copyfile(whole, made)
+        os.replace(made, own)
 
 
 _LOADED: dict[str, int] = {}
@@ -154,12 +209,7 @@ def addresses(kernels: Sequence[CKernel]) -> list[tuple[int, int | None]]:
         whole = folder / f"{_key(source)}.so"
         compile_shared(source, whole)
         for k in lacking.values():
-            own = folder / f"{_key(k.text)}.so"
-            own.unlink(missing_ok=True)
-            try:
-                os.link(whole, own)
-            except OSError:
-                shutil.copyfile(whole, own)
+            _link(whole, folder / f"{_key(k.text)}.so")
         if not _load(whole, [name for k in lacking.values() for name in _functions(k)]):
             raise CompilerError(f"{whole} cannot be loaded")
     return [(_LOADED[k.name], _LOADED.get(f"{k.name}_end")) for k in kernels]
@@ -172,13 +222,13 @@ def _functions(kernel: CKernel) -> list[str]:
 
 def _load(path: Path, names: list[str]) -> bool:
     """Takes functions out of a shared object; False where it is not there or broken."""
-    if not path.exists():
+    if not intact(path):
         return False
     try:
         library = ctypes.CDLL(str(path))
         found = {n: ctypes.cast(getattr(library, n), ctypes.c_void_p).value for n in names}
     except (OSError, AttributeError):
-        path.unlink(missing_ok=True)
+        _remove(path)
         return False
     _LIBRARIES.append(library)
     _LOADED.update(found)  # type: ignore[arg-type]
@@ -188,7 +238,7 @@ def _load(path: Path, names: list[str]) -> bool:
 def compiled_once(source: str, folder: Path) -> Path:
     """The shared object of a C text, compiled where it is not in the folder."""
     path = folder / f"{_key(source)}.so"
-    if not path.exists():
+    if not intact(path):
         compile_shared(source, path)
     return path
 
@@ -208,8 +258,11 @@ def available() -> bool:
     """Whether the C tier can run: a compiler is there and has not failed. Warns once if not."""
     if GIVEN_UP:
         return False
-    if compiler() is None:
-        give_up("no C compiler was found (CC, cc, gcc, clang, or the wheel ziglang)")
+    try:
+        if compiler() is None:
+            give_up("no C compiler was found (CC, cc, gcc, clang, or the wheel ziglang)")
+    except CompilerError as error:
+        give_up(error)
     return not GIVEN_UP
 
 

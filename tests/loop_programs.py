@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lazyt as torch
@@ -71,11 +71,16 @@ def pooling_backward(x: Any, pool: Callable[[Any], Any]) -> Callable[[], Any]:
     return run
 
 
-def optimizer(kind: Callable[..., Any], count: int = 60) -> Callable[[], Any]:
+SHAPES = tuple((3 + i, 4) for i in range(5))
+
+
+def optimizer(
+    kind: Callable[..., Any], count: int = 60, shapes: Sequence[tuple[int, ...]] = SHAPES
+) -> Callable[[], Any]:
     """A step of an optimizer over so many parameters of several shapes."""
-    parameters = [nn.Parameter(torch.ones(3 + i % 5, 4)) for i in range(count)]
+    parameters = [nn.Parameter(torch.ones(shapes[i % len(shapes)])) for i in range(count)]
     for p in parameters:
-        p.grad = torch.ones(*p.shape)
+        p.grad = torch.ones(p.shape)
     made = kind(parameters)
     for _ in range(2):
         made.step()

@@ -29,6 +29,7 @@ SIZE = 3
 WITHOUT_OPERANDS = {"full", "arange", "positions", "number", "get"}
 # What the passes make of other primitives: no traced function holds them.
 MADE_BY_PASSES = {"affine_pick", "div_by_total", "exp_nonpositive", "segment_reduce", "count_each"}
+MADE_BY_PASSES.add("several")
 BATCHED = [n for n in NAMES if n not in WITHOUT_OPERANDS | MADE_BY_PASSES]
 # Applied one by one, with PyTorch's warning: torch has no rule for them either.
 WITHOUT_RULE = {"histogram"}

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -571,6 +571,34 @@ def test_the_header_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert a.tolist() == [3.0] * 3 and not first.exists()
     run(4)
     assert first.stat().st_size > len(content) // 2
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda content: content[: len(content) // 2],
+    "other bytes": lambda content: bytes(200) + content[200:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_broken_cache_is_made_again(damage: str, tmp_path: Path) -> None:
+    """Images, sources, headers and the driver: a loader would end the process with some."""
+    program = "import lazyt as t; print((t.ones(5, device='cuda') * 3).exp().sum().item() // 1)"
+    env = os.environ | {"LAZYT_CUDA_HOST": "ctypes", "LAZYT_CACHE": str(tmp_path)}
+
+    def run() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False
+        )
+        return f"{done.stdout}{done.stderr}{done.returncode}"
+
+    assert run() == "100.0\n0"
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {".cubin", ".cu", ".so", ".h", ".1"} <= {file.suffix for file in files}
+    for file in files:
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(DAMAGE[damage](content))
+    assert run() == "100.0\n0"
 
 
 @pytest.mark.parametrize("kernel", ["global_past_end", "shared_past_end", "dynamic_past_end"])

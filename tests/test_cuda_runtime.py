@@ -425,6 +425,7 @@ def test_torch_cuda_without_a_device() -> None:
         with cuda.device(-1), cuda.device(None), cuda.stream(None):
             pass
         assert issubclass(cuda.OutOfMemoryError, RuntimeError)
+        assert torch.OutOfMemoryError is cuda.OutOfMemoryError
         needs = [cuda.current_device, lambda: cuda.set_device(0), cuda.synchronize, cuda.Event,
                  cuda.Stream, cuda.current_stream, cuda.default_stream, cuda.mem_get_info,
                  cuda.get_device_name, cuda.get_device_capability, cuda.get_device_properties,

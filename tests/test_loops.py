@@ -7,6 +7,10 @@ import pytest
 from loop_programs import calls, grouped
 
 import lazyt
+from lazyt.codegen.grouping import loop_nests
+from lazyt.ir.graph import placed
+from lazyt.ir.passes.pipeline import optimize
+from lazyt.nn import functional as F
 
 # Kernels that a program is, beside the draw of dropout and the count of batches of a batch norm.
 COUNTS = {
@@ -41,6 +45,41 @@ def test_kernels_are_few(name: str) -> None:
     report = lazyt.explain(loop_programs.programs()[name])
     found = [calls(grouped(view)) for view in report.programs]
     assert sum(map(len, found)) == COUNTS[name]
+
+
+SEVERAL = {
+    "layer norm": lambda x: F.layer_norm(x, (6,)),
+    "batch norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "max pool": lambda x: F.max_pool2d(x, 2),
+    "max": lambda x: x.max(dim=1).values,
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_what_a_later_backward_reads_is_written_by_the_same_kernel(name: str, device: str) -> None:
+    """A loss that is read before its backward keeps operations of several results whole."""
+    x = (lazyt.arange(4 * 3 * 36.0).view(4, 3, 6, 6) * 0.3).sin().requires_grad_()
+    x.tolist()
+    (view,) = lazyt.explain(lambda: SEVERAL[name](x)).programs
+    graph = view.traced
+    assert any(v.type.__class__ is tuple for v in graph.outputs)
+    if device != "cpu":
+        graph = placed(graph, "cuda:0")[0]
+    grouping = loop_nests(optimize(graph)[0], native=device == "cpu")
+    assert [g.kind for g in grouping.groups if g.kind != "constant"] == ["loops"]
+    assert len(calls(grouping)) == 1
+
+
+@pytest.mark.parametrize("name, count", [("SGD", 2), ("Adam", 3)])
+def test_parameters_of_one_element_share_a_call(name: str, count: int) -> None:
+    """Their kernel loops over nothing and is not that of their neighbours, wherever they stand."""
+    kind = getattr(lazyt.optim, name)
+    shapes = ((4, 3), (1,), (5,), ())
+    step = loop_programs.optimizer(lambda p: kind(p, lr=0.1, weight_decay=0.1), shapes=shapes)
+    found = [calls(grouped(view)) for view in lazyt.explain(step).programs]
+    assert [len(nests) for nests in found] == [count]
+    assert sum(map(len, found[0])) == 60 * (count - 1)
 
 
 def test_a_refusal_says_why() -> None:
@@ -80,7 +119,7 @@ def test_a_training_step_of_the_digits_network() -> None:
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_nests_of_one_call_follow_each_other(spread: bool) -> None:
-    """Memory is planned in the order of the graph: no nest of a batch runs before its turn."""
+    """Memory is planned in the order of the graph, in which nests of one text stand together."""
     arrays = [lazyt.ones(n, 4).clone() for n in (5, 6, 7)]
     factors = [lazyt.ones(*shape).clone() for shape in ((5, 4), (4,) if spread else (6, 4), (7, 4))]
     for a in (*arrays, *factors):
@@ -90,4 +129,4 @@ def test_nests_of_one_call_follow_each_other(spread: bool) -> None:
         return [a * b + 1 for a, b in zip(arrays, factors)]
 
     (view,) = lazyt.explain(step).programs
-    assert [len(call) for call in calls(grouped(view))] == ([1, 1, 1] if spread else [3])
+    assert [len(call) for call in calls(grouped(view))] == ([2, 1] if spread else [3])

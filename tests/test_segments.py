@@ -74,6 +74,33 @@ def test_a_step_of_an_optimizer_is_one_call(kind: Callable, plans: list[Plan]) -
     assert calls(plans[-1]) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: F.layer_norm(x, (6,)),
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: x.max(dim=1).values,
+    ],
+)
+def test_a_loss_is_read_before_its_backward(made: Callable, plans: list[Plan]) -> None:
+    """What the backward will read of an operation of several results is kept by the same call."""
+    values = (np.arange(4 * 3 * 36).reshape(4, 3, 6, 6) * np.float32(0.3)) % 5
+    found = []
+    for early in (False, True):
+        for _ in range(3):
+            x = torch.from_numpy(values.copy()).requires_grad_()
+            loss = (made(x) ** 3).sum()
+            if early:
+                loss.item()
+                forward = plans[-1:]
+            loss.backward()
+            found.append((x.grad.numpy(), loss.item()))
+    assert calls(forward[0])[0] == 1
+    for gradient, value in found[1:]:
+        np.testing.assert_allclose(gradient, found[0][0], rtol=1e-4, atol=1e-5)
+        assert value == pytest.approx(found[0][1], rel=1e-6)
+
+
 @needs_blas
 def test_a_step_of_lenet_is_one_call(plans: list[Plan]) -> None:
     """Products, convolutions, pooling, the optimizer: one instruction after the other."""

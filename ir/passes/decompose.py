@@ -17,7 +17,7 @@ import numpy as np
 from ..dtypes import float64, int64
 from ..graph import Graph, Value, rewrite
 from ..opdef import REGISTRY
-from ..ops_reduce import count_of, reduced
+from ..ops_reduce import count_of, get_, reduced, several
 from ..types import TensorType
 from .build import Build
 from .on_devices import for_device
@@ -26,7 +26,12 @@ from .rearrange import REARRANGED, selected
 
 
 def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) -> Graph:
-    """The graph with composite primitives written out, those that are wanted so."""
+    """The graph with composite primitives written out, those that are wanted so.
+
+    Of one with several results, those that are read are written out where they are read; all of
+    them if it is kept whole, for a backward that comes later.
+    """
+    kept = {id(v.origin) for v in graph.outputs if v.type.__class__ is tuple}
 
     def rule(v: Value) -> Value:
         if not wanted(v):
@@ -35,15 +40,31 @@ def decompose(graph: Graph, wanted: Callable[[Value], bool] = lambda v: True) ->
         if type.device != "cpu":
             v = for_device(Build(v), v)
         if v.op.name == "get":
-            of = v.src[0].op
-            parts = None if of is None else PIECES.get(of.name)
+            of = v.src[0]
+            if of.op is several:
+                return of.src[v.arg[0]]
+            parts = None if of.op is None else PIECES.get(of.op.name)
             return v if parts is None else parts(Build(v), v)
+        if v.op.name in PIECES:
+            return _whole(v) if id(v.origin) in kept else v
         parts = REARRANGED.get(v.op.name) or POOLS.get(v.op.name)
         if parts is None and v.type.__class__ is TensorType and v.type.dtype.is_floating_point:
             parts = RULES.get(v.op.name)
         return v if parts is None else parts(Build(v), v)
 
-    return rewrite(graph, rule)
+    found = rewrite(graph, rule)
+    # Nothing computes with those that are kept whole: no segment ends for their sake.
+    body = sorted(found.body, key=lambda v: v.op is several)
+    return Graph(found.inputs, found.scalars, body, found.outputs)
+
+
+def _whole(v: Value) -> Value:
+    """All results of an operation, written out; itself where one of them cannot be."""
+    results = [Value(get_, (v,), (k,), type, v.origin) for k, type in enumerate(v.type)]
+    made = [PIECES[v.op.name](Build(one), one) for one in results]
+    if any(a is b for a, b in zip(made, results)):
+        return v
+    return Value(several, tuple(made), (), v.type, v.origin)
 
 
 def _softmax(b: Build, v: Value) -> Value:

@@ -39,7 +39,8 @@ class UserNames:
         self.operations = {}
         for v in self.traced.body:
             made_by = v.src[0] if v.op.name == "get" and v.arg == (0,) else v
-            self.operations[id(v.origin)] = made_by.op.name
+            if made_by.op is not None:
+                self.operations[id(v.origin)] = made_by.op.name
         self.inputs = {v.index: self.held.inputs.get(v.index) or "" for v in self.traced.inputs}
         for i, v in enumerate(self.traced.outputs):
             if i in self.held.written and i in self.held.outputs:

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...native import TIMEOUT_S, cache_folder
+from ...native import TIMEOUT_S, cache_folder, intact, seal
 
 HERE = Path(__file__).parent
 HEADER = HERE / "cuda_host.h"
@@ -91,6 +91,7 @@ def call_tool(command: Sequence[str], stdin: str = "") -> subprocess.CompletedPr
             input=stdin,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             env=env,
             timeout=TIMEOUT_S,
@@ -118,11 +119,12 @@ def _digest(*parts: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Writes a file in one step: whoever reads it meanwhile sees all of it or none."""
-    if path.exists():
+    content = text.encode()
+    if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
     os.replace(file.name, path)
 
 
@@ -190,7 +192,7 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
     folder = cache_folder() / "cuda-host"
     key = _digest(source, _identity(mode))
     target, text = folder / f"{key}.{mode}.so", folder / f"{key}.cu"
-    if target.exists():
+    if intact(target):
         return target
     for name in TOOLKIT_HEADERS:
         _write(folder / "include" / name, "// cuda_host.h has what this declares.\n")
@@ -209,16 +211,18 @@ def compile_host(source: str, *, sanitize: bool = False, check: bool = True) -> 
         header = _precompiled(mode)
         try:
             _run(command, text, f'#include "{header}"\n{unit}')
-        except HostCompileError as error:
-            if "PCH file" not in str(error):
+        except HostCompileError:
+            if header == HEADER:
                 raise
-            header.with_suffix(".h.gch").unlink(missing_ok=True)  # broken: the next call renews it
+            # It may be the compiled header that is broken: the next call makes it again.
+            header.with_suffix(".h.gch").unlink(missing_ok=True)
             _run(command, text, f'#include "{HEADER}"\n{unit}')
         # The thread sanitizer's library stays out: the header has the functions it would bring.
         link = ["-fsanitize=address"] if sanitize else []
         if sanitize and not gnu:
             link.append("-shared-libasan")  # clang's own default is a library for programs only
         _run([compiler, *link, compiled, "-o", linked, *LINK_FLAGS], text)
+        seal(linked)
         os.replace(linked, target)
     return target
 
@@ -231,8 +235,8 @@ def _precompiled(mode: str) -> Path:
         return HEADER
     header = cache_folder() / "cuda-host" / "include" / f"cuda_host-{_identity(mode)}.h"
     compiled = header.with_suffix(".h.gch")
+    _write(header, f'#include "{HEADER}"\n')
     if not compiled.exists():
-        _write(header, f'#include "{HEADER}"\n')
         with tempfile.TemporaryDirectory(dir=header.parent) as made:
             output = f"{made}/header.gch"
             _run([compiler, *_flags(mode), "-x", "c++-header", str(header), "-o", output], HEADER)
@@ -257,13 +261,14 @@ def fake_driver() -> Path:
     key = _digest(DRIVER.read_text(), _version(compiler), *flags)
     folder = cache_folder() / "cuda-driver" / key
     target = folder / "libcuda.so.1"
-    if target.exists():
+    if intact(target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
         linked = f"{made}/libcuda.so.1"
         name = "-Wl,-soname,libcuda.so.1"
         _run([compiler, *flags, name, str(DRIVER), "-o", linked, "-ldl"], DRIVER)
+        seal(linked)
         os.replace(linked, target)
     return target
 
