@@ -112,6 +112,7 @@ set_autocast_gpu_dtype
 """
 _FROM = {"load": "serialization", "save": "serialization", "typename": "utils", "vmap": "func"}
 _FROM["compile"] = "jit"
+_FROM["OutOfMemoryError"] = "cuda"
 _FROM |= dict.fromkeys(_AUTOCAST.split(), "amp.autocast_mode")
 _FROM["is_anomaly_enabled"] = _FROM["is_anomaly_check_nan_enabled"] = "autograd.anomaly_mode"
 

@@ -143,6 +143,16 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
     return self._storage in _PINNED
 
 
+def record_stream(self: Tensor, stream: Any) -> None:
+    """Says that a stream works on the tensor's memory. Nothing is to be done: freed memory waits
+    for all streams before it is given out again.
+
+    Errors: RuntimeError for a tensor of the CPU.
+    """
+    if self.is_cpu:
+        raise RuntimeError("record_stream is for tensors of a GPU, not of the CPU")
+
+
 def storage(self: Tensor) -> TypedStorage:
     """The elements that a tensor and its views share."""
     warn_once(
@@ -158,6 +168,7 @@ FUNCTIONS["resize_as_"] = resize_as_
 attach(
     pin_memory=pin_memory,
     is_pinned=is_pinned,
+    record_stream=record_stream,
     resize_=resize_,
     resize_as_=resize_as_,
     untyped_storage=lambda self: UntypedStorage(self),
