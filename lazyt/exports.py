@@ -1,10 +1,10 @@
-"""Memory that others see too: arrays we hand out (`numpy`, DLPack) and arrays we took in
-(`from_numpy`).
+"""Memory that others see too: arrays we hand out (`numpy`, DLPack, the CUDA array interface) and
+arrays we took in (`from_numpy`).
 
 An array we hand out is made through a `Lease`, which NumPy keeps as the base of every array derived
 from it; a weak reference to the lease tells whether anybody can still see the memory. Memory we
 took in is ours alone once the reference counts along its chain of bases say that nobody else holds
-it.
+it. Memory of a GPU is handed out as an address: it counts as seen as long as it is a tensor's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import numpy as np
 from lazyt.ir.dtypes import DType
 from lazyt.ir.node import LOCAL, NUMBERS, Node, leaf
 from lazyt.ir.opdef import Op
-from lazyt.ir.ops_shape import as_strided_, replaced, strided
+from lazyt.ir.ops_shape import as_strided_, replaced
 from lazyt.ir.types import TensorType, contiguous_strides
 from lazyt.runtime import drain as runtime
+from lazyt.runtime import placed
+from lazyt.runtime.placed import copied, on_host, overwrite
 
 from .storage import Meta, Placed, Storage, shape_of, span
 
@@ -55,13 +57,13 @@ class Lease:
 class Export:
     """Who outside sees a storage's memory: leases given out, or the owner it came from.
 
-    array: the memory itself, as the storage's value. replaces: the storage's node before the
-    export, until the first write after it.
+    array: the memory itself, as the storage's value: an array of the host or of a device. replaces:
+    the storage's node before the export, until the first write after it.
     """
 
     __slots__ = ("array", "leases", "foreign", "replaces")
 
-    def __init__(self, array: np.ndarray, foreign: Lease | None = None):
+    def __init__(self, array: Any, foreign: Lease | None = None):
         self.array = array
         self.leases: list[weakref.ref] = []
         self.foreign = foreign
@@ -72,6 +74,15 @@ class Export:
         return bool(self.leases) or (self.foreign is not None and _held_outside(self.foreign))
 
 
+class Addressed(Export):
+    """Memory of a GPU whose address others know: nothing says when they are done with it."""
+
+    __slots__ = ()
+
+    def alive(self) -> bool:
+        return True
+
+
 class Exported(Placed):
     """On a node whose array was handed out: a backward that saved it reads what is there then."""
 
@@ -80,10 +91,10 @@ class Exported(Placed):
     def value(self, node: Node) -> Node:
         storage = self.storage()
         if not isinstance(storage, Storage):  # gone, but others may see the array
-            return leaf(data, np.array(node.value, order="C", copy=True), node.type)
+            return leaf(data, copied(node.value), node.type)
         if storage.export is None:
             return node if storage.node.value is node.value else storage.node
-        return leaf(data, np.array(storage.export.array, order="C", copy=True), node.type)
+        return leaf(data, copied(storage.export.array), node.type)
 
 
 def _held_outside(lease: Lease) -> bool:
@@ -138,9 +149,7 @@ def adopt(array: np.ndarray, dtype: DType) -> tuple[Storage, Meta | None]:
                 "array to reallocate the memory."
             )
         strides = tuple(s // array.itemsize for s in array.strides)
-        place = Meta()
-        place.shape, place.strides = array.shape, strides
-        place.recipe = ((as_strided_, (array.shape, strides), (0,)),)
+        place = _place(array.shape, strides)
         _, last = span(0, array.shape, strides)  # type: ignore[misc]
         value = np.lib.stride_tricks.as_strided(value, (last + 1,), (array.itemsize,))
     storage = Storage(leaf(data, value, TensorType.of(value.shape, dtype)))
@@ -148,23 +157,43 @@ def adopt(array: np.ndarray, dtype: DType) -> tuple[Storage, Meta | None]:
     return storage, place
 
 
-def export(t: Tensor) -> np.ndarray:
-    """An array over the tensor's own memory; writes are seen both ways."""
-    storage = t._storage
+def _place(shape: tuple[int, ...], strides: tuple[int, ...]) -> Meta:
+    """The place of a handle that shows a storage from its first element on, in other strides."""
+    made = Meta()
+    made.shape, made.strides = shape, strides
+    made.recipe = ((as_strided_, (shape, strides), (0,)),)
+    return made
+
+
+def _opened(storage: Storage, kind: type[Export]) -> Export:
+    """The export of a storage, which begins here if nobody outside sees the memory yet."""
     if storage.export is None or not is_exported(storage):
         node = storage.node
-        value = runtime.value_of(node)
+        value = runtime.realised(node)
         runtime.drain()  # what is pending has to read the memory before anybody writes to it
-        if value.base is not None or not value.flags.writeable or not value.flags.c_contiguous:
-            value = np.array(value, order="C", copy=True)
+        if not _all_its_own(value):
+            value = copied(value)
         if node.after is None:
             node.after = Exported(storage)
         fresh = leaf(data, value, node.type)
         storage.node = with_history(node, fresh)
-        storage.export = Export(value)
+        storage.export = kind(value)
         storage.export.replaces = node
-    lease = Lease(storage.export.array)
-    storage.export.leases.append(weakref.ref(lease))
+    return storage.export
+
+
+def _all_its_own(value: Any) -> bool:
+    """Whether an array is all of its memory, row-major, and not somebody's view."""
+    if value.__class__ is np.ndarray:
+        return value.base is None and value.flags.writeable and value.flags.c_contiguous
+    return value.whole
+
+
+def export(t: Tensor) -> np.ndarray:
+    """An array over the tensor's own memory; writes are seen both ways."""
+    shown = _opened(t._storage, Export)
+    lease = Lease(shown.array)
+    shown.leases.append(weakref.ref(lease))
     whole = np.asarray(lease)
     del lease
     return window_of(t, whole)
@@ -186,17 +215,17 @@ def _shared(storage: Storage) -> Export:
     return storage.export
 
 
-def window(t: Tensor) -> np.ndarray:
+def window(t: Tensor) -> Any:
     """The handle's window on exported memory as it is now."""
     return window_of(t, _shared(t._storage).array)
 
 
-def window_of(t: Tensor, whole: np.ndarray) -> np.ndarray:
+def window_of(t: Tensor, whole: Any) -> Any:
     """The handle's window on the array of its whole storage."""
     meta = t._meta
     if meta is None or meta.strides is None:
         return whole
-    return strided(whole, meta.offset, shape_of(t), meta.strides)
+    return placed.window(whole, meta.offset, shape_of(t), meta.strides)
 
 
 def snapshot(t: Tensor) -> Node:
@@ -206,8 +235,9 @@ def snapshot(t: Tensor) -> Node:
     """
     seen = window(t)
     type = t._storage.node.type.with_shape(seen.shape)
-    if seen.nbytes <= SNAPSHOT_BYTES:
-        return leaf(data, np.array(seen, order="C", copy=True), type)
+    on_device = seen.__class__ is not np.ndarray
+    if seen.nbytes <= SNAPSHOT_BYTES or on_device and not seen.contiguous:
+        return leaf(data, copied(seen), type)
     LOCAL.urgent = True
     LOCAL.limit = 0
     return leaf(data, seen, type)
@@ -220,46 +250,51 @@ def land_at(t: Tensor, value: Node) -> Node:
     """
     array = _shared(t._storage).array
     runtime.drain()  # what is pending has to read the memory before it changes
-    np.copyto(window(t), runtime.value_of(value))
+    overwrite(window(t), runtime.realised(value))
     return leaf(data, array, t._storage.node.type)
 
 
 def land(storage: Storage, new: Node) -> None:
     """Writes a new value of the storage into exported memory, at once."""
     array = _shared(storage).array
-    value = runtime.value_of(new)
+    value = runtime.realised(new)
     if value is not array:
-        np.copyto(array, value)
+        overwrite(array, value)
         new.value = array
     new.after = new.after or Exported(storage)
 
 
 def device_export(t: Tensor) -> dict[str, Any]:
-    """The CUDA array interface of a tensor on a device: its memory, which no plan overwrites from
-    here on."""
-    node = t._storage.node
-    whole = runtime.realised(node)
-    runtime.drain()  # what is pending has to read the memory before anybody writes to it
-    whole.memory.shared = True
-    meta = t._meta
-    if meta is not None and meta.strides is not None:
-        whole = whole.window(meta.offset, shape_of(t), meta.strides)
-    return whole.__cuda_array_interface__
+    """The CUDA array interface of a tensor on a device; writes are seen both ways."""
+    whole = _opened(t._storage, Addressed).array
+    whole.memory.shared = True  # no plan overwrites it unasked
+    return window_of(t, whole).__cuda_array_interface__
 
 
-def borrowed(lender: Any) -> Node:
-    """A node over the memory of an object with `__cuda_array_interface__`, which is kept alive.
+def adopt_lent(lender: Any) -> tuple[Storage, Meta | None]:
+    """A storage over the memory of an object with `__cuda_array_interface__`, which is kept alive,
+    and the place of the object's elements in it.
 
-    What the lender writes later is seen where the memory lies row-major; else it is copied here.
-    Errors: AssertionError without a device; TypeError for what tensors cannot share.
+    What lies backwards (negative strides) is copied. Errors: AssertionError without a device;
+    TypeError for what tensors cannot share.
     """
-    from lazyt.runtime.cuda.array import contiguous, from_interface, type_of
+    from lazyt.runtime.cuda.array import from_interface, type_of
 
     from .device import resolve
 
     where = resolve("cuda")
-    value = contiguous(from_interface(lender, int(where.removeprefix("cuda:"))))
-    return leaf(data, value, type_of(value))
+    value = from_interface(lender, int(where.removeprefix("cuda:")))
+    if any(k < 0 for k in value.strides):
+        value = copied(value)
+        return Storage(leaf(data, value, type_of(value))), None
+    place = None
+    if not value.contiguous:
+        place = _place(value.shape, value.strides)
+        count = value.memory.nbytes // value.dtype.itemsize
+        value = value.window(0, (count,), (1,))
+    storage = Storage(leaf(data, value, type_of(value)))
+    storage.export = Addressed(value)
+    return storage, place
 
 
 def address_of(storage: Storage) -> int:
@@ -275,7 +310,7 @@ def address_of(storage: Storage) -> int:
 def memory_of(storage: Storage) -> np.ndarray:
     """The array whose address `data_ptr` reports: the same one while nobody else holds it."""
     if storage.export is not None:
-        return storage.export.array
+        return on_host(storage.export.array)
     value = runtime.value_of(storage.node)
     kept = storage.address
     # 3: the storage's slot, `kept` and getrefcount's argument; the old memory is ours alone.

@@ -19,6 +19,7 @@ from lazyt.ir.ops_shape import alias, as_strided_, replaced, stop, strided_updat
 from lazyt.ir.overwritten import overwritten_text
 from lazyt.ir.tags import Tag
 from lazyt.runtime import drain as runtime
+from lazyt.runtime.placed import copied, on_host
 
 from .exports import data, is_exported, snapshot, window
 from .storage import (
@@ -107,7 +108,7 @@ class Shown(Placed):
         if storage is None:
             return node
         if storage.export is not None and is_exported(storage):
-            now = np.array(storage.export.array, order="C", copy=True)
+            now = copied(storage.export.array)
             return replay(leaf(data, now, storage.node.type), self.steps)
         counter = self.storage()
         return _valued(storage, self.steps, storage if counter is None else counter)
@@ -282,7 +283,7 @@ def array_of(t: Tensor) -> np.ndarray:
     """The current value of a tensor, for reading only; drains what it needs."""
     storage = t._storage
     if storage.export is not None and is_exported(storage):
-        return window(t)
+        return on_host(window(t))
     node = values_of(t)
     for level in LOCAL.levels:
         level.check_read(node)

@@ -36,6 +36,7 @@ from lazyt.runtime import drain as runtime
 
 from .exports import address_of as address_of
 from .exports import adopt as adopt
+from .exports import adopt_lent as adopt_lent
 from .exports import data as data
 from .exports import device_export as device_export
 from .exports import export as export

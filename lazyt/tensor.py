@@ -29,6 +29,7 @@ from .state import (
     Storage,
     address_of,
     adopt,
+    adopt_lent,
     array_of,
     check_overlap,
     check_writable,
@@ -488,8 +489,17 @@ def over_array(array: np.ndarray) -> Tensor:
             "given numpy array has byte order different from the native byte order. Conversion "
             "between byte orders is currently not supported."
         )
+    return _over(*adopt(array, dtype))
+
+
+def over_lent(lender: Any) -> Tensor:
+    """A tensor over the memory of an object with `__cuda_array_interface__`, without a copy."""
+    return _over(*adopt_lent(lender))
+
+
+def _over(storage: Storage, place: Meta | None) -> Tensor:
     t = _new(Tensor)
-    t._storage, t._meta = adopt(array, dtype)
+    t._storage, t._meta = storage, place
     t._node = t._seen = None
     return t
 
@@ -497,4 +507,4 @@ def over_array(array: np.ndarray) -> Tensor:
 # Parameter and its like: as good as Tensor itself on the fast path of arithmetic.
 SUBCLASSES: set[type] = set()
 TENSOR.append(Tensor)
-__all__ = ["Tensor", "attach", "from_numpy", "over_array", "wrap_dim"]
+__all__ = ["Tensor", "attach", "from_numpy", "over_array", "over_lent", "wrap_dim"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from lazyt.ir import evaluate
 from lazyt.ir.opdef import PLACING, Op
+from lazyt.ir.ops_shape import strided
 
 
 def device_of(type: Any) -> str:
@@ -32,6 +33,39 @@ def row_major(value: Any) -> bool:
     if value.__class__ is np.ndarray:
         return value.flags.c_contiguous
     return value.__class__ is tuple or value.contiguous
+
+
+def copied(value: Any) -> Any:
+    """A row-major copy of a value, on its device."""
+    if value.__class__ is np.ndarray:
+        return np.array(value, order="C", copy=True)
+    from .cuda.array import copy_into, empty, type_of
+
+    made = empty(type_of(value))
+    copy_into(made, value)
+    return made
+
+
+def window(whole: Any, offset: int, shape: tuple, strides: tuple) -> Any:
+    """What lies `offset` elements behind the first one of a row-major value, in other strides (in
+    elements), as a view of its memory."""
+    if whole.__class__ is np.ndarray:
+        return strided(whole, offset, shape, strides)
+    return whole.window(offset, shape, strides)
+
+
+def overwrite(target: Any, value: Any) -> None:
+    """Copies a value into the memory that `target` shows, on the same device.
+
+    Where `target` repeats elements, those that are the same memory receive the same number.
+    """
+    if target.__class__ is np.ndarray:
+        np.copyto(target, value)
+        return
+    from .cuda.array import copy_into
+
+    once = (*[slice(0, 1) if k == 0 else slice(None) for k in target.strides], ...)
+    copy_into(*[x.view(lambda a: a[once]) for x in (target, value)])
 
 
 def owned(value: Any) -> bool:

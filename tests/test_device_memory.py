@@ -45,13 +45,13 @@ def test_the_error_says_how_much_there_is() -> None:
         x.tolist()
         try:
             torch.ones(1 << 17, 1 << 17, device="cuda")[0, 0].item()
-        except torch.cuda.OutOfMemoryError as error:
-            print(isinstance(error, RuntimeError))
+        except torch.OutOfMemoryError as error:
+            print(isinstance(error, RuntimeError), torch.cuda.OutOfMemoryError is type(error))
             print(error)
         """,
         40,
     )
-    assert said[0] == "True"
+    assert said[0] == "True True"
     assert said[1].startswith(
         "CUDA out of memory. Tried to allocate 64.00 GiB. GPU 0 has a total capacity of 40.00 MiB"
     )
@@ -91,3 +91,48 @@ def test_freed_memory_is_tried_before_giving_up() -> None:
         16,
     )
     assert said == ["2.0", "2.0", "2.0", "0 True"]
+
+
+def test_the_statistics_are_those_of_the_questions() -> None:
+    said = printed(
+        """
+        cuda = torch.cuda
+        print(cuda.memory_stats())
+        x = torch.ones(1 << 18, device="cuda")
+        del x
+        y = torch.ones(100, device="cuda")
+        cuda.synchronize()
+        stats = cuda.memory_stats()
+        print(stats["allocated_bytes.all.current"], stats["allocated_bytes.all.peak"])
+        print(stats["reserved_bytes.all.current"] == cuda.memory_reserved())
+        print(stats["reserved_bytes.all.peak"] == cuda.max_memory_reserved())
+        print(cuda.memory_summary())
+        """,
+        16,
+    )
+    assert said[:4] == ["{}", "512 512", "True", "True"]
+    assert said[4] == "memory of cuda:0" and said[6].split() == ["allocated", *["512", "bytes"] * 2]
+
+
+def test_a_batch_is_fetched_on_a_stream_of_its_own() -> None:
+    """The loop of programs that fetch the next batch while they compute."""
+    said = printed(
+        """
+        side = torch.cuda.Stream()
+
+        def fetched(i):
+            with torch.cuda.stream(side):
+                return torch.full((1000,), float(i)).pin_memory().to("cuda", non_blocking=True)
+
+        print(isinstance(torch.cuda.stream(side), torch.cuda.StreamContext))
+        ahead = fetched(0)
+        for i in range(1, 5):
+            torch.cuda.current_stream().wait_stream(side)
+            batch = ahead
+            batch.record_stream(torch.cuda.current_stream())
+            ahead = fetched(i)
+            print((batch * 2).sum().item())
+        """,
+        16,
+    )
+    assert said == ["True", "0.0", "2000.0", "4000.0", "6000.0"]

@@ -516,10 +516,14 @@ def test_indices_on_the_cpu_follow() -> None:
 
 def test_pinned_memory() -> None:
     x = torch.ones(3)
-    assert x.pin_memory() is x
-    assert not x.is_pinned()
+    pinned = x.pin_memory()
+    assert pinned.is_pinned() and pinned[1:].is_pinned() and pinned.pin_memory() is pinned
+    assert not x.is_pinned() and not (pinned + 1).is_pinned() and not pinned.cuda().is_pinned()
+    x.zero_()
+    assert pinned.tolist() == [1.0, 1.0, 1.0]
     assert error_of(lambda: x.cuda().pin_memory()) == (
         "RuntimeError: cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned"
     )
     loader = torch.utils.data.DataLoader(torch.arange(4.0), batch_size=2, pin_memory=True)
     assert [batch.to("cuda", non_blocking=True).shape for batch in loader] == [(2,), (2,)]
+    assert all(batch.is_pinned() for batch in loader)

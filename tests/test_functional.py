@@ -117,6 +117,10 @@ CONVOLUTIONS = [
     case("F.conv_transpose1d(x, w, b, stride=2)", (2, 3, 4), (3, 2, 3), (2,)),
     case("F.conv_transpose2d(x, w, b, 2, 1, 1, 2, 2)", (2, 4, 3, 4), (4, 3, 3, 2), (6,)),
     case("F.conv_transpose2d(x, w)", (2, 3, 4), (2, 3, 2, 2)),
+    # an output padding of a stride and more, which a dilation allows
+    case("F.conv_transpose1d(x, w, b, output_padding=2, dilation=3)", (3, 4), (3, 2, 1), (2,)),
+    case("F.conv_transpose1d(x, w, None, 2, 2, 4, 1, 5)", (1, 2, 1), (2, 2, 1)),
+    case("F.conv_transpose2d(x, w, b, (1, 2), 1, (2, 1), 2, 3)", (2, 4, 3, 4), (4, 3, 3, 2), (6,)),
     case("F.conv_transpose3d(x, w, b)", (1, 2, 2, 3, 2), (2, 3, 2, 2, 2), (3,)),
     case("F.conv2d(x, w, b)", (0, 3, 5, 6), (4, 3, 3, 2), (4,), second=False),
 ]

@@ -303,45 +303,78 @@ def test_writes_are_tracked() -> None:
     assert "modified by an inplace operation" in error_of(z.sum().backward)
 
 
-def test_exported_memory_is_not_overwritten() -> None:
-    """What another library was shown stays as it was until a tensor is written on purpose."""
+class Lender:
+    """An object of another library over the memory of a tensor."""
+
+    def __init__(self, x: torch.Tensor):
+        self.__cuda_array_interface__ = x.__cuda_array_interface__
+        self.holds = x
+
+
+def test_memory_shown_to_other_libraries_is_shared() -> None:
+    """What a tensor shows by the CUDA array interface sees its writes, in the same place."""
     x = torch.arange(8.0, device="cuda")
     y = x * 2
     told = y.__cuda_array_interface__
     assert told["shape"] == (8,) and told["typestr"] == "<f4"
-
-    class Lender:
-        __cuda_array_interface__ = told
-        holds = y._storage.node.value
-
-    seen = arrays.from_interface(Lender())
+    seen = arrays.from_interface(Lender(y))
     for _ in range(3):
         y.mul_(1.5).add_(x)
         y[2:] = y[:-2].relu() + 1
-        y.sum().item()
-    assert y.__cuda_array_interface__["data"] != told["data"]
-    y.fill_(0)
-    assert y.tolist() == [0.0] * 8
-    assert arrays.download(seen).tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]
+        y.view(2, 4).t()[1].zero_()
+        y[y > 20] = -1
+        assert arrays.download(seen).tolist() == y.tolist()
+    assert y.__cuda_array_interface__["data"] == told["data"] and y.data_ptr() == told["data"][0]
+    weight = nn.Parameter(torch.ones(3, device="cuda"))
+    seen = arrays.from_interface(Lender(weight.detach()))
+    optimizer = torch.optim.SGD([weight], lr=0.25)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (weight * weight).sum().backward()
+        optimizer.step()
+    assert arrays.download(seen).tolist() == weight.tolist() == [0.125] * 3
+
+
+@pytest.mark.parametrize("n", [3, 200])  # below and above what is copied at a read
+def test_writes_of_other_libraries_are_seen(n: int) -> None:
+    """What was called before a write of somebody else has the values from before it."""
+    x = torch.ones(n, n, device="cuda")
+    seen = arrays.from_interface(Lender(x))
+    before, turned = x + 1, x.t() * 2
+    arrays.copy_into(seen, arrays.upload(np.full((n, n), 5, np.float32), arrays.type_of(seen)))
+    assert before.max().item() == 2 and turned.max().item() == 2
+    assert x.sum().item() == (x.t() + 0).sum().item() == 5 * n * n
 
 
 def test_memory_of_other_libraries_is_taken_in() -> None:
     """The CUDA array interface the other way round: shared, or copied where that is asked for."""
     y = torch.arange(6.0, device="cuda").reshape(2, 3)
-    y.tolist()
-
-    class Lender:
-        __cuda_array_interface__ = y.__cuda_array_interface__
-
-    shared = torch.as_tensor(Lender())
+    shared = torch.as_tensor(Lender(y))
     assert shared.device == y.device and shared.data_ptr() == y.data_ptr()
     assert shared.tolist() == y.tolist()
-    copied = torch.tensor(Lender(), dtype=torch.float64)
+    copied = torch.tensor(Lender(y), dtype=torch.float64)
     assert copied.dtype is torch.float64 and copied.data_ptr() != y.data_ptr()
     assert (copied * 2).tolist() == (y * 2).tolist()
-    assert torch.as_tensor(Lender(), device="cpu").is_cpu
+    assert torch.as_tensor(Lender(y), device="cpu").is_cpu
     shared.add_(1)
-    assert y.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert y.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    y[0, 0] = 9
+    assert shared[0, 0].item() == 9
+    columns = torch.as_tensor(Lender(y[:, 1:]))
+    assert columns.stride() == (3, 1) and columns.tolist() == [[2.0, 3.0], [5.0, 6.0]]
+    columns.zero_()
+    assert y.tolist() == shared.tolist() == [[9.0, 0.0, 0.0], [4.0, 0.0, 0.0]]
+    repeated = torch.as_tensor(Lender(torch.ones(3, device="cuda").expand(2, 3)))
+    assert repeated.stride() == (0, 1) and repeated.sum().item() == 6
+    assert torch.as_tensor(Lender(torch.ones(0, 3, device="cuda"))).shape == (0, 3)
+
+    class Backwards:
+        whole = torch.arange(3.0, device="cuda")
+        __cuda_array_interface__ = dict(whole.__cuda_array_interface__)
+
+    told = Backwards.__cuda_array_interface__
+    told["data"], told["strides"] = (told["data"][0] + 8, False), (-4,)
+    assert torch.as_tensor(Backwards()).tolist() == [2.0, 1.0, 0.0]
 
 
 # --- text and numbers -----------------------------------------------------------------------------

@@ -149,6 +149,12 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
     return opened(device).capability
 
 
+def get_arch_list() -> list[str]:
+    """What kernels are compiled for: the architecture of each GPU."""
+    found = [opened(i).capability for i in range(device_count())]
+    return [f"sm_{major}{minor}" for major, minor in sorted(set(found))]
+
+
 def can_device_access_peer(device: Any, peer_device: Any) -> bool:
     """Whether kernels of one GPU may read another one's memory: not here, it is copied."""
     opened(device), opened(peer_device)

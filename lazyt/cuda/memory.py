@@ -44,6 +44,33 @@ def max_memory_reserved(device: Any = None) -> int:
     return _memory(lambda memory, of: memory.max_memory_reserved(of), device)
 
 
+def memory_stats(device: Any = None) -> dict[str, int]:
+    """By PyTorch's names what is counted here: "allocated_bytes.all.current", "….all.peak", and
+    the same of "reserved_bytes". Empty where no device is in use."""
+    if not is_initialized():
+        return {}
+    counted = {
+        "allocated_bytes.all.current": memory_allocated,
+        "allocated_bytes.all.peak": max_memory_allocated,
+        "reserved_bytes.all.current": memory_reserved,
+        "reserved_bytes.all.peak": max_memory_reserved,
+    }
+    return {name: count(device) for name, count in counted.items()}
+
+
+def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
+    """`memory_stats` as a table to print. abbreviated: accepted."""
+    from lazyt.runtime.cuda.memory import shown
+
+    found = opened(device)
+    stats = memory_stats(found.index)
+    lines = [f"memory of cuda:{found.index}", f"{'':12}{'now':>14}{'at most':>14}"]
+    for title, name in (("allocated", "allocated_bytes"), ("reserved", "reserved_bytes")):
+        now, peak = (shown(stats[f"{name}.all.{when}"]) for when in ("current", "peak"))
+        lines.append(f"{title:12}{now:>14}{peak:>14}")
+    return "\n".join(lines) + "\n"
+
+
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Measures the two maxima from here on."""
     from lazyt.runtime.cuda import memory

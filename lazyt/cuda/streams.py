@@ -105,6 +105,9 @@ class stream:  # PyTorch's name
             set_stream(self._before)
 
 
+StreamContext = stream
+
+
 def set_stream(stream: Stream) -> None:
     """Chooses the stream of this thread; what was traced before goes to the one before."""
     from lazyt.runtime.cuda import streams

@@ -11,7 +11,7 @@ from lazyt.ir.dtypes import FLOATING, DType, bfloat16
 from lazyt.ir.node import LOCAL, Node
 from lazyt.ir.numerics import bfloat16_of_bits
 from lazyt.ir.ops_elementwise import full as full_node
-from lazyt.tensor import over_array
+from lazyt.tensor import over_array, over_lent
 from lazyt.warned import warn, warn_once
 
 from ..device import DEFAULT, resolve, resolve_like, resolve_out
@@ -27,7 +27,6 @@ from ..dispatch import (
     type_name,
     wrap,
 )
-from ..exports import borrowed
 from ..layout import like_operands
 from ..registry import FUNCTIONS
 from ..state import node_of, resize, shape_of
@@ -100,7 +99,7 @@ def tensor(
             moved = data.detach().to(where, dtype, copy=True)
             return finish(node_of(moved), requires_grad, moved)
     if _on_gpu(data):
-        moved = wrap(borrowed(data)).to(device or None, dtype, copy=True)
+        moved = over_lent(data).to(device or None, dtype, copy=True)
         return finish(node_of(moved), requires_grad)
     if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
         moved = over_array(data).to(where, dtype, copy=True)  # which lies as the array does
@@ -127,7 +126,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     where = _device_for(device, data, "as_tensor")
     dtype = as_dtype(dtype, "as_tensor")
     if _on_gpu(data):
-        return wrap(borrowed(data)).to(device or None, dtype)
+        return over_lent(data).to(device or None, dtype)
     if isinstance(data, np.ndarray):
         data = from_numpy(data)
     if isinstance(data, Tensor):

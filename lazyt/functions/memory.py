@@ -7,6 +7,7 @@ A storage is shown, not given away: the objects here read the tensor's memory wh
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from lazyt.warned import warn_once
 
 from ..device import Device
 from ..registry import FUNCTIONS
-from ..state import address_of, memory_of, resize, shape_of
+from ..state import Storage, address_of, memory_of, resize, shape_of
 from ..tensor import Tensor, attach
 from .creation import extents
 
@@ -114,9 +115,15 @@ def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) ->
     return resize_(self, shape_of(the_template))
 
 
+# Storages that were asked for in page-locked memory.
+_PINNED: weakref.WeakSet[Storage] = weakref.WeakSet()
+
+
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """This tensor, whose copies to a GPU need no page-locked memory of its own: whatever is copied
-    goes through the runtime's.
+    """A copy whose own copies to a GPU need not wait for it; itself where it is one already.
+
+    The page-locked memory is the runtime's, which everything that is copied with `non_blocking`
+    goes through.
 
     Errors: RuntimeError for a tensor that is not on the CPU, or without a GPU.
     """
@@ -124,12 +131,26 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
         raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
     if not lazyt.cuda.is_available():
         raise RuntimeError("Cannot access accelerator device when none is available.")
-    return self
+    if is_pinned(self):
+        return self
+    made = self.clone()
+    _PINNED.add(made._storage)
+    return made
 
 
 def is_pinned(self: Tensor, device: Any = None) -> bool:
-    """Whether the tensor's own memory is page-locked: never (`pin_memory`)."""
-    return False
+    """Whether the memory of the tensor is what `pin_memory` made."""
+    return self._storage in _PINNED
+
+
+def record_stream(self: Tensor, stream: Any) -> None:
+    """Says that a stream works on the tensor's memory. Nothing is to be done: freed memory waits
+    for all streams before it is given out again.
+
+    Errors: RuntimeError for a tensor of the CPU.
+    """
+    if self.is_cpu:
+        raise RuntimeError("record_stream is for tensors of a GPU, not of the CPU")
 
 
 def storage(self: Tensor) -> TypedStorage:
@@ -147,6 +168,7 @@ FUNCTIONS["resize_as_"] = resize_as_
 attach(
     pin_memory=pin_memory,
     is_pinned=is_pinned,
+    record_stream=record_stream,
     resize_=resize_,
     resize_as_=resize_as_,
     untyped_storage=lambda self: UntypedStorage(self),

@@ -313,9 +313,15 @@ def _transposed(
             f"Given input size per channel: ({' x '.join(map(str, shape[2:]))}). Calculated output "
             f"size per channel: ({' x '.join(map(str, spatial))}). Output size is too small"
         )
-    wide = any(e >= s for e, s in zip(extra, steps))
-    check_operands(x, w, b, groups, transposed=True, wide=wide)
-    y = conv_input(x, w, arg=(spatial, steps, around, apart, groups))
+    # No image of this extent has this result if what is added to it is a stride or more: zeros
+    # behind the input give the whole strides of it.
+    behind = tuple(e // t for e, t in zip(extra, steps))
+    check_operands(x, w, b, groups, transposed=True, wide=any(behind))
+    longer = x
+    if any(behind):
+        zero = 0.0 if x.type.dtype.is_floating_point else 0
+        longer = pad_(x, zero, arg=(((0, 0), (0, 0), *((0, n) for n in behind)),))
+    y = conv_input(longer, w, arg=(spatial, steps, around, apart, groups))
     return _finish(y, x, w, b, batched)
 
 
