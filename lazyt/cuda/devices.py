@@ -55,15 +55,13 @@ _CURRENT = _Current()
 
 
 def check() -> None:
-    """AssertionError where there is no device: the text is PyTorch's, which programs print; what is
-    missing and what to install is a note to it, which a traceback shows below."""
+    """AssertionError where there is no device: PyTorch's words, then what is missing and what to
+    install."""
     from lazyt.runtime.cuda.driver import missing
 
     reason = missing()
     if reason:
-        error = AssertionError("Torch not compiled with CUDA enabled")
-        error.add_note(f"CUDA cannot be used: {reason}")
-        raise error
+        raise AssertionError(f"Torch not compiled with CUDA enabled\nCUDA cannot be used: {reason}")
 
 
 def index_of(device: Any) -> int:
