@@ -47,6 +47,26 @@ def test_kernels_are_few(name: str) -> None:
     assert sum(map(len, found)) == COUNTS[name]
 
 
+SUMS = {
+    "cross entropy of probabilities": lambda x, p: F.cross_entropy(x, p, label_smoothing=0.1),
+    "cross entropy of one": lambda x, p: F.cross_entropy(x[0], (p[0, 0] * 0).long(), weight=p[0]),
+    "entropy": lambda x, p: -(x.softmax(1) * x.log_softmax(1)).sum(),
+    "of columns": lambda x, p: x.softmax(0).pow(2).sum(),
+    "layer norm": lambda x, p: F.layer_norm(x, (7,)).abs().mean(),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_of_what_rows_are_reduced_for_is_in_their_kernel(name: str) -> None:
+    """It reduces other axes than they do, and so is a sum of sums of rows."""
+    x = (lazyt.arange(42.0).view(6, 7) * 0.7).sin()
+    p = (x * 2).softmax(1)
+    p.tolist()
+    (view,) = lazyt.explain(lambda: SUMS[name](x, p)).programs
+    assert len(calls(grouped(view))) == 1
+    assert {g.kind for g in grouped(view).groups} <= {"loops", "constant"}
+
+
 SEVERAL = {
     "layer norm": lambda x: F.layer_norm(x, (6,)),
     "batch norm": lambda x: F.batch_norm(x, None, None, training=True),

@@ -20,6 +20,7 @@ from ..opdef import REGISTRY
 from ..ops_reduce import count_of, get_, reduced, several
 from ..types import TensorType
 from .build import Build
+from .fuse_loops import MAX_OPERATIONS
 from .on_devices import for_device
 from .pools import POOL_PIECES, POOLS
 from .rearrange import REARRANGED, selected
@@ -198,6 +199,36 @@ def _norm(b: Build, v: Value) -> Value:
     return b.cast(root, v.type.dtype)
 
 
+def _sum(b: Build, v: Value) -> Value:
+    """A sum of everything that is computed with reductions of rows: by rows first, which one nest
+    then does with them."""
+    x, (axes, _keep) = v.src[0], v.arg
+    if not axes:
+        return b.op("copy", x)
+    rows = _rows_in(x) if 1 < len(axes) == len(x.type.shape) else None
+    if rows is None or not v.type.numel:
+        return v
+    sums = b.op("sum", x, arg=(rows, False), shape=reduced(x.type.shape, rows, False))
+    rest = tuple(range(len(sums.type.shape)))
+    return b.shaped(b.op("sum", sums, arg=(rest, False), shape=()), v.type.shape)
+
+
+def _rows_in(x: Value) -> tuple[int, ...] | None:
+    """The axes of the reduction of rows, of values in the shape of `x`, from which elementwise
+    operations lead to it."""
+    found = [x]
+    for v in found:
+        if v.op is None or len(found) > MAX_OPERATIONS:
+            continue
+        if v.op.kind == "reduce":
+            axes = tuple(v.arg[0])
+            if v.src[0].type.shape == x.type.shape and 0 < len(axes) < len(x.type.shape):
+                return axes
+        elif v.op.elementwise or v.op.name in ("expand", "reshape"):
+            found += [s for s in dict.fromkeys(v.operands()) if s not in found]
+    return None
+
+
 def _class_count(b: Build, v: Value) -> Value:
     target, (ignore, dtype) = v.src[0], v.arg
     counts = Value(REGISTRY["ne"], (target, ignore), (), target.type.boolean, b.of.origin)
@@ -218,6 +249,7 @@ RULES: dict[str, Callable[[Build, Value], Value]] = {
     "nll": _nll,
     "nll_grad": _nll_grad,
     "class_count": _class_count,
+    "sum": _sum,
 }
 PIECES: dict[str, Callable[[Build, Value], Value]] = {
     "standardize": _standardized,
