@@ -157,8 +157,6 @@ def draw(losses: list[float], net: nn.Module, images: np.ndarray, labels: np.nda
 def main() -> None:
     from tqdm import tqdm
 
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("--device cuda: no CUDA device is available here")
     torch.manual_seed(options.seed)
     train_x, train_y, test_x, test_y = load()
     net = Net()

@@ -167,6 +167,20 @@ def write(t: Tensor, value: Node) -> None:
         _write_part(t, value, operation)
 
 
+def store(t: Tensor, array: np.ndarray) -> None:
+    """Puts values that are there in the place of t's elements: nothing computes them.
+
+    array: in t's shape and dtype, on the host as t is, and nobody else's from here on.
+    """
+    storage, old = t._storage, t._storage.node
+    value = leaf(data, array, old.type)
+    if t._meta is not None or storage.export is not None or old.grad:
+        write(t, value)
+        return
+    storage.node = t._node = t._seen = value
+    _count(t, old, value, value)
+
+
 def _write_part(t: Tensor, value: Node, operation: Node) -> None:
     """A write through a view or an alias, or into memory that others see."""
     storage, tracked = t._storage, LOCAL.grad

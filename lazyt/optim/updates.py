@@ -23,6 +23,7 @@ import numpy as np
 import lazyt
 from lazyt.optim.optimizer import Optimizer, without_grad
 from lazyt.optim.options import as_scalar
+from lazyt.state import store
 from lazyt.tensor import Tensor
 
 __all__ = ["KnownNumbers", "UpdateRule", "descend", "descend_ratio", "rate_of"]
@@ -65,14 +66,16 @@ class KnownNumbers:
 
     def put(self, tensor: Tensor, value: float) -> None:
         """Write `value` into a tensor of the state that holds a finite number."""
-        # As arithmetic it joins the kernel of the update; a fill would be a call by itself.
-        tensor.mul_(0).add_(value)
+        if not _stored(tensor, value):
+            # As arithmetic it joins the kernel of the update; a fill would be a call by itself.
+            tensor.mul_(0).add_(value)
         self._known[tensor] = (tensor._version, _rounded(value, tensor))
 
     def add_one(self, tensor: Tensor) -> float:
         """Add 1 to a tensor of the state; the new number."""
         count = self.get(tensor) + 1
-        tensor += 1
+        if not _stored(tensor, count):
+            tensor += 1
         self._known[tensor] = (tensor._version, count)
         return count
 
@@ -81,7 +84,8 @@ class KnownNumbers:
         product = self.get(tensor) * factor
         if tensor.dtype != lazyt.float64:
             product = float(np.float32(self.get(tensor)) * np.float32(factor))
-        tensor *= factor
+        if not _stored(tensor, product):
+            tensor *= factor
         self._known[tensor] = (tensor._version, product)
         return product
 
@@ -98,6 +102,15 @@ class KnownNumbers:
                 known = self._known.get(tensor)
                 if known is None or known[0] != tensor._version:
                     self._known[tensor] = (tensor._version, tensor.item())
+
+
+def _stored(tensor: Tensor, value: float) -> bool:
+    """Writes a number into a tensor in the host's memory, where no kernel has to; False for one on
+    a device, or of a half type."""
+    if tensor.device.type != "cpu" or tensor.dtype.itemsize < 4:
+        return False
+    store(tensor, np.full(tensor.shape, value, tensor.dtype.numpy))
+    return True
 
 
 def _rounded(value: float, tensor: Tensor) -> float:
