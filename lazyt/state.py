@@ -181,6 +181,18 @@ def store(t: Tensor, array: np.ndarray) -> None:
     _count(t, old, value, value)
 
 
+def write_uncounted(t: Tensor, value: Node) -> None:
+    """`write` of values without history by one of PyTorch's kernels that count no version: a
+    backward that saved the old value reads the new one."""
+    storage, old = t._storage, t._storage.node
+    if t._meta is not None or storage.export is not None or old.grad or value.type is not old.type:
+        write(t.data, value)
+        return
+    for level in LOCAL.levels:
+        level.check_write(old, value)
+    storage.node = t._node = t._seen = old.after = _owned(value)
+
+
 def _write_part(t: Tensor, value: Node, operation: Node) -> None:
     """A write through a view or an alias, or into memory that others see."""
     storage, tracked = t._storage, LOCAL.grad

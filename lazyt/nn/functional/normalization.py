@@ -6,6 +6,7 @@ Arithmetic is in float32 where the input is of a half type.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lazyt.dispatch import tagged, wrap
@@ -19,7 +20,7 @@ from lazyt.ir.ops_reduce import get, get_, sum_
 from lazyt.ir.ops_shape import copy, reshape, reshape_
 from lazyt.ir.overwritten import kept_apart
 from lazyt.registry import FUNCTIONS
-from lazyt.state import node_of, write
+from lazyt.state import node_of, write, write_uncounted
 from lazyt.tensor import Tensor
 
 from .common import HALVES, check_floating, not_differentiable, numbered, tensor_node
@@ -88,8 +89,15 @@ def _check_channels(channels: int, tensors: dict[str, Node | None]) -> None:
             raise RuntimeError(f"{name} should contain {channels} elements not {node.type.numel}")
 
 
-def _track(running: Tensor, batch: Node, momentum: Any, scale: float = 1.0) -> None:
-    """running = (1 - momentum) running + momentum * scale * batch, outside of autograd."""
+def _track(
+    running: Tensor,
+    batch: Node,
+    momentum: Any,
+    scale: float = 1.0,
+    put: Callable[[Tensor, Node], None] = write,
+) -> None:
+    """running = (1 - momentum) running + momentum * scale * batch, outside of autograd, which `put`
+    writes."""
     before, LOCAL.grad = LOCAL.grad, False
     try:
         old = node_of(running)
@@ -100,7 +108,7 @@ def _track(running: Tensor, batch: Node, momentum: Any, scale: float = 1.0) -> N
             new = mul(new if scale == 1.0 else mul(new, scale), share)
         else:
             kept, new = mul(old, 1.0 - momentum), mul(new, momentum * scale)
-        write(running, add(kept, new))
+        put(running, add(kept, new))
     finally:
         LOCAL.grad = before
 
@@ -147,9 +155,11 @@ def batch_norm(
     if training:
         y = _normalized_batch(wide, running_mean, running_var, momentum, float(eps))
         y = _affine(y, w, b, around)
+        saved = _optional(running_mean), _optional(running_var)
     else:
         y = _normalized_running(wide, m, v, w, b, float(eps), around)
-    return wrap(_named(y, "NativeBatchNorm", x, w, b, kept=() if training else (m, v, w)))
+        saved = m, v
+    return wrap(_named(y, "NativeBatchNorm", x, w, b, kept=(*saved, None if training else w)))
 
 
 def _normalized_batch(
@@ -163,10 +173,10 @@ def _normalized_batch(
     if isinstance(momentum, Tensor):
         momentum = node_of(momentum)
     if running_mean is not None and count:
-        _track(running_mean, _untracked(parts, 1), momentum)
+        _track(running_mean, _untracked(parts, 1), momentum, put=write_uncounted)
     if running_var is not None and count:
         unbiased = count / (count - 1) if count > 1 else float("nan")
-        _track(running_var, _untracked(parts, 2), momentum, unbiased)
+        _track(running_var, _untracked(parts, 2), momentum, unbiased, write_uncounted)
     return get(parts, 0)
 
 
@@ -210,7 +220,8 @@ def instance_norm(
             raise RuntimeError(
                 "Expected running_mean and running_var to be defined when use_input_stats is false"
             )
-        y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        mean, var = (wrap(kept_apart(node_of(t))) for t in (running_mean, running_var))
+        y = batch_norm(input, mean, var, weight, bias, False, momentum, eps)  # PyTorch repeats them
         tagged(node_of(y), "View", x)
         return y
     check_floating(x, "batch_norm")
