@@ -11,6 +11,7 @@ something else. Every kernel of a call has an entry of its own, a link to the sa
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import hashlib
@@ -21,11 +22,11 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lazyt.codegen.c import CKernel
 from lazyt.codegen.cstyle import PRELUDES
@@ -37,6 +38,8 @@ FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-share
 TIMEOUT_S = 120
 ANSWER_S = 20  # for what a compiler says of itself
 DIGEST_BYTES = 32
+
+T = TypeVar("T")
 
 
 class CompilerError(RuntimeError):
@@ -199,20 +202,24 @@ _LIBRARIES: list[ctypes.CDLL] = []
 
 def addresses(kernels: Sequence[CKernel]) -> list[tuple[int, int | None]]:
     """The addresses of every kernel's functions; compiles those that no cache has, in one call."""
-    lacking = {k.name: k for k in kernels if k.name not in _LOADED}
-    folder = cache_folder() / "c"
-    for name in list(lacking):
-        if _load(folder / f"{_key(lacking[name].text)}.so", _functions(lacking[name])):
-            del lacking[name]
+    lacking = [k for k in {k.name: k for k in kernels}.values() if k.name not in _LOADED]
     if lacking:
-        source = prelude() + "\n" + "\n".join(k.text for k in lacking.values())
-        whole = folder / f"{_key(source)}.so"
-        compile_shared(source, whole)
-        for k in lacking.values():
-            _link(whole, folder / f"{_key(k.text)}.so")
-        if not _load(whole, [name for k in lacking.values() for name in _functions(k)]):
-            raise CompilerError(f"{whole} cannot be loaded")
+        _in_cache(lambda folder: _load_all(lacking, folder))
     return [(_LOADED[k.name], _LOADED.get(f"{k.name}_end")) for k in kernels]
+
+
+def _load_all(kernels: Sequence[CKernel], folder: Path) -> None:
+    entry = lambda text: folder / f"{_key(text)}.so"
+    lacking = [k for k in kernels if not _load(entry(k.text), _functions(k))]
+    if not lacking:
+        return
+    source = prelude() + "\n" + "\n".join(k.text for k in lacking)
+    whole = entry(source)
+    compile_shared(source, whole)
+    for k in lacking:
+        _link(whole, entry(k.text))
+    if not _load(whole, [name for k in lacking for name in _functions(k)]):
+        raise CompilerError(f"{whole} cannot be loaded")
 
 
 def _functions(kernel: CKernel) -> list[str]:
@@ -235,12 +242,44 @@ def _load(path: Path, names: list[str]) -> bool:
     return True
 
 
-def compiled_once(source: str, folder: Path) -> Path:
-    """The shared object of a C text, compiled where it is not in the folder."""
-    path = folder / f"{_key(source)}.so"
-    if not intact(path):
-        compile_shared(source, path)
-    return path
+def compiled_once(source: str) -> Path:
+    """The shared object of a C text, compiled where it is not in the cache."""
+
+    def find(folder: Path) -> Path:
+        path = folder / f"{_key(source)}.so"
+        if not intact(path):
+            compile_shared(source, path)
+        return path
+
+    return _in_cache(find)
+
+
+def _in_cache(find: Callable[[Path], T]) -> T:
+    """What `find` gives for the cache's folder; where that takes nothing (a full disk, somebody
+    else's), for a folder that goes with the process."""
+    try:
+        return find(cache_folder() / "c")
+    except OSError as error:
+        try:
+            found = find(_passing_folder())
+        except OSError:
+            raise error from None
+        warn_not_kept(error.strerror or str(error))
+        return found
+
+
+@lru_cache(maxsize=1)
+def _passing_folder() -> Path:
+    made = tempfile.mkdtemp(prefix="lazyt-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
+@lru_cache(maxsize=8)
+def warn_not_kept(reason: str) -> None:
+    """Says once that the cache takes nothing."""
+    text = f"Compiled kernels are not kept for the next run: {reason}, {cache_folder()}"
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def threads() -> int:

@@ -33,7 +33,7 @@ from lazyt.codegen.segments import (
 )
 
 from .blas import blas
-from .native import CompilerError, addresses, cache_folder, compiled_once, threads
+from .native import CompilerError, addresses, compiled_once, threads
 
 PARTS = (
     "pool.c",
@@ -73,7 +73,7 @@ def driver() -> ctypes.PyDLL:
     texts = {part: folder.joinpath(part).read_text() for part in PARTS}
     texts["columns.c"] = "\n".join(OF_TYPE.format(t, texts["columns.c"]) for t in TYPES)
     source = "\n".join(texts.values())
-    library = ctypes.PyDLL(str(compiled_once(source, cache_folder() / "c")))
+    library = ctypes.PyDLL(str(compiled_once(source)))
     api = ctypes.pythonapi
     at = lambda f: ctypes.cast(f, ctypes.c_void_p).value
     library.lazyt_handler.restype = ctypes.c_void_p

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 from lazyt.ir.node import _INTERNAL, LOCAL, NUMBERS, Node
-from lazyt.runtime.native import CompilerError, cache_folder, compiled_once
+from lazyt.runtime.native import CompilerError, compiled_once
 from lazyt.runtime.traces import slots_of
 
 from ..storage import Storage
@@ -73,7 +73,7 @@ def library() -> ctypes.PyDLL | None:
         return None
     source = resources.files("lazyt.functions").joinpath("fast.c").read_text()
     try:
-        made = ctypes.PyDLL(str(compiled_once(source, cache_folder() / "c")))
+        made = ctypes.PyDLL(str(compiled_once(source)))
     except (CompilerError, OSError):
         return None  # kernels, which it compiled a moment ago, are another matter
     functions = [_address(getattr(ctypes.pythonapi, name)) for name in FUNCTIONS]

@@ -17,7 +17,6 @@ import os
 import shutil
 import tempfile
 import threading
-import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 from lazyt.codegen.launches import CudaKernel
 
-from ..native import CompilerError, cache_folder
+from ..native import CompilerError, cache_folder, warn_not_kept
 from ..stats import COUNTERS
 from .driver import Device, Function, driver, immortal
 from .toolchains import toolchain
@@ -142,7 +141,7 @@ def _compile(kernels: Sequence[CudaKernel], device: Device) -> None:
         for kernel in kernels:
             _link(whole, _entry(kernel, device))
     except OSError as error:
-        _warn_once(str(error))
+        warn_not_kept(error.strerror or str(error))
 
 
 def _save(source: str, path: Path) -> Path:
@@ -151,7 +150,7 @@ def _save(source: str, path: Path) -> Path:
         _write_whole(path, source.encode())
         return path
     except OSError as error:
-        _warn_once(str(error))
+        warn_not_kept(error.strerror or str(error))
         elsewhere = Path(tempfile.mkdtemp(prefix="lazyt-")) / path.name
         elsewhere.write_text(source)
         return elsewhere
@@ -176,9 +175,3 @@ def _link(whole: Path, own: Path) -> None:
         os.link(whole, own)
     except OSError:
         shutil.copyfile(whole, own)
-
-
-@functools.cache
-def _warn_once(reason: str) -> None:
-    text = f"Compiled CUDA kernels are not kept for the next run: {reason}"
-    warnings.warn(text, RuntimeWarning, stacklevel=2)
