@@ -68,14 +68,14 @@ def training() -> None:
     step(), step()
     plans.ON_COMPILE.remove(seen.append)
     ran = seen[-1].code
-    shown = [k.call or ("by_host" if k.hosted else "") for k in view.kernels]
+    shown = [k.call or ("by_host" if k.hosted else "") for k in view.pieces]
     assert [c for c in shown if c] == calls_of(view.source) == calls_of(ran.source)
     texts = {f"g{i}": kernel.text.rstrip() for i, (kernel, *_) in enumerate(ran.templates)}
-    for k in view.kernels:
+    for k in view.pieces:
         assert k.device == "cuda:0" and not k.hosted
         assert k.call[0] == "k" or k.source == texts[k.call]
         assert "__global__" in k.source and "__global__" in k.cuda and k.nests >= 1
-    assert view.kernels[0].operations[:3] == ("conv", "add", "relu")
+    assert view.pieces[0].operations[:3] == ("conv", "add", "relu")
     assert "on the host" not in view.summary()
     assert {"conv_weight", "conv_bias", "fc_weight", "images"} <= set(
         view.user_names.inputs.values()
@@ -105,18 +105,18 @@ def moving() -> None:
         step().tolist()
     found = torch.explain(step)
     (view,) = found.programs
-    assert [(k.operations, k.device, bool(k.hosted)) for k in view.kernels] == [
+    assert [(k.operations, k.device, bool(k.hosted)) for k in view.pieces] == [
         (("transfer",), "cuda:0", False),
         (("matmul", "sigmoid"), "cuda:0", False),
         (("inverse",), "cuda:0", True),
         (("transfer",), "cpu", False),
         (("add",), "cpu", False),
     ]
-    assert view.kernels[0].absent["cuda"] == "transfer moves memory, and needs no kernel"
+    assert view.pieces[0].absent["cuda"] == "transfer moves memory, and needs no kernel"
     operands = "const float *__restrict__ x,\n    const float *__restrict__ w,\n    float *y,"
-    assert operands in view.kernels[1].cuda
-    assert "float32[3,4] -> float32[3,4]@cuda:0" in repr(view.kernels[0])
-    for k in view.kernels:
+    assert operands in view.pieces[1].cuda
+    assert "float32[3,4] -> float32[3,4]@cuda:0" in repr(view.pieces[0])
+    for k in view.pieces:
         scope: dict[str, Any] = {}
         exec(compile(k.texts.files()["py"], "kernel.py", "exec"), scope)
 
@@ -140,7 +140,7 @@ def hosting() -> None:
     for _ in range(2):
         torch.linalg.inv(w).tolist()
     view = torch.explain(lambda: torch.linalg.inv(w).tolist()).programs[0]
-    (k,) = [k for k in view.kernels if k.hosted]
+    (k,) = [k for k in view.pieces if k.hosted]
     assert k.operations == ("inverse",)
     assert k.hosted == "inverse has no kernel on devices: NumPy computes it on the host"
     assert k.absent["cuda"] == k.hosted and k.hosted in str(k)

@@ -306,7 +306,7 @@ def test_numpy_kernels_say_where_their_functions_are(tmp_path: Path) -> None:
     """A file runs in a process that has imported nothing yet, whatever module a function is of."""
     x, target = lazyt.ones(3, 4), lazyt.arange(3)
     loss = lambda: lazyt.nn.functional.cross_entropy(x.sort()[0].expm1(), target)
-    text = "\n".join(k.texts.files()["py"] for k in lazyt.explain(loss).kernels)
+    text = "\n".join(k.texts.files()["py"] for k in lazyt.explain(loss).pieces)
     assert "from lazyt.ir.numerics.nn import class_count\n" in text
     (tmp_path / "kernels.py").write_text(text)
     subprocess.run([sys.executable, str(tmp_path / "kernels.py")], check=True, timeout=60)

@@ -42,7 +42,7 @@ def test_lenet_step(golden: Callable[[str], None]) -> None:
     """Too long to be kept whole: the kernels by name and type, and what was fused."""
     parts = []
     for program in golden_programs.explained("lenet_step").programs:
-        parts += [program.how, *map(repr, program.kernels), *map(repr, program.groups.fused)]
+        parts += [program.how, *map(repr, program.pieces), *map(repr, program.groups.fused)]
     golden("\n".join(parts))
 
 

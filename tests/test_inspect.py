@@ -73,7 +73,7 @@ def test_a_pending_tensor_is_explained_and_left_alone() -> None:
     assert lazyt.stats() == counters
     assert [n.value for n in LOCAL.trace] == [None] * len(trace)
     assert [(n.uses, n.pos) for n in LOCAL.trace] == [(0, -1)] * len(trace)
-    assert [k.operations for k in found.kernels] == [("mul",), ("add",), ("exp",)]
+    assert [k.operations for k in found.pieces] == [("mul",), ("add",), ("exp",)]
     assert "sub" not in found.ir.traced
     assert "1 more operations" in found.note
     assert other.tolist() == [[-1, 0, 1], [2, 3, 4]]
@@ -144,7 +144,7 @@ def test_a_tensor_pending_in_another_thread() -> None:
     found = lazyt.explain(made[0])
     done.set()
     thread.join()
-    assert [k.operations for k in found.kernels] == [("mul",)]
+    assert [k.operations for k in found.pieces] == [("mul",)]
     assert made[0][0, 1].item() == 3.0
 
 
@@ -175,11 +175,11 @@ def test_a_training_step() -> None:
     program = drain.CACHE.programs
     assert found.programs[0].source in {p.plan.code.source for p in program.values() if p.plan}
     assert "donated" in found.plan and "scalars" in found.plan
-    places = [place for k in found.kernels for place in k.places]
+    places = [place for k in found.pieces for place in k.places]
     line = step.__code__.co_firstlineno
     name = Path(__file__).name
     assert f"{name}:{line + 2} (loss)" in places and f"{name}:{line + 5} (w)" in places
-    assert any(f"{__file__}:{line + 2}" in k.lines for k in found.kernels)
+    assert any(f"{__file__}:{line + 2}" in k.lines for k in found.pieces)
 
 
 def test_what_a_call_leaves_pending_is_shown_too() -> None:
@@ -202,7 +202,7 @@ def test_what_reads_several_results_that_are_in_memory_is_explained() -> None:
     x = lazyt.arange(12.0).view(3, 4).requires_grad_()
     y = lazyt.nn.functional.layer_norm(x, (4,))
     y.tolist()
-    kernels = lazyt.explain(lambda: lazyt.autograd.grad(y, x, y)).kernels
+    kernels = lazyt.explain(lambda: lazyt.autograd.grad(y, x, y)).pieces
     assert kernels and "standardize" not in str(kernels[0])
 
 
@@ -243,7 +243,7 @@ def test_groups_and_refusals() -> None:
 
 def test_a_blocked_group_is_one_kernel() -> None:
     found = golden_programs.explained("blocked")
-    blocked = found.kernels[0]
+    blocked = found.pieces[0]
     assert blocked.operations == ("add", "mul", "tanh")
     assert blocked.source.startswith("x4 = w0\nfor i in range(0, 500, 109):\n    r = slice")
     assert blocked.shapes == ((500, 300), (300,), (500, 300))
@@ -251,11 +251,30 @@ def test_a_blocked_group_is_one_kernel() -> None:
     assert blocked.bytes == 4 * (2 * 500 * 300 + 300)
 
 
+def test_kernels_are_the_same_in_every_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say what is computed together; NumPy takes several calls for one."""
+    x = lazyt.ones(3, 4)
+    x.tolist()
+    step = lambda: lazyt.nn.functional.gelu(x @ x.t()).softmax(-1)
+    found, shown = {}, {}
+    for tier in ("numpy", "c"):
+        monkeypatch.setenv("LAZYT_CPU", tier)
+        found[tier] = lazyt.explain(step())
+        shown[tier] = str(found[tier])
+    assert [k.operations[0] for k in found["numpy"].kernels] == ["matmul", "mul"]
+    for name in ("loops", "numpy", "c", "cuda"):
+        texts = [[getattr(k, name) for k in e.kernels] for e in found.values()]
+        assert texts[0] == texts[1], name
+    assert len(found["numpy"].pieces) == 7 and found["c"].pieces == found["c"].kernels
+    assert "2 kernels in 7 calls" in shown["numpy"] and "2 kernels, " in shown["c"]
+    assert found["numpy"].kernels[1].source == found["numpy"].kernels[1].numpy
+
+
 def test_every_line_that_computes_belongs_to_one_kernel() -> None:
     for name in golden_programs.PROGRAMS:
         for program in golden_programs.explained(name).programs:
             whole = program.source.splitlines()[1:-1]
-            shown = [line for k in program.kernels for line in k.source.splitlines()]
+            shown = [line for k in program.pieces for line in k.source.splitlines()]
             views = {whole[n - 2][4:] for n, v in program.code.values.items() if v.op.view}
             left = [line[4:] for line in whole if not line.strip().startswith("del ")]
             assert sorted(shown) == sorted(line for line in left if line not in views), name

@@ -61,9 +61,9 @@ def test_what_the_host_computes_is_said(name: str) -> None:
     for sample in test_primitives.cases(name):
         if sample.dtype is dtypes.float32:
             view = ProgramView(on_a_device(REGISTRY[name], sample))
-            hosted = [k for k in view.kernels if k.hosted]
+            hosted = [k for k in view.pieces if k.hosted]
             assert len(hosted) == view.source.count("by_host(")
             said = [r for r in view.groups.refusals if r.producer == r.consumer]
             assert [r.reason for r in said] == [k.hosted for k in hosted]
-            for k in view.kernels:
+            for k in view.pieces:
                 assert k.hosted or k.call or k.operations[0] in MOVING

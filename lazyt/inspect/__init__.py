@@ -38,9 +38,10 @@ def explain(x: Any, /, *args: Any, **kwargs: Any) -> Explanation:
         ran. The returned value is in `.result`.
 
     The explanation prints as text. Its `.ir` are the passes, each with `name`, `before` and
-    `after`; `.groups` what was fused, with `.refusals` and their reasons; `.kernels` the pieces
-    of generated code, each with `name`, `source`, `shapes`, `flops`, `bytes` and the user's
-    `lines`, and as `loops` (loop IR), `numpy`, `c` and `cuda`, whatever tier runs; `.plan` is a
+    `after`; `.groups` what was fused, with `.refusals` and their reasons; `.kernels` what it
+    is computed by, the same in every tier: each with `name`, `source`, `shapes`, `flops`, `bytes`
+    and the user's `lines`, and as `loops` (loop IR), `numpy`, `c` and `cuda`; `.pieces` the pieces
+    of code that run, which are NumPy's calls where no compiler is asked for; `.plan` is a
     text on inputs, scalars, kept values, workspace, donation and live ranges, with the source.
 
     Raises TypeError for anything else, and what the call raises.

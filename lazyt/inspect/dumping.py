@@ -115,8 +115,8 @@ def files_of(view: ProgramView) -> dict[str, str]:
     files["plan.txt"] = f"{view.plan}\n"
     head = "# " + view.summary().replace("\n", "\n# ")
     files["plan.py"] = f"{head}\n{view.dressed}"
-    calls = any(kernel.call for kernel in view.kernels)
-    for i, kernel in enumerate(view.kernels):
+    calls = any(kernel.call for kernel in view.pieces)
+    for i, kernel in enumerate(view.pieces):
         name = (kernel.call or kernel.name) if calls else f"k{i}"
         for ending, content in kernel.texts.files().items():
             files[f"{name}.{ending}"] = content

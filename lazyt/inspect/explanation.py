@@ -37,8 +37,8 @@ class Explanation:
     """What `lazyt.explain` found. Prints as text.
 
     programs: one ProgramView a program, in the order they ran (or would run). result: what the
-    function returned. The attributes `ir`, `groups`, `kernels` and `plan` are those of all
-    programs in a row.
+    function returned. The attributes `ir`, `groups`, `kernels`, `pieces` and `plan` are
+    those of all programs in a row.
     """
 
     title: str
@@ -64,9 +64,14 @@ class Explanation:
 
     @cached_property
     def kernels(self) -> list[Kernel]:
-        """Each with `name`, `source`, `shapes`, `flops`, `bytes` and the user's `lines`; `loops`,
-        `numpy`, `c` and `cuda` are what it computes for every tier."""
+        """The kernels that the programs are, in every tier: each with `name`, `source`, `shapes`,
+        `flops`, `bytes` and the user's `lines`, and as `loops`, `numpy`, `c` and `cuda`."""
         return [k for p in self.programs for k in p.kernels]
+
+    @cached_property
+    def pieces(self) -> list[Kernel]:
+        """The pieces of code that run: these kernels, or NumPy's calls and groups run in blocks."""
+        return [k for p in self.programs for k in p.pieces]
 
     @cached_property
     def plan(self) -> str:

@@ -1,6 +1,6 @@
 """The pieces of generated code of a program: NumPy calls, groups run in blocks, loop nests.
 
-k = lazyt.explain(step).kernels[0]
+k = lazyt.explain(step).kernels[0]   a loop nest, a product, ...; `pieces` has NumPy's calls, too
 k.source, k.device                   what runs, in the tier that runs it
 k.loops, k.numpy, k.c, k.cuda        the same computation for every tier, dressed for reading
 k.flops, k.bytes, k.lines            what it costs, and the user's lines
@@ -93,7 +93,13 @@ class Kernel:
             types = types.replace(f"@{self.device}", "")
         return f"{self.call} {self.name}: {types}".lstrip()
 
-    def __str__(self) -> str:
+    def by_numpy(self) -> Kernel:
+        """The kernel as NumPy computes it, which has no name to call it by."""
+        return replace(self, source=self.numpy, call="", line=0)
+
+    @property
+    def head(self) -> str:
+        """What it is, and what it costs."""
         facts = f"{quantity(self.flops, 'FLOP')}, {quantity(self.bytes, 'B')}"
         if self.nests > 1:
             facts += f", in one call with {self.nests - 1} more that do the same"
@@ -101,14 +107,17 @@ class Kernel:
             facts += f", {self.hosted or 'on ' + self.device}"
         if self.places:
             facts += ", from " + ", ".join(self.places)
+        head = repr(self)
+        if len(head) > LINE:
+            head = head.replace(": ", "\n  ", 1).replace(" -> ", "\n  -> ", 1)
+        return f"{head}\n  {facts}"
+
+    def __str__(self) -> str:
         shown = self.source
         if self.call:  # the same with the words of the user
             shown = self.c if self.device == "cpu" else self.cuda
         body = "\n".join(f"    {line}".rstrip() for line in shown.splitlines())
-        head = repr(self)
-        if len(head) > LINE:
-            head = head.replace(": ", "\n  ", 1).replace(" -> ", "\n  -> ", 1)
-        return f"{head}\n  {facts}\n{body}"
+        return f"{self.head}\n{body}"
 
 
 def kernels_of(view: ProgramView) -> list[Kernel]:
@@ -129,7 +138,7 @@ class _Kernels:
         self.given = self.view.user_names.in_program(graph)
 
     def all(self) -> list[Kernel]:
-        found = []
+        found: list[Kernel] = []
         line_of_value = self.view.code.line_of
         batches = self._batches()
         for group in self.view.grouping.groups:

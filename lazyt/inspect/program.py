@@ -125,7 +125,7 @@ class ProgramView:
     @cached_property
     def grouping(self) -> fusion.Grouping:
         optimized, _ = optimize(self.traced, record=self._stages)
-        return grouped(optimized, self.tier == "c" if self.tier else in_loops())
+        return grouped(optimized, self.runs_loops)
 
     @property
     def graph(self) -> Graph:
@@ -175,9 +175,23 @@ class ProgramView:
         return Groups(made, refused)
 
     @cached_property
-    def kernels(self) -> list[Kernel]:
+    def runs_loops(self) -> bool:
+        """Whether loop nests run what is on the CPU, not NumPy."""
+        return self.tier == "c" if self.tier else in_loops()
+
+    @cached_property
+    def pieces(self) -> list[Kernel]:
         """The pieces of generated code, in order."""
         return kernels_of(self)
+
+    @cached_property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that the program is, in every tier: loop nests, products, convolutions. Where
+        NumPy runs what is on the CPU, `pieces` are its calls."""
+        if self.runs_loops:
+            return self.pieces
+        looped = ProgramView(self.traced, self.donatable, names=self.names, tier="c")
+        return [k if k.device != "cpu" else k.by_numpy() for k in looped.pieces]
 
     @cached_property
     def user_names(self) -> UserNames:
@@ -192,9 +206,9 @@ class ProgramView:
 
     @cached_property
     def cost(self) -> Cost:
-        """FLOPs and bytes of one run, over all kernels."""
+        """FLOPs and bytes of one run, over all pieces."""
         total = Cost(0, 0)
-        for k in self.kernels:
+        for k in self.pieces:
             total += (k.flops, k.bytes)
         return total
 
@@ -211,7 +225,7 @@ class ProgramView:
     @cached_property
     def _called(self) -> dict[int, Kernel]:
         """The kernels that the code calls by a name, by line."""
-        return {k.line: k for k in self.kernels if k.call}
+        return {k.line: k for k in self.pieces if k.call}
 
     def describe(self, v: Value) -> str:
         """A comment for the line that computes `v`, or calls the kernel that does."""
@@ -247,22 +261,31 @@ class ProgramView:
     def summary(self) -> str:
         """One line: what it computes and what that costs."""
         flops, moved = self.cost
-        hosted = sum(1 for k in self.kernels if k.hosted)
+        hosted = sum(1 for k in self.pieces if k.hosted)
+        calls = "" if self.runs_loops else f" in {_count(len(self.pieces), 'call')}"
         return (
             f"{self.name}: {len(self.traced.body)} operations traced, "
-            f"{len(self.graph.body)} after the passes, "
-            f"{len(self.kernels)} {'kernel' if len(self.kernels) == 1 else 'kernels'}"
-            f"{f' ({hosted} of them computed on the host)' if hosted else ''}, "
+            f"{len(self.graph.body)} after the passes, {_count(len(self.kernels), 'kernel')}"
+            f"{f' ({hosted} of them computed on the host)' if hosted else ''}{calls}, "
             f"{quantity(flops, 'FLOP')}, {quantity(moved, 'B')}"
         )
 
     def __str__(self) -> str:
-        kernels = "\n".join(map(str, self.kernels))
+        pieces = "\n".join(map(str, self.pieces))
+        if self.runs_loops:
+            kernels = f"== kernels\n{pieces}"
+        else:
+            heads = "\n".join(k.head for k in self.kernels)
+            kernels = f"== kernels\n{heads}\n\n== what runs them\n{pieces}"
         head = self.summary() + (f"\n{self.how}" if self.how else "")
         return (
             f"{head}\n\n== IR\n{self.ir}\n\n== groups\n{self.groups}\n\n"
-            f"== kernels\n{kernels}\n\n== plan\n{self.plan}"
+            f"{kernels}\n\n== plan\n{self.plan}"
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _kind(group: fusion.Group) -> str:
