@@ -1,18 +1,12 @@
-"""Compiling C kernels: the compiler, and the cache on disk.
+"""Compiling C kernels, and finding them again.
 
-A kernel's text is canonical (codegen/c.py), so it is the unit of the cache: what a plan lacks is
-compiled in one call, and each kernel is found again by its name in any process. `LAZYT_CACHE` is
-the folder, `CC` the compiler.
-
-An entry of the cache is a shared object followed by its SHA-256, which loaders ignore: a file that
-was cut off would end the process that loads it, and one with other bytes in it would compute
-something else. Every kernel of a call has an entry of its own, a link to the same file.
+A kernel's text is canonical (codegen/c.py), so it is the unit of the cache on disk: what a plan
+lacks is compiled in one call, and each kernel is found again by its name in any process. Every
+kernel of a call has an entry of its own, a link to the same file. `CC` is the compiler.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import ctypes
 import hashlib
 import os
@@ -22,37 +16,26 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lazyt.codegen.c import CKernel
 from lazyt.codegen.cstyle import PRELUDES
 
+from .disk_cache import in_cache, intact, link, remove, seal, write_whole
 from .stats import COUNTERS
 
 FLAGS: tuple[str, ...] = ("-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno")
 FLAGS += ("-fno-trapping-math", "-ffp-contract=off", "-fwrapv", "-fPIC", "-shared")
 TIMEOUT_S = 120
 ANSWER_S = 20  # for what a compiler says of itself
-DIGEST_BYTES = 32
-
-T = TypeVar("T")
 
 
 class CompilerError(RuntimeError):
     """The C compiler refused a source, or did not finish; says where the source is."""
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept."""
-    given = os.environ.get("LAZYT_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lazyt"
 
 
 @lru_cache(maxsize=1)
@@ -133,9 +116,8 @@ def compile_shared(source: str, target: Path) -> None:
     """
     command = compiler()
     assert command is not None
-    target.parent.mkdir(parents=True, exist_ok=True)
     written = target.with_suffix(".c")
-    _write_whole(written, source.encode())
+    write_whole(written, source.encode())
     handle, made = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     os.close(handle)
     COUNTERS.compiler_calls += 1
@@ -154,48 +136,6 @@ def compile_shared(source: str, target: Path) -> None:
         Path(made).unlink(missing_ok=True)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(made, path)
-
-
-def seal(path: str) -> None:
-    """Makes an entry of a shared object: its digest follows."""
-    with open(path, "r+b") as file:
-        digest = hashlib.sha256(file.read()).digest()
-        file.write(digest)
-
-
-def intact(path: Path) -> bool:
-    """Whether an entry is there and as it was written; a broken one is removed."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    whole = hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
-    if not whole:
-        _remove(path)
-    return whole
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
-def _link(whole: Path, own: Path) -> None:
-    """Another name for an entry, in one step: a process may have the one that had it loaded."""
-    with tempfile.TemporaryDirectory(dir=own.parent) as folder:
-        made = Path(folder) / own.name
-        try:
-            os.link(whole, made)
-        except OSError:
-            shutil.copyfile(whole, made)
-        os.replace(made, own)
-
-
 _LOADED: dict[str, int] = {}
 _LIBRARIES: list[ctypes.CDLL] = []
 
@@ -204,7 +144,7 @@ def addresses(kernels: Sequence[CKernel]) -> list[tuple[int, int | None]]:
     """The addresses of every kernel's functions; compiles those that no cache has, in one call."""
     lacking = [k for k in {k.name: k for k in kernels}.values() if k.name not in _LOADED]
     if lacking:
-        _in_cache(lambda folder: _load_all(lacking, folder))
+        in_cache("c", lambda folder: _load_all(lacking, folder))
     return [(_LOADED[k.name], _LOADED.get(f"{k.name}_end")) for k in kernels]
 
 
@@ -217,7 +157,7 @@ def _load_all(kernels: Sequence[CKernel], folder: Path) -> None:
     whole = entry(source)
     compile_shared(source, whole)
     for k in lacking:
-        _link(whole, entry(k.text))
+        link(whole, entry(k.text))
     if not _load(whole, [name for k in lacking for name in _functions(k)]):
         raise CompilerError(f"{whole} cannot be loaded")
 
@@ -235,7 +175,7 @@ def _load(path: Path, names: list[str]) -> bool:
         library = ctypes.CDLL(str(path))
         found = {n: ctypes.cast(getattr(library, n), ctypes.c_void_p).value for n in names}
     except (OSError, AttributeError):
-        _remove(path)
+        remove(path)
         return False
     _LIBRARIES.append(library)
     _LOADED.update(found)  # type: ignore[arg-type]
@@ -251,35 +191,7 @@ def compiled_once(source: str) -> Path:
             compile_shared(source, path)
         return path
 
-    return _in_cache(find)
-
-
-def _in_cache(find: Callable[[Path], T]) -> T:
-    """What `find` gives for the cache's folder; where that takes nothing (a full disk, somebody
-    else's), for a folder that goes with the process."""
-    try:
-        return find(cache_folder() / "c")
-    except OSError as error:
-        try:
-            found = find(_passing_folder())
-        except OSError:
-            raise error from None
-        warn_not_kept(error.strerror or str(error))
-        return found
-
-
-@lru_cache(maxsize=1)
-def _passing_folder() -> Path:
-    made = tempfile.mkdtemp(prefix="lazyt-")
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return Path(made)
-
-
-@lru_cache(maxsize=8)
-def warn_not_kept(reason: str) -> None:
-    """Says once that the cache takes nothing."""
-    text = f"Compiled kernels are not kept for the next run: {reason}, {cache_folder()}"
-    warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return in_cache("c", find)
 
 
 def threads() -> int:

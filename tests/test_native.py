@@ -22,7 +22,7 @@ from random_graphs import build
 from random_programs import report
 
 import lazyt as torch
-from lazyt.runtime import drain, native, programs
+from lazyt.runtime import disk_cache, drain, native, programs
 from lazyt.runtime.stats import COUNTERS
 
 TESTS = Path(__file__).parent
@@ -185,7 +185,7 @@ def test_broken_cache_entries_are_made_again(damage: str, tmp_path: Path) -> Non
         file.unlink()  # other names of it, and processes that loaded it, have the same memory
         file.write_bytes(DAMAGE[damage](content))
     assert with_compiler("", tmp_path) == first == "6.0\n" * 3
-    assert all(native.intact(file) for file in entries)
+    assert all(disk_cache.intact(file) for file in entries)
 
 
 @needs_compiler
@@ -196,7 +196,7 @@ def test_an_entry_is_replaced_in_one_step(tmp_path: Path) -> None:
     own.write_bytes(b"old")
     loaded = own.open("rb")
     for _ in range(2):
-        native._link(whole, own)
+        disk_cache.link(whole, own)
     assert loaded.read() == b"old" and own.read_bytes() == b"new"
     assert sorted(tmp_path.iterdir()) == [own, whole]
 
@@ -320,7 +320,7 @@ def test_a_full_disk_is_one_warning(
     everywhere: bool, c_tier: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Kernels lie elsewhere for as long as the process lives; without any place, NumPy goes on."""
-    write = native._write_whole
+    write = native.write_whole
 
     def full(path: Path, content: bytes) -> None:
         if everywhere or tmp_path in path.parents:
@@ -328,11 +328,11 @@ def test_a_full_disk_is_one_warning(
         write(path, content)
 
     programs.driver()
-    for known in (native.warn_not_kept, native._passing_folder):
+    for known in (disk_cache._warn_once, disk_cache.passing_folder):
         known.cache_clear()
     monkeypatch.setenv("LAZYT_CACHE", str(tmp_path))
     monkeypatch.setattr(native, "_LOADED", {})
-    monkeypatch.setattr(native, "_write_whole", full)
+    monkeypatch.setattr(native, "write_whole", full)
     with pytest.warns(RuntimeWarning, match="No space left on device") as caught:
         for _ in range(2):
             assert (torch.ones(5) * 3).add(torch.ones(5)).sum().item() == 20

@@ -138,7 +138,7 @@ class _Kernels:
         self.given = self.view.user_names.in_program(graph)
 
     def all(self) -> list[Kernel]:
-        found: list[Kernel] = []
+        found = []
         line_of_value = self.view.code.line_of
         batches = self._batches()
         for group in self.view.grouping.groups:

@@ -10,12 +10,8 @@ link to the same file.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from importlib import resources
@@ -24,12 +20,19 @@ from typing import Any
 
 from lazyt.codegen.launches import CudaKernel
 
-from ..native import CompilerError, cache_folder, warn_not_kept
+from ..disk_cache import (
+    cache_folder,
+    link,
+    opened,
+    passing_folder,
+    remove,
+    warn_not_kept,
+    write_whole,
+)
+from ..native import CompilerError
 from ..stats import COUNTERS
 from .driver import Device, Function, driver, immortal
 from .toolchains import toolchain
-
-DIGEST_BYTES = 32
 
 _MODULES: dict[tuple[int, bytes], Any] = immortal({})  # by device and digest of the image
 _LOADED: dict[tuple[int, tuple[str, ...], str], Any] = {}  # by device, preludes and text
@@ -94,20 +97,14 @@ def _entry(kernel: CudaKernel, device: Device) -> Path:
 
 def _load(kernels: Sequence[CudaKernel], device: Device, path: Path) -> bool:
     """Takes kernels out of an entry; False where it is not there, or broken and then removed."""
-    try:
-        with path.open("rb") as file:
-            content = file.read()
-    except OSError:
+    found = opened(path)
+    if found is None:
         return False
-    image, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     try:
-        if hashlib.sha256(image).digest() == digest:
-            _take(kernels, device, image, digest)
-            return True
+        _take(kernels, device, *found)
+        return True
     except driver().error:
-        pass
-    with contextlib.suppress(OSError):
-        path.unlink()
+        remove(path)
     return False
 
 
@@ -137,41 +134,20 @@ def _compile(kernels: Sequence[CudaKernel], device: Device) -> None:
         raise CompilerError(f"what was compiled from {saved} cannot be loaded: {error}") from None
     try:
         whole = _path(source, device, ".cubin")
-        _write_whole(whole, image + digest)
+        write_whole(whole, image + digest)
         for kernel in kernels:
-            _link(whole, _entry(kernel, device))
+            link(whole, _entry(kernel, device))
     except OSError as error:
-        warn_not_kept(error.strerror or str(error))
+        warn_not_kept(error)
 
 
 def _save(source: str, path: Path) -> Path:
     """Writes a source where errors can point to it; elsewhere if the cache takes nothing."""
     try:
-        _write_whole(path, source.encode())
+        write_whole(path, source.encode())
         return path
     except OSError as error:
-        warn_not_kept(error.strerror or str(error))
-        elsewhere = Path(tempfile.mkdtemp(prefix="lazyt-")) / path.name
-        elsewhere.write_text(source)
+        warn_not_kept(error)
+        elsewhere = passing_folder() / path.name
+        write_whole(elsewhere, source.encode())
         return elsewhere
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(made, path)
-    finally:
-        Path(made).unlink(missing_ok=True)
-
-
-def _link(whole: Path, own: Path) -> None:
-    if own == whole:
-        return
-    own.unlink(missing_ok=True)
-    try:
-        os.link(whole, own)
-    except OSError:
-        shutil.copyfile(whole, own)

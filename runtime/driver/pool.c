@@ -18,7 +18,7 @@ typedef int (*kernel)(char *const *, const int64_t *, int64_t, int64_t, void *);
 enum { OUT_OF_RANGE = 1, OUT_OF_MEMORY = 2 };
 
 enum { MOST_PIECES = 256, MOST_PARTIALS = 32, SPINS = 5000, ALIGNED = 16 };
-enum { SOON_NS = 200000 };     /* a thread that had nothing to do is awake for about that long */
+enum { SOON_NS = 200000 };    /* a thread that had nothing to do is awake for about that long */
 enum { BUSY_NS = 100000000 }; /* other programs that took a processor may do so for that long */
 
 static struct {

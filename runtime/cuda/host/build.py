@@ -21,7 +21,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...native import TIMEOUT_S, cache_folder, intact, seal
+from ...disk_cache import cache_folder, intact, seal
+from ...native import TIMEOUT_S
 
 HERE = Path(__file__).parent
 HEADER = HERE / "cuda_host.h"
