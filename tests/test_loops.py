@@ -92,15 +92,14 @@ def test_what_a_later_backward_reads_is_written_by_the_same_kernel(name: str, de
     assert len(calls(grouping)) == 1
 
 
-@pytest.mark.parametrize("name, count", [("SGD", 2), ("Adam", 2)])
-def test_parameters_of_one_element_share_a_call(name: str, count: int) -> None:
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_parameters_of_one_element_share_a_call(name: str) -> None:
     """Their kernel loops over nothing and is not that of their neighbours, wherever they stand."""
     kind = getattr(lazyt.optim, name)
     shapes = ((4, 3), (1,), (5,), ())
     step = loop_programs.optimizer(lambda p: kind(p, lr=0.1, weight_decay=0.1), shapes=shapes)
-    found = [calls(grouped(view)) for view in lazyt.explain(step).programs]
-    assert [len(nests) for nests in found] == [count]
-    assert sum(map(len, found[0])) == 60 * (count - 1)
+    (view,) = lazyt.explain(step).programs
+    assert sorted(map(len, calls(grouped(view)))) == [30, 30]
 
 
 def test_a_refusal_says_why() -> None:
